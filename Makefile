@@ -1,0 +1,62 @@
+# The run folder is the state: each executed notebook depends on its source, on src, on the profile and
+# on the notebook before it. A notebook is renamed into place when it is whole.
+
+PROFILE ?= sample
+DATA ?= $(if $(filter sample,$(PROFILE)),sample,auto)
+SET ?=
+GPU ?=
+
+OUTPUT := $(or $(OUTPUT_ROOT),tuning_output)
+DATA_PATH := $(shell if [ -e '$(DATA)' ]; then realpath -- '$(DATA)'; else printf '%s' '$(DATA)'; fi)
+RUN ?= $(PROFILE)-$(shell basename -- '$(DATA_PATH)' .zip | tr -c 'A-Za-z0-9._\n-' '_')
+FOLDER := $(OUTPUT)/$(RUN)
+
+PYTHON := .venv/bin/python
+INSTALLED := .venv/installed$(if $(GPU),-gpu)
+STEP = $(PYTHON) -m src.pipeline '$(FOLDER)'
+SOURCES := $(wildcard src/*.py) $(wildcard notebooks/profiles/$(PROFILE).yaml) $(FOLDER)/parameters.txt
+
+export TF_CPP_MIN_LOG_LEVEL ?= 1
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help install run test test-slow lint lab clean FORCE
+
+help:  ## show the targets
+	@sed -n 's/^\([a-z-]*\):.*##/\1 --/p' $(MAKEFILE_LIST)
+
+install: $(INSTALLED)  ## make .venv and install requirements.txt into it (GPU=1: with CUDA for TensorFlow)
+
+$(INSTALLED): requirements.txt
+	python3 -m venv .venv
+	.venv/bin/python -m pip install -q --disable-pip-version-check -r requirements.txt $(if $(GPU),'tensorflow[and-cuda]')
+	@touch $@
+
+run: $(FOLDER)/05_evaluation.ipynb  ## run notebooks 01 to 05: make run [PROFILE=cpu] [DATA=path] [SET="epochs=3"]
+	@$(STEP) summary
+
+$(FOLDER)/02_generators.ipynb: $(FOLDER)/01_data.ipynb
+$(FOLDER)/03_tuning.ipynb: $(FOLDER)/02_generators.ipynb
+$(FOLDER)/04_training.ipynb: $(FOLDER)/03_tuning.ipynb
+$(FOLDER)/05_evaluation.ipynb: $(FOLDER)/04_training.ipynb
+
+$(FOLDER)/%.ipynb: notebooks/%.ipynb $(SOURCES) | $(INSTALLED)
+	@$(STEP) $* --profile '$(PROFILE)' --data '$(DATA_PATH)' --set $(SET)
+
+# Rewritten only where the data or the settings changed, so that a change runs everything again.
+$(FOLDER)/parameters.txt: FORCE
+	@mkdir -p $(FOLDER)
+	@printf '%s\n' '$(PROFILE) $(DATA_PATH) $(SET)' | cmp -s - $@ || printf '%s\n' '$(PROFILE) $(DATA_PATH) $(SET)' > $@
+
+test: $(INSTALLED)  ## check the style, then run the fast tests
+	.venv/bin/python -m ruff check .
+	.venv/bin/python -m ruff format --check .
+	.venv/bin/python -m pytest
+
+test-slow: $(INSTALLED)  ## run the sample profile end to end, and the other slow tests
+	.venv/bin/python -m pytest -m slow
+
+lab: $(INSTALLED)  ## open JupyterLab on the notebooks
+	.venv/bin/jupyter lab --notebook-dir=.
+
+clean:  ## delete .venv, the drawn sample, unpacked data and pixel caches; runs and raw data stay
+	rm -rf .venv data/cache data/sample data/unpacked .pytest_cache .ruff_cache

@@ -1,0 +1,1 @@
+"""Feature extraction, generators, the tunable CNN, its search and its evaluation."""

@@ -1,0 +1,122 @@
+"""What watches a training: progress, the history file, the deadline, a loss that is no number."""
+
+import csv
+import logging
+import math
+import time
+from pathlib import Path
+
+import keras
+import keras_tuner
+from tqdm.auto import tqdm
+
+from src.config import is_headless
+
+logger = logging.getLogger(__name__)
+
+
+class EpochProgress(keras.callbacks.Callback):
+    """Shows a bar by hand, and one line an epoch where bars are off (headless)."""
+
+    def __init__(self, title: str, epochs: int):
+        """Keeps the title and the largest number of epochs."""
+        super().__init__()
+        self.title, self.epochs = title, epochs
+        self.bar = None
+
+    def __deepcopy__(self, memo) -> "EpochProgress":
+        """Returns itself: KerasTuner copies callbacks for each execution, a bar cannot be copied."""
+        return self
+
+    def on_train_begin(self, logs=None):
+        """Opens the bar."""
+        self.bar = tqdm(total=self.epochs, desc=self.title, unit=" epochs", leave=False, disable=is_headless())
+        self.started = time.monotonic()
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Moves the bar, or writes the line."""
+        figures = {name: f"{value:.4f}" for name, value in (logs or {}).items() if name != "learning_rate"}
+        self.bar.set_postfix(figures, refresh=False)
+        self.bar.update(epoch + 1 - self.bar.n)
+        if self.bar.disable:
+            seconds = time.monotonic() - self.started
+            line = ", ".join(f"{name} {value}" for name, value in figures.items())
+            logger.info("%s, epoch %d of %d: %s (%.0f s)", self.title, epoch + 1, self.epochs, line, seconds)
+
+    def on_train_end(self, logs=None):
+        """Closes the bar."""
+        self.bar.close()
+
+
+class HistoryFile(keras.callbacks.Callback):
+    """Appends a row an epoch to a CSV file as it happens; a second training becomes execution 1."""
+
+    def __init__(self, path: Path):
+        """Keeps the file's path; the folder must exist."""
+        super().__init__()
+        self.path = Path(path)
+        self.execution = -1
+        self.parameters = None
+
+    def __deepcopy__(self, memo) -> "HistoryFile":
+        """Returns itself, so that it counts a trial's executions."""
+        return self
+
+    def on_train_begin(self, logs=None):
+        """Counts the execution, and the parameters of its model; the first one starts the file anew."""
+        self.execution += 1
+        self.parameters = self.model.count_params()
+        self.started = time.monotonic()
+        if self.execution == 0:
+            self.path.unlink(missing_ok=True)
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Writes the row."""
+        row = {"execution": self.execution, "epoch": epoch + 1, **(logs or {})}
+        row["seconds"] = round(time.monotonic() - self.started, 2)
+        new = not self.path.exists()
+        with self.path.open("a", newline="") as file:
+            writer = csv.DictWriter(file, row.keys())
+            if new:
+                writer.writeheader()
+            writer.writerow(row)
+
+
+class Deadline(keras.callbacks.Callback):
+    """Stops the training at the end of the first epoch after a moment of `time.monotonic()`."""
+
+    def __init__(self, moment: float):
+        """Keeps the moment; infinity means never."""
+        super().__init__()
+        self.moment = moment
+        self.stopped_at = None
+
+    def __deepcopy__(self, memo) -> "Deadline":
+        """Returns itself, so that who made it can ask where it stopped."""
+        return self
+
+    @classmethod
+    def after(cls, minutes: float) -> "Deadline":
+        """Returns a deadline this many minutes from now; 0 means none."""
+        return cls(time.monotonic() + 60 * minutes if minutes else math.inf)
+
+    @property
+    def passed(self) -> bool:
+        """Whether the moment is over."""
+        return time.monotonic() >= self.moment
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Stops where the moment is over."""
+        if self.passed:
+            self.stopped_at = epoch + 1
+            self.model.stop_training = True
+
+
+class StopAtNaN(keras.callbacks.Callback):
+    """Fails a trial at the first epoch whose loss is not a finite number."""
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Raises FailedTrialError, which KerasTuner records."""
+        loss = (logs or {}).get("loss", 0.0)
+        if not math.isfinite(loss):
+            raise keras_tuner.errors.FailedTrialError(f"the loss was {loss} in epoch {epoch + 1}")

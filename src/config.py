@@ -1,0 +1,69 @@
+"""Where things are on a laptop, on Kaggle and on Colab, and the facts of the published experiment.
+
+Nothing here touches the disk at import time; `find_paths` only looks.
+"""
+
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+# Put your fork's address here; the notebooks' setup cells name the same one (a test compares them).
+REPOSITORY = "https://github.com/<your account>/tuned-image-classifier"
+
+# Names of folders that hold a part of a data set, not a class.
+PART_NAMES = {"train", "training", "val", "valid", "validation", "test", "testing", "test1", "test2"}
+
+# ---- The published experiment on Kaggle's Dogs vs. Cats -------------------------------------
+PUBLISHED_IMAGE_SIZE = 180
+PUBLISHED_SPLIT_SEED = 42
+PUBLISHED_HELD_BACK = 0.4  # validation and test together, halved afterwards
+PUBLISHED_BEST = {
+    "conv_1_filter": 96,
+    "conv_1_kernel": 5,
+    "conv_2_filter": 128,
+    "conv_2_kernel": 3,
+    "conv_3_filter": 128,
+    "conv_3_kernel": 5,
+    "dense_1_units": 384,
+}
+PUBLISHED_PARAMETERS = 24_319_489
+PUBLISHED_TEST_LOSS = 1.085  # Keras's figure: cross-entropy plus the L2 penalties
+PUBLISHED_TEST_ACCURACY = 0.7484
+PUBLISHED_TEST_PICTURES = 5_000
+
+
+class Paths(NamedTuple):
+    """The three places that a run touches."""
+
+    input: Path  # data sets that the host lays ready, read-only
+    data: Path  # raw data, unpacked data, pixel caches
+    output: Path  # one folder a run
+
+
+def find_paths() -> Paths:
+    """Returns the places of this machine; a variable of the environment moves each of them.
+
+    On Kaggle the data go to its scratch disk, because all that lies under `working` is saved as
+    the notebook's output: 25,000 unpacked pictures do not belong there, tables and models do.
+
+    Environment: `KAGGLE_ROOT` (default `/kaggle`), `DATA_ROOT`, `OUTPUT_ROOT`.
+    """
+    project = Path(__file__).resolve().parent.parent
+    kaggle = Path(os.environ.get("KAGGLE_ROOT", "/kaggle"))
+    if (kaggle / "working").is_dir():
+        paths = Paths(kaggle / "input", kaggle / "temp" / "data", kaggle / "working" / "tuning_output")
+    else:
+        paths = Paths(kaggle / "input", project / "data", project / "tuning_output")
+    return Paths(
+        paths.input,
+        Path(os.environ.get("DATA_ROOT", paths.data)),
+        Path(os.environ.get("OUTPUT_ROOT", paths.output)),
+    )
+
+
+def is_headless() -> bool:
+    """Returns whether nobody watches: progress bars are then off, and each epoch is a line instead.
+
+    Environment: `HEADLESS`, which `src.pipeline` sets for the notebooks that it runs.
+    """
+    return os.environ.get("HEADLESS", "") == "1"

@@ -1,0 +1,56 @@
+"""What a table of predictions says at every threshold: ROC, precision and recall, calibration. Tables out."""
+
+import numpy as np
+import pandas as pd
+from sklearn import metrics
+
+from src.evaluation import accuracy_interval
+
+
+def roc_table(predictions: pd.DataFrame) -> pd.DataFrame:
+    """Returns false_positive_rate, true_positive_rate and threshold, from (0, 0) to (1, 1)."""
+    rates = metrics.roc_curve(predictions["code"], predictions["probability"])
+    return pd.DataFrame(
+        dict(zip(["false_positive_rate", "true_positive_rate", "threshold"], rates, strict=True))
+    )
+
+
+def precision_recall_table(predictions: pd.DataFrame) -> pd.DataFrame:
+    """Returns recall, precision and threshold; the first row calls every picture class 1, the last one none.
+
+    The first row's precision is therefore the share of class 1; the last row has no threshold (NaN).
+    """
+    precision, recall, threshold = metrics.precision_recall_curve(
+        predictions["code"], predictions["probability"]
+    )
+    return pd.DataFrame({"recall": recall, "precision": precision, "threshold": np.append(threshold, np.nan)})
+
+
+def calibration_table(predictions: pd.DataFrame, bins: int = 10) -> pd.DataFrame:
+    """Returns one row a bin of probability: what the model said and how often class 1 was true.
+
+    Columns: bin_low, bin_high, count, mean_probability, observed (share of class 1) and its 95 % Wilson
+    interval (low, high). Bins are equally wide and closed on the left, the last on both sides; an empty
+    one has count 0 and NaN.
+    """
+    edges = np.linspace(0, 1, bins + 1)
+    index = pd.cut(predictions["probability"], edges, right=False, labels=False)
+    index = index.fillna(bins - 1).astype(int)  # a probability of exactly 1
+    grouped = predictions.groupby(index)
+    table = pd.DataFrame({"bin_low": edges[:-1], "bin_high": edges[1:]})
+    table["count"] = grouped.size().reindex(table.index, fill_value=0)
+    table["mean_probability"] = grouped["probability"].mean().reindex(table.index)
+    table["observed"] = grouped["code"].mean().reindex(table.index)
+    ends = {i: accuracy_interval(codes.sum(), len(codes)) for i, codes in grouped["code"]}
+    table[["low", "high"]] = [ends.get(i, (np.nan, np.nan)) for i in table.index]
+    return table
+
+
+def expected_calibration_error(table: pd.DataFrame) -> float:
+    """Returns the mean distance between probability and truth over the bins, weighted by their counts.
+
+    Source: M. P. Naeini, G. F. Cooper, M. Hauskrecht, "Obtaining well calibrated probabilities using
+    Bayesian binning", AAAI 2015; here for the probability of class 1.
+    """
+    distance = (table["observed"] - table["mean_probability"]).abs()
+    return float((distance * table["count"]).sum() / table["count"].sum())

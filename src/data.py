@@ -1,0 +1,156 @@
+"""Finds the labelled pictures: whatever form a data set comes in, one canonical folder comes out."""
+
+import logging
+import os
+import re
+from collections import Counter
+from pathlib import Path
+
+from src import archives, downloads, layouts
+from src.config import Paths
+from src.sample import draw_sample
+
+logger = logging.getLogger(__name__)
+
+COMPETITION = "dogs-vs-cats"
+DEEPEST_NESTING = 3  # zips in zips
+WANTED = "pictures named like cat.0.jpg and dog.0.jpg, two class folders (Cat/0.jpg, Dog/0.jpg), or a zip"
+
+
+def find_data(data: str, paths: Paths) -> Path:
+    """Returns the canonical folder of the data set that the parameter `data` names.
+
+    Args:
+        data: `auto` (Kaggle's input if there, else `raw` if filled, else the sample), `sample`,
+            `filtered`, `petimages`, `kaggle`, or the path of a folder or a zip.
+        paths: where to look, and where to put what is fetched, drawn or unpacked.
+
+    Raises:
+        FileNotFoundError: no such path.
+        ValueError: no labelled pictures there, other than two classes, or more than one data set.
+        OSError: a download failed, or `paths.data` cannot be written.
+    """
+    raw = paths.data / "raw"
+    source, why = None, f"data = '{data}'"
+    if data == "auto":
+        source, why = _choose(paths)
+    elif data in downloads.SOURCES:
+        source = downloads.download(data, raw)
+    elif data == "kaggle":
+        source = downloads.download_kaggle()
+    elif data != "sample":
+        source = Path(data).expanduser().absolute()
+        if not data.strip() or not source.exists():
+            known = ", ".join(["auto", "sample", *downloads.SOURCES, "kaggle"])
+            raise FileNotFoundError(f"no folder or zip at '{data}' ({source}); give a path or one of {known}")
+    found = locate(source, paths.data / "unpacked") if source else draw_sample(paths.data / "sample")
+    logger.info("pictures in %s (%s)", found, why)
+    return found
+
+
+def _choose(paths: Paths) -> tuple[Path | None, str]:
+    """Returns what `auto` means here, None for the sample, and why."""
+    for folder in (paths.input / COMPETITION, paths.input / "competitions" / COMPETITION):
+        if _is_filled(folder):
+            return folder, "Kaggle's competition is among the input"
+    others = [
+        folder
+        for pattern in ("*", "competitions/*", "datasets/*/*")
+        for folder in sorted(paths.input.glob(pattern))
+        if folder.name not in ("competitions", "datasets") and _is_understood(folder)
+    ]
+    if len(others) > 1:
+        names = ", ".join(map(str, others))
+        raise ValueError(f"more than one data set among the input: {names}; give the path of one as `data`")
+    if others:
+        return others[0], "the only data set understood among the input"
+    raw = paths.data / "raw"
+    if _is_filled(raw):
+        return raw, f"nothing in {paths.input}, {raw} is filled"
+    return None, f"nothing in {paths.input} nor in {raw}: the drawn sample"
+
+
+def _is_filled(folder: Path) -> bool:
+    return folder.is_dir() and any(not path.name.startswith((".", "README")) for path in folder.iterdir())
+
+
+def _is_understood(source: Path) -> bool:
+    try:
+        readings, zips = _survey(source)
+        return len(readings) + len(zips) == 1 and all(len(reading.classes) == 2 for reading in readings)
+    except (OSError, ValueError) as error:
+        logger.info("input left aside: %s", error)
+        return False
+
+
+def locate(source: Path, unpacked: Path, depth: int = 0) -> Path:
+    """Returns the canonical folder in `source`, a folder or a zip; zips are unpacked below `unpacked`.
+
+    Raises:
+        ValueError: none or more than one data set, other than two classes, or zips in zips too deep.
+    """
+    readings, zips = _survey(source)
+    found = [
+        *(f"{source / reading.folder} ({_count(reading.classes)})" for reading in readings),
+        *(str(path) for path in zips),
+    ]
+    if not found:
+        seen = layouts.describe(_list_names(source))
+        raise ValueError(f"no labelled pictures of two classes in {source}: found {seen}; wanted {WANTED}")
+    if len(found) > 1:
+        raise ValueError(
+            f"more than one data set in {source}: {'; '.join(found)}; give the path of one as `data`"
+        )
+    if readings and len(readings[0].classes) != 2:
+        raise ValueError(
+            f"two classes are wanted, found {len(readings[0].classes)}: {found[0]}; move the rest away"
+        )
+    if source.is_dir() and readings:
+        return source / readings[0].folder
+    if depth == DEEPEST_NESTING:
+        raise ValueError(f"zips in zips, more than {depth} deep, in {source}; unpack them by hand")
+    whole = source if source.is_file() else zips[0]
+    folder = unpacked / f"{whole.stem}-{archives.fingerprint(whole)}"
+    return locate(archives.unpack(whole, folder), unpacked, depth + 1)
+
+
+def _survey(source: Path) -> tuple[list[layouts.Reading], list[Path]]:
+    """Returns the readings of a folder or zip, and the zips in it that may hold a data set themselves."""
+    names = _list_names(source)
+    readings = layouts.find_readings(names)
+    zips = [source / name for name in names if _is_zip(name)]
+    if source.is_file():
+        return readings, zips[:1] if not readings else []  # told apart when they are unpacked
+    understood = [source / reading.folder for reading in readings]
+    unpacked = {path for folder in understood for path in (folder, *folder.parents)}
+    # A zip that was unpacked where it lies counts once; Kaggle's test1.zip, without labels, not at all.
+    return readings, [path for path in zips if path.with_suffix("") not in unpacked and any(_survey(path))]
+
+
+def _list_names(source: Path) -> list[str]:
+    """Returns the files of a folder or zip as sorted relative posix paths; hidden ones are left out."""
+    if source.is_file():
+        if not _is_zip(source.name):
+            raise ValueError(f"{source} is neither a folder nor a .zip; give a folder or a zip as `data`")
+        names = list(archives.read_members(source))
+    else:
+
+        def stop(error: OSError) -> None:  # walk would pass over what it may not read
+            raise error
+
+        # Links are not followed: they could lead anywhere, in circles too.
+        names = [
+            (Path(folder) / file).relative_to(source).as_posix()
+            for folder, _, files in os.walk(source, onerror=stop)
+            for file in files
+        ]
+    hidden = re.compile(r"(^|/)(\.|__MACOSX/)")
+    return sorted(name for name in names if not hidden.search(name))
+
+
+def _is_zip(name: str) -> bool:
+    return name.lower().endswith(".zip")
+
+
+def _count(classes: Counter) -> str:
+    return ", ".join(f"{name} {number:,}" for name, number in sorted(classes.items()))

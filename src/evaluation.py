@@ -1,0 +1,193 @@
+"""Predictions aligned with their pictures, and what follows from them: metrics, intervals, mistakes.
+
+A table of predictions has a row a picture: `image_name`, `code` (the true class, 0 or 1), `probability`
+(of class 1), `predicted` (0 or 1) and `correct`. All but `predict_table` and `losses` need nothing else.
+"""
+
+import keras
+import numpy as np
+import pandas as pd
+from scipy.stats import binomtest
+from sklearn import metrics
+
+THRESHOLD = 0.5  # a probability above it means class 1: strictly above, as in Keras's binary accuracy
+
+
+def predict_table(model: keras.Model, batches: keras.utils.PyDataset) -> pd.DataFrame:
+    """Returns one row a picture: image_name, code, probability of class 1, predicted code, correct.
+
+    Args:
+        model: a network with one sigmoid output.
+        batches: pictures in the order of its `image_names` and `codes`, each once, not augmented.
+
+    Raises:
+        ValueError: where predictions and labels could belong to different pictures.
+    """
+    names, codes = list(batches.image_names), np.asarray(batches.codes)
+    if batches.shuffle:
+        raise ValueError(
+            "shuffle=True: predictions would meet the labels of other pictures; use shuffle=False"
+        )
+    if batches.augmentation is not None:
+        raise ValueError(
+            "augmentation is on: a measurement needs the pictures as they are; use augmentation=None"
+        )
+    if batches.epoch_fraction != 1:
+        raise ValueError(
+            f"epoch_fraction={batches.epoch_fraction}: a part is no measurement; use epoch_fraction=1"
+        )
+    if len(names) != len(codes) or len(set(names)) != len(names):
+        raise ValueError(
+            f"{len(names)} image_names ({len(set(names))} different) for {len(codes)} codes: "
+            "give each picture once"
+        )
+    probability = np.asarray(model.predict(batches, verbose=0), dtype=np.float64)
+    if probability.size != len(names):
+        raise ValueError(
+            f"predictions of shape {probability.shape} for {len(names)} pictures: "
+            "serve every picture once, to a model with one output"
+        )
+    if not np.isfinite(probability).all():
+        raise ValueError(
+            f"{(~np.isfinite(probability)).sum()} predictions are not finite: train the model again"
+        )
+    table = pd.DataFrame({"image_name": names, "code": codes.astype(int), "probability": probability.ravel()})
+    return _decide(table)
+
+
+def _decide(table: pd.DataFrame) -> pd.DataFrame:
+    """Returns the table with `predicted` and `correct` made from `probability` and `code`."""
+    predicted = (table["probability"] > THRESHOLD).astype(int)
+    return table.assign(predicted=predicted, correct=predicted == table["code"])
+
+
+def shuffled_pairing(predictions: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
+    """Returns the predictions paired with the labels of other pictures, as the published evaluation did.
+
+    Its test generator shuffled while the true labels came in order. For demonstration only: on balanced
+    classes the accuracy falls to about 0.5, however good the model is.
+    """
+    order = np.random.default_rng(seed).permutation(len(predictions))
+    return _decide(predictions.assign(probability=predictions["probability"].to_numpy()[order]))
+
+
+def accuracy_interval(correct: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Returns the lower and upper end of Wilson's score interval for a share of `correct` out of `n`.
+
+    Source: E. B. Wilson, "Probable inference, the law of succession, and statistical inference",
+    JASA 22 (1927), 209-212. It stays within 0 and 1, and is sound near both ends, unlike the textbook's.
+    """
+    if not 0 <= correct <= n or n < 1:
+        raise ValueError(f"{correct} correct of {n} is no share: give 0 <= correct <= n and n >= 1")
+    interval = binomtest(int(correct), int(n)).proportion_ci(confidence, method="wilson")
+    return float(interval.low), float(interval.high)
+
+
+def measure(predictions: pd.DataFrame) -> dict[str, float]:
+    """Returns accuracy with its 95 % interval (low, high), n, and the usual measures of a binary classifier.
+
+    Precision, recall and f1 are about class 1, and 0 where no picture was predicted to be of it.
+    `log_loss` lets a confident mistake cost more than `cross_entropy` does; `brier` is the mean squared
+    error of the probability.
+
+    Raises:
+        ValueError: where only one class is present, which leaves ROC AUC without meaning.
+    """
+    codes = sorted(predictions["code"].unique())
+    if codes != [0, 1]:
+        raise ValueError(f"{len(predictions)} pictures, all of code {codes}: measure on pictures of 0 and 1")
+    code, probability, predicted = (predictions[name] for name in ("code", "probability", "predicted"))
+    low, high = accuracy_interval(predictions["correct"].sum(), len(predictions))
+    return {
+        "accuracy": float(predictions["correct"].mean()),
+        "low": low,
+        "high": high,
+        "n": len(predictions),
+        "precision": float(metrics.precision_score(code, predicted, zero_division=0)),
+        "recall": float(metrics.recall_score(code, predicted)),
+        "f1": float(metrics.f1_score(code, predicted, zero_division=0)),
+        "roc_auc": float(metrics.roc_auc_score(code, probability)),
+        "log_loss": float(metrics.log_loss(code, probability)),
+        "brier": float(metrics.brier_score_loss(code, probability)),
+        "cross_entropy": cross_entropy(predictions),
+    }
+
+
+def cross_entropy(predictions: pd.DataFrame) -> float:
+    """Returns the mean binary cross-entropy in nats, probabilities clipped at 1e-7 as in Keras's loss."""
+    probability = predictions["probability"].clip(1e-7, 1 - 1e-7)
+    return float(metrics.log_loss(predictions["code"], probability, labels=[0, 1]))
+
+
+def losses(model: keras.Model, batches: keras.utils.PyDataset, predictions: pd.DataFrame) -> dict[str, float]:
+    """Returns Keras's loss, its two parts (cross_entropy, and penalty: the L2 terms) and Keras's accuracy.
+
+    `loss` and `accuracy` are `model.evaluate`'s, `cross_entropy` comes from the predictions. Loss and the
+    sum of its parts agree to float32, except that Keras may not clip a probability of exactly 0 or 1.
+    """
+    evaluated = model.evaluate(batches, verbose=0, return_dict=True)
+    return {
+        "loss": float(evaluated["loss"]),
+        "cross_entropy": cross_entropy(predictions),
+        "penalty": sum(float(keras.ops.convert_to_numpy(penalty)) for penalty in model.losses),
+        "accuracy": float(evaluated["accuracy"]),
+    }
+
+
+def check_against_keras(predictions: pd.DataFrame, evaluated_accuracy: float) -> None:
+    """Returns nothing, if the trace of the confusion matrix over n is the accuracy of `model.evaluate`.
+
+    Accuracies over n pictures are 1 / n apart: less than half of that is float32 rounding, more is a mistake.
+
+    Raises:
+        ValueError: where the two differ.
+    """
+    n, correct = len(predictions), int((predictions["code"] == predictions["predicted"]).sum())
+    if not abs(correct / n - evaluated_accuracy) < 0.5 / n:
+        raise ValueError(
+            f"trace / n = {correct} / {n} = {correct / n:.6f}, but Keras measured {evaluated_accuracy:.6f}: "
+            "predictions and labels are not of the same pictures in the same order"
+        )
+
+
+def confusion(predictions: pd.DataFrame, class_names: list[str]) -> pd.DataFrame:
+    """Returns counts of pictures, true label down and predicted label across; class_names[0] is code 0."""
+    counts = metrics.confusion_matrix(predictions["code"], predictions["predicted"], labels=[0, 1])
+    true, predicted = (pd.Index(class_names, name=f"{which} label") for which in ("true", "predicted"))
+    return pd.DataFrame(counts, index=true, columns=predicted)
+
+
+def confident_mistakes(predictions: pd.DataFrame, number: int = 12) -> pd.DataFrame:
+    """Returns the wrong predictions, surest first; `confidence` (0.5 to 1) is in the class predicted."""
+    mistakes = predictions[~predictions["correct"]]
+    confidence = mistakes["probability"].where(mistakes["predicted"] == 1, 1 - mistakes["probability"])
+    ordered = mistakes.assign(confidence=confidence)
+    return ordered.sort_values(["confidence", "image_name"], ascending=[False, True]).head(number)
+
+
+def compare_with_published(
+    measures: dict[str, float], published_accuracy: float, published_n: int, published_loss: float
+) -> pd.DataFrame:
+    """Returns two rows, published and ours: n, accuracy with its 95 % interval, loss, cross_entropy.
+
+    Args:
+        measures: ours, of `measure`, with the loss of `losses`: with the L2 penalties, as the published one.
+        published_accuracy: share of the published test pictures that were right.
+        published_n: number of the published test pictures.
+        published_loss: loss with the L2 penalties; its cross-entropy alone was not published.
+    """
+    low, high = accuracy_interval(round(published_accuracy * published_n), published_n)
+    columns = ["n", "accuracy", "low", "high", "loss", "cross_entropy"]
+    published = [published_n, published_accuracy, low, high, published_loss, np.nan]
+    ours = [measures[column] for column in columns]
+    table = pd.DataFrame([published, ours], pd.Index(["published", "ours"], name="result"), columns)
+    return table.astype({"n": int})
+
+
+def class_balance(features: pd.DataFrame) -> pd.DataFrame:
+    """Returns numbers of pictures, `split` down and `category` across; no split counts as "left out"."""
+    named = {"split": "left out", "category": "unlabelled"}
+    filled = [features[column].astype(object).replace("", None).fillna(named[column]) for column in named]
+    counts = pd.crosstab(*filled)
+    first = [part for part in ("train", "validation", "test") if part in counts.index]
+    return counts.reindex(first + [part for part in counts.index if part not in first])

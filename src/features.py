@@ -1,0 +1,163 @@
+"""The features table: one row a file, what it shows, whether it is used, and in which part of the split."""
+
+import hashlib
+import os
+import warnings
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+from sklearn.model_selection import train_test_split
+from tqdm.auto import tqdm
+
+from src.config import PUBLISHED_HELD_BACK, PUBLISHED_SPLIT_SEED, is_headless
+from src.listing import USED, describe_file, list_files
+
+# The first five are the published ones. A text that says nothing is "", a number that is unknown is NA.
+COLUMNS = ["image_name", "category", "code", "size", "aspect_ratio", "height", "width", "bytes"]
+COLUMNS += ["status", "reason", "content_hash", "perceptual_hash"]
+WHOLE_NUMBERS = ["code", "height", "width", "bytes"]
+MINIMUM_PER_CLASS = 10  # fewer cannot be split into three parts that mean something
+
+
+def extract_features(folder: Path, workers: int | None = None) -> pd.DataFrame:
+    """Returns the features of all files below a folder, hidden ones included, sorted by `image_name`.
+
+    The label is the folder's name (`Cat/0.jpg`) or, where there is none, the first part of the
+    file's (`cat.0.jpg`), in lower case. A file that cannot be used has status "left out" and a reason.
+
+    Columns: image_name (path below the folder, with `/`), category ("" without a label), code (1 for
+    dog, or for the second class in the alphabet), size (height, width), aspect_ratio (height / width),
+    height and width in pixels, bytes, status, reason, content_hash, perceptual_hash.
+
+    Args:
+        folder: where the files are.
+        workers: threads; by default one a core, 8 at most.
+
+    Raises:
+        FileNotFoundError: there is no such folder.
+        ValueError: the usable pictures are not of two classes, or too few to be split.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder} is not a folder; give the one that holds the pictures")
+    paths = list_files(folder)
+    with warnings.catch_warnings(), ThreadPoolExecutor(workers or min(8, os.cpu_count() or 1)) as pool:
+        # Broken EXIF does not hurt a picture, and too many pixels become a reason.
+        warnings.filterwarnings("ignore", "Truncated File Read|Corrupt EXIF data", UserWarning)
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        jobs = pool.map(lambda path: describe_file(folder, path), paths)
+        rows = list(tqdm(jobs, "reading pictures", len(paths), unit=" pictures", disable=is_headless()))
+    table = pd.DataFrame(rows, columns=COLUMNS).sort_values("image_name", ignore_index=True)
+    positive, classes = _find_classes(table, str(folder))
+    code = {name: int(name == positive) for name in classes}
+    table["code"] = table["category"].map(code)
+    return _complete(table)
+
+
+def split_features(table: pd.DataFrame, seed: int = PUBLISHED_SPLIT_SEED) -> pd.DataFrame:
+    """Returns the table with a column `split`: train, validation, test, or "" for rows left out.
+
+    The published split: of the used rows, sorted by `image_name`, 40 % are taken off, stratified by
+    category, then that is halved. The order of the table's rows does not matter.
+
+    Args:
+        table: the features table.
+        seed: random state of both draws.
+
+    Raises:
+        ValueError: not two classes, too few pictures, or an `image_name` that comes twice.
+    """
+    _find_classes(table, "the table")
+    used = table[table["status"] == USED].sort_values("image_name")
+    if not used["image_name"].is_unique:
+        twice = used["image_name"][used["image_name"].duplicated()].iloc[0]
+        raise ValueError(f"image_name {twice!r} comes twice in the table; names must be unique")
+    category = used["category"]
+    train, rest = train_test_split(
+        used.index, test_size=PUBLISHED_HELD_BACK, stratify=category, random_state=seed
+    )
+    validation, test = train_test_split(rest, test_size=0.5, stratify=category[rest], random_state=seed)
+    table = table.assign(split="")
+    for name, rows in (("train", train), ("validation", validation), ("test", test)):
+        table.loc[rows, "split"] = name
+    return table
+
+
+def save_features(table: pd.DataFrame, path: Path) -> None:
+    """Writes the table as CSV, under a temporary name first, so that no half table is ever seen."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    try:
+        # With this line end, names that hold a lone carriage return are quoted.
+        table.to_csv(temporary, index=False, lineterminator="\r\n")
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def load_features(path: Path) -> pd.DataFrame:
+    """Returns the table that `save_features` wrote, with the same types, later columns included.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: a column is missing or holds something else than numbers.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is missing; run notebook 01 first")
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    except ValueError as error:  # pandas' EmptyDataError and ParserError are ValueErrors
+        raise ValueError(f"{path} is not a features table ({error}); run notebook 01 again") from error
+    missing = [name for name in COLUMNS if name not in table]
+    if missing:
+        raise ValueError(f"{path} lacks the column {', '.join(missing)}; run notebook 01 again")
+    for name in [*WHOLE_NUMBERS, "aspect_ratio"]:
+        try:
+            table[name] = pd.to_numeric(table[name]).astype("float64" if name == "aspect_ratio" else "Int64")
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{path}, column {name}: {error}; run notebook 01 again") from error
+    return _complete(table)
+
+
+def class_names(table: pd.DataFrame) -> list[str]:
+    """Returns the two class names of a split table: the one of code 0, the one of code 1."""
+    used = table[table["split"] != ""]
+    return [str(used.loc[used["code"] == code, "category"].iloc[0]) for code in (0, 1)]
+
+
+def data_fingerprint(table: pd.DataFrame) -> str:
+    """Returns 16 hex digits that change with any used picture, its class or its part of the split."""
+    used = table[table["split"] != ""].sort_values("image_name")
+    text = used[["image_name", "content_hash", "code", "split"]].to_csv(index=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _complete(table: pd.DataFrame) -> pd.DataFrame:
+    """Returns the table with its number types set and the two columns that follow from height and width."""
+    table = table.astype(dict.fromkeys(WHOLE_NUMBERS, "Int64"))
+    sides = zip(table["height"], table["width"], strict=True)
+    table["size"] = [None if height is pd.NA else (int(height), int(width)) for height, width in sides]
+    table["aspect_ratio"] = (table["height"] / table["width"]).to_numpy("float64", na_value=np.nan)
+    return table
+
+
+def _find_classes(table: pd.DataFrame, source: str) -> tuple[str, Iterable[str]]:
+    """Returns the class of code 1 and both classes, in the alphabet's order, of the used rows."""
+    counts = table.loc[table["status"] == USED, "category"].value_counts().sort_index()
+    found = ", ".join(f"{name}: {count}" for name, count in counts.items()) or "none"
+    if len(counts) != 2:
+        raise ValueError(
+            f"{source} holds {len(counts)} classes of usable pictures ({found}); exactly two are needed, "
+            "by folders (Cat/0.jpg) or by names (cat.0.jpg)"
+        )
+    if counts.min() < MINIMUM_PER_CLASS:
+        raise ValueError(
+            f"{source} holds too few usable pictures ({found}); a class needs {MINIMUM_PER_CLASS}"
+        )
+    return next((name for name in counts.index if name in ("dog", "dogs")), counts.index[1]), counts.index

@@ -1,0 +1,180 @@
+"""Batches for Keras: shuffled and augmented for training, in the table's order for evaluation."""
+
+import math
+from collections.abc import Iterable
+from functools import lru_cache
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from src.augmentation import DRAWS, Augmentation, apply_transform
+from src.cache import cached_rows, open_cache
+from src.config import find_paths
+from src.features import load_features
+from src.runs import read_json
+
+# Means of ImageNet's blue, green and red, as `keras.applications.resnet50.preprocess_input` uses them.
+IMAGENET_MEANS = np.array([103.939, 116.779, 123.68], dtype="float32")
+
+
+def preprocess(pictures: np.ndarray) -> np.ndarray:
+    """Returns float32 pictures, BGR with ImageNet's means off, from RGB of 0 to 255, shape (..., 3)."""
+    return np.subtract(pictures[..., ::-1], IMAGENET_MEANS, dtype="float32")
+
+
+def undo_preprocess(pictures: np.ndarray) -> np.ndarray:
+    """Returns the RGB uint8 pictures that `preprocess` was given, for the eye."""
+    return np.rint(pictures + IMAGENET_MEANS)[..., ::-1].clip(0, 255).astype("uint8")
+
+
+@lru_cache(maxsize=4)
+def random_order(n: int, seed: int, number: int) -> np.ndarray:
+    """Returns the order of pass `number` through n pictures; remembered, for every batch asks for it."""
+    return np.random.default_rng([seed, 0, number]).permutation(n)
+
+
+@lru_cache(maxsize=4)
+def random_numbers(n: int, seed: int, epoch: int) -> np.ndarray:
+    """Returns the random numbers behind an epoch's transformations, shape (n, DRAWS)."""
+    return np.random.default_rng([seed, 1, epoch]).random((n, DRAWS))
+
+
+class PictureBatches(keras.utils.PyDataset):
+    """Batches of preprocessed pictures and their codes.
+
+    Batch `index` of epoch `epoch` depends on (seed, epoch, index) alone, so that any number of
+    workers, in any order, serves the same pictures.
+
+    With `epoch_fraction` below 1 an epoch is that fraction of the batches, rounded down as the
+    published experiment did, and the next epoch goes on where this one stopped: all pictures come
+    equally often. The length is the number of batches of an epoch; `steps_per_epoch` stays unset.
+    """
+
+    def __init__(
+        self,
+        pixels: np.ndarray,
+        rows: np.ndarray,
+        codes: np.ndarray,
+        image_names: list[str],
+        batch_size: int = 32,
+        shuffle: bool = False,
+        augmentation: Augmentation | None = None,
+        epoch_fraction: float = 1.0,
+        seed: int = 42,
+        workers: int = 2,
+    ):
+        """Keeps what the batches are made of.
+
+        Args:
+            pixels: the pixel cache, uint8, shape (all pictures, size, size, 3).
+            rows: the cache's rows of this part, shape (n,).
+            codes: 0 or 1 a picture of this part, shape (n,).
+            image_names: the pictures' names, n of them.
+            batch_size: pictures a batch; the last one of an epoch may be smaller.
+            shuffle: whether each pass through the pictures has an order of its own.
+            augmentation: random transformations, or None.
+            epoch_fraction: in (0, 1].
+            seed: of the order and of the transformations.
+            workers: threads that prepare batches; 1 prepares them in Keras's own thread.
+
+        Raises:
+            ValueError: no pictures, or a batch size or fraction out of range.
+        """
+        super().__init__(workers=workers, use_multiprocessing=False, max_queue_size=10)
+        if not len(rows):
+            raise ValueError("this part of the data set has no pictures; look at the split in notebook 01")
+        if batch_size < 1:
+            raise ValueError(f"batch_size is {batch_size}; give 1 or more")
+        if not 0 < epoch_fraction <= 1:
+            raise ValueError(f"epoch_fraction is {epoch_fraction}; give more than 0 and at most 1")
+        self.pixels, self.rows = pixels, np.asarray(rows)
+        self.codes = np.asarray(codes, dtype="float32")
+        self.image_names = list(image_names)
+        self.batch_size, self.shuffle = batch_size, shuffle
+        self.augmentation, self.epoch_fraction, self.seed = augmentation, epoch_fraction, seed
+        self.epoch = 0
+        self._epoch_begun = False
+
+    def __len__(self) -> int:
+        """Returns the number of batches of an epoch."""
+        return max(1, int(math.ceil(len(self.rows) / self.batch_size) * self.epoch_fraction))
+
+    def positions(self, index: int) -> np.ndarray:
+        """Returns which pictures of this part batch `index` holds, as positions in `rows`."""
+        n = len(self.rows)
+        pictures_an_epoch = n if self.epoch_fraction == 1 else len(self) * self.batch_size
+        first = index * self.batch_size
+        last = min(first + self.batch_size, pictures_an_epoch)
+        served = self.epoch * pictures_an_epoch + np.arange(first, last)
+        passes, place = np.divmod(served, n)
+        if not self.shuffle:
+            return place
+        orders = {number: random_order(n, self.seed, number) for number in np.unique(passes)}
+        return np.array([orders[number][where] for number, where in zip(passes, place, strict=True)])
+
+    def pictures(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """Returns batch `index` before preprocessing: uint8 RGB pictures and their positions."""
+        positions = self.positions(index)
+        rows = self.rows[positions]
+        if self.augmentation is None:
+            return self.pixels[rows], positions
+        size = self.pixels.shape[1]
+        random = random_numbers(len(self.rows), self.seed, self.epoch)
+        batch = np.empty((len(rows), size, size, 3), dtype="uint8")
+        transforms = self.augmentation.draw(random[positions], size)
+        for target, row, transform in zip(batch, rows, transforms, strict=True):
+            apply_transform(self.pixels[row], transform, self.augmentation.fill_mode, out=target)
+        return batch, positions
+
+    def views(self, position: int, epochs: Iterable[int]) -> list[np.ndarray]:
+        """Returns one picture as each of these epochs transforms it, uint8 RGB, for the eye."""
+        picture, size = self.pixels[self.rows[position]], self.pixels.shape[1]
+        draws = np.array([random_numbers(len(self.rows), self.seed, epoch)[position] for epoch in epochs])
+        transforms = self.augmentation.draw(draws, size)
+        return [apply_transform(picture, transform, self.augmentation.fill_mode) for transform in transforms]
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """Returns batch `index`: pictures (b, size, size, 3) float32, codes (b,) float32."""
+        batch, positions = self.pictures(index)
+        return preprocess(batch), self.codes[positions]
+
+    def on_epoch_begin(self) -> None:
+        """Notes that batches of this epoch are being served."""
+        self._epoch_begun = True
+
+    def on_epoch_end(self) -> None:
+        """Goes on to the next epoch; Keras calls this also where no epoch has begun."""
+        self.epoch += self._epoch_begun
+        self._epoch_begun = False
+
+
+def load_batches(run: Path, part: str, training: bool = False, workers: int = 2) -> PictureBatches:
+    """Returns the batches of one part of a run's data, as notebook 02 settled them.
+
+    The run's `epoch_fraction` shortens training and validation alike, never the test; a shortened
+    validation is shuffled, as the published one was, so that it is not always the same pictures.
+
+    Args:
+        run: the run's folder, with `features.csv` and `input.json`.
+        part: train, validation or test.
+        training: shuffled and augmented; otherwise every picture once, in the order of its name.
+        workers: threads that prepare batches.
+    """
+    settings = read_json(run / "input.json")
+    pictures = cached_rows(load_features(run / "features.csv"))
+    pixels = open_cache(find_paths().data / "cache" / settings["cache"], len(pictures))
+    chosen = pictures[pictures["split"] == part]
+    epoch_fraction = 1.0 if part == "test" else settings["epoch_fraction"]
+    return PictureBatches(
+        pixels,
+        rows=chosen.index.to_numpy(),
+        codes=chosen["code"].to_numpy(),
+        image_names=chosen["image_name"].tolist(),
+        batch_size=settings["batch_size"],
+        shuffle=training or epoch_fraction < 1,
+        augmentation=Augmentation(**settings["augmentation"]) if training else None,
+        epoch_fraction=epoch_fraction,
+        seed=settings["seed"],
+        workers=workers,
+    )

@@ -1,0 +1,80 @@
+"""Every file below a folder as one row: its label, its picture's size and hashes, or why it is not used."""
+
+import hashlib
+import os
+import re
+import stat
+from pathlib import Path
+
+from src.config import PART_NAMES
+from src.pictures import MAXIMUM_BYTES, decode_picture, perceptual_hash
+
+USED = "used"
+LEFT_OUT = "left out"
+
+
+def list_files(folder: Path) -> list[Path]:
+    """Returns all files below the folder, links (not followed) and folders that cannot be listed."""
+    found: list[Path] = []
+
+    def keep_folder(error: OSError) -> None:
+        found.append(Path(error.filename))
+
+    for parent, folders, files in os.walk(folder, onerror=keep_folder):
+        found += [Path(parent, name) for name in files]
+        found += [Path(parent, name) for name in folders if Path(parent, name).is_symlink()]
+    return found
+
+
+def describe_file(folder: Path, path: Path) -> dict:
+    """Returns the row of one file below the folder.
+
+    Keys: image_name, category, status, reason, content_hash and perceptual_hash (texts, "" where there
+    is nothing to say), bytes, height and width (where known). Reasons are `kind` or `kind: detail`.
+    """
+    raw_name = path.relative_to(folder).as_posix()
+    name = os.fsencode(raw_name).decode("utf-8", "backslashreplace")
+    row = {"image_name": name, "category": read_label(name), "status": LEFT_OUT, "reason": ""}
+    row |= {"content_hash": "", "perceptual_hash": ""}
+    if name != raw_name:
+        return row | {"reason": "the name is not UTF-8: no table can hold it, rename the file"}
+    try:
+        information = path.lstat()
+        refusal = _refuse_file(information)
+        if refusal:
+            return row | {"reason": refusal}
+        row["bytes"] = information.st_size
+        data = path.read_bytes()
+        row["content_hash"] = hashlib.blake2b(data, digest_size=16).hexdigest()
+        picture = decode_picture(data)
+    except OSError as error:
+        return row | {"reason": f"unreadable: {error.strerror}"}
+    except ValueError as error:
+        return row | {"reason": str(error)}
+    row |= {"height": picture.shape[0], "width": picture.shape[1]}
+    row["perceptual_hash"] = perceptual_hash(picture)
+    return row | ({"status": USED} if row["category"] else {"reason": "the name carries no label"})
+
+
+def read_label(name: str) -> str:
+    """Returns the class that a path below the data folder states, in lower case, or "".
+
+    In a folder it is the folder's name, unless that is the name of a part such as `train`; otherwise
+    the first part of names such as `cat.0.jpg`.
+    """
+    *parents, file = name.split("/")
+    if parents:
+        return "" if parents[-1].lower() in PART_NAMES else parents[-1].lower()
+    match = re.fullmatch(r"([^\W\d_]+)\.\d+\.[^.]+", file)
+    return match[1].lower() if match else ""
+
+
+def _refuse_file(information: os.stat_result) -> str:
+    """Returns why a file is not even opened, or ""."""
+    if stat.S_ISLNK(information.st_mode):
+        return "a link: not followed"
+    if stat.S_ISDIR(information.st_mode):
+        return "unreadable: a folder that cannot be listed"
+    if not stat.S_ISREG(information.st_mode):  # a pipe would wait for ever
+        return "not a regular file"
+    return f"too large: {information.st_size} bytes" if information.st_size > MAXIMUM_BYTES else ""

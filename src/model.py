@@ -1,0 +1,121 @@
+"""The published three-block CNN, and the search spaces that choose its arguments."""
+
+from collections.abc import Callable
+
+import keras
+import keras_tuner
+from keras import layers, regularizers
+
+
+def build_cnn(
+    image_size: int = 180,
+    conv_1_filter: int = 32,
+    conv_1_kernel: int = 3,
+    l2: float = 1e-5,
+    conv_2_filter: int = 64,
+    conv_2_kernel: int = 3,
+    dropout_1: float = 0.1,
+    conv_3_filter: int = 128,
+    conv_3_kernel: int = 3,
+    dropout_2: float = 0.2,
+    dense_1_units: int = 64,
+    dropout_3: float = 0.1,
+    l2_1: float | None = None,
+    l2_2: float | None = None,
+    l2_3: float | None = None,
+    l2_4: float | None = None,
+    learning_rate: float = 1e-4,
+    decay_steps: int = 10_000,
+) -> keras.Model:
+    """Returns the compiled CNN: three convolution blocks and a dense head, one sigmoid unit.
+
+    Args:
+        image_size: side of the square input pictures, in pixels; three poolings halve it thrice.
+        conv_1_filter: filters of the first convolution; conv_2_filter and conv_3_filter likewise.
+        conv_1_kernel: side of its kernel; conv_2_kernel and conv_3_kernel likewise.
+        l2: weight of the L2 penalty on the three convolutions and the first dense layer.
+        dropout_1: fraction dropped after the second block; dropout_2 after the third.
+        dense_1_units: units of the first dense layer.
+        dropout_3: fraction dropped before the last layer.
+        l2_1: the first convolution's own penalty, instead of `l2`; l2_2 and l2_3 for the other two,
+            l2_4 for the dense layer.
+        learning_rate: Adam's, at the start; it falls by a tenth every `decay_steps` steps.
+        decay_steps: see `learning_rate`.
+    """
+    penalties = [l2 if own is None else own for own in (l2_1, l2_2, l2_3, l2_4)]
+    filters = [conv_1_filter, conv_2_filter, conv_3_filter]
+    kernels = [conv_1_kernel, conv_2_kernel, conv_3_kernel]
+    model = keras.Sequential([keras.Input((image_size, image_size, 3))], name="published_cnn")
+    for number, dropout in enumerate((0.0, dropout_1, dropout_2)):
+        convolution = layers.Conv2D(
+            filters[number],
+            kernels[number],
+            padding="same",
+            activation="relu",
+            kernel_regularizer=regularizers.L2(penalties[number]),
+            name=f"conv_{number + 1}",
+        )
+        model.add(convolution)
+        model.add(layers.BatchNormalization(name=f"norm_{number + 1}"))
+        model.add(layers.MaxPooling2D(name=f"pool_{number + 1}"))
+        if number:
+            model.add(layers.Dropout(dropout, name=f"dropout_{number}"))
+    model.add(layers.Flatten(name="flatten"))
+    dense_penalty = regularizers.L2(penalties[3])
+    model.add(
+        layers.Dense(dense_1_units, activation="relu", kernel_regularizer=dense_penalty, name="dense_1")
+    )
+    model.add(layers.Dropout(dropout_3, name="dropout_3"))
+    model.add(layers.Dense(1, activation="sigmoid", name="probability"))
+    schedule = keras.optimizers.schedules.ExponentialDecay(learning_rate, decay_steps, decay_rate=0.9)
+    model.compile(keras.optimizers.Adam(schedule), loss="binary_crossentropy", metrics=["accuracy"])
+    return model
+
+
+def published(hp: keras_tuner.HyperParameters, **settings) -> keras.Model:
+    """Returns a model of the space as the published notebook printed it: 11 entries.
+
+    Its four L2 penalties share one name and so one value; `dropout_2` has the one value 0.2,
+    because KerasTuner loses the top of 0.2..0.3 in steps of 0.1 to floating-point division.
+    """
+    return build_cnn(
+        conv_1_filter=hp.Int("conv_1_filter", 32, 128, step=32),
+        conv_1_kernel=hp.Choice("conv_1_kernel", [3, 5]),
+        l2=hp.Float("l2", 1e-5, 1e-1, sampling="log"),
+        conv_2_filter=hp.Int("conv_2_filter", 64, 128, step=64),
+        conv_2_kernel=hp.Choice("conv_2_kernel", [3, 5]),
+        dropout_1=hp.Float("dropout_1", 0.1, 0.4, step=0.1),
+        conv_3_filter=hp.Int("conv_3_filter", 128, 512, step=128),
+        conv_3_kernel=hp.Choice("conv_3_kernel", [3, 5]),
+        dropout_2=hp.Float("dropout_2", 0.2, 0.3, step=0.1),
+        dense_1_units=hp.Int("dense_1_units", 64, 512, step=64),
+        dropout_3=hp.Float("dropout_3", 0.1, 0.2, step=0.1),
+        **settings,
+    )
+
+
+def described(hp: keras_tuner.HyperParameters, **settings) -> keras.Model:
+    """Returns a model of the space that the published text meant: 14 entries.
+
+    Each penalty has its own name and range, and `dropout_2` both its values.
+    """
+    return build_cnn(
+        conv_1_filter=hp.Int("conv_1_filter", 32, 128, step=32),
+        conv_1_kernel=hp.Choice("conv_1_kernel", [3, 5]),
+        l2_1=hp.Float("l2_1", 1e-5, 1e-1, sampling="log"),
+        conv_2_filter=hp.Int("conv_2_filter", 64, 128, step=64),
+        conv_2_kernel=hp.Choice("conv_2_kernel", [3, 5]),
+        l2_2=hp.Float("l2_2", 1e-3, 1e-2, sampling="log"),
+        dropout_1=hp.Float("dropout_1", 0.1, 0.4, step=0.1),
+        conv_3_filter=hp.Int("conv_3_filter", 128, 512, step=128),
+        conv_3_kernel=hp.Choice("conv_3_kernel", [3, 5]),
+        l2_3=hp.Float("l2_3", 1e-4, 1e-2, sampling="log"),
+        dropout_2=hp.Choice("dropout_2", [0.2, 0.3]),
+        dense_1_units=hp.Int("dense_1_units", 64, 512, step=64),
+        l2_4=hp.Float("l2_4", 1e-3, 1e-2, sampling="log"),
+        dropout_3=hp.Float("dropout_3", 0.1, 0.2, step=0.1),
+        **settings,
+    )
+
+
+SPACES: dict[str, Callable[..., keras.Model]] = {"published": published, "described": described}

@@ -1,0 +1,109 @@
+"""One picture file in, RGB pixels or a reason out; judged by decoding, never by how a header looks."""
+
+import io
+from pathlib import Path
+
+import cv2
+import imagehash
+import numpy as np
+from PIL import Image, ImageOps
+
+# Pillow tries no other format: some of its plugins start other programs (EPS starts Ghostscript).
+FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF")
+MAXIMUM_BYTES = 300_000_000
+MAXIMUM_PIXELS = 100_000_000
+MINIMUM_SIDE = 2  # a line of pixels is no photograph, and cannot be resized to one
+MINIMUM_CONTRAST = 2  # standard deviation of the grey levels
+END_OF_JPEG = b"\xff\xd9"
+
+
+def read_picture(path: Path | str) -> np.ndarray:
+    """Returns the picture of a file as RGB, uint8, shape (height, width, 3).
+
+    It looks as OpenCV's IMREAD_COLOR shows it: turned upright by EXIF, 8 bits a channel, alpha dropped.
+
+    Raises:
+        ValueError: the file is no usable picture; one line with the file and the reason.
+        OSError: the file cannot be opened.
+    """
+    try:
+        return decode_picture(Path(path).read_bytes())
+    except ValueError as error:
+        raise ValueError(f"{path} is left out of every data set: {error}") from error
+
+
+def decode_picture(data: bytes) -> np.ndarray:
+    """Returns the picture in a file's bytes as RGB, uint8, shape (height, width, 3).
+
+    Raises:
+        ValueError: no usable picture; the message is one line, `kind` or `kind: detail`.
+    """
+    if not data:
+        raise ValueError("zero bytes")
+    buffer = io.BytesIO(data)
+    image = _open_header(buffer)
+    width, height = image.size
+    if height * width > MAXIMUM_PIXELS:
+        raise ValueError(f"too many pixels: the header declares {width} x {height}")
+    if min(height, width) < MINIMUM_SIDE:
+        raise ValueError(f"too small: {width} x {height} pixels")
+    # OpenCV may give a cut-off JPEG back with its lower half grey, and no error. A whole one has its
+    # end marker somewhere behind the start of its scan, where Pillow has stopped reading. Only files
+    # that fail this quick look, and the other formats, are decoded twice.
+    whole_jpeg = image.format == "JPEG" and data.find(END_OF_JPEG, buffer.tell()) >= 0
+    if not whole_jpeg:
+        _decode_by_pillow(image)
+    # OpenCV has no rule for inks that were not inverted, and its older versions know no GIF.
+    pixels = None if image.mode == "CMYK" or image.format == "GIF" else _decode_by_opencv(data)
+    if pixels is None:
+        pixels = np.array(_decode_by_pillow(image).convert("RGB"))
+    return pixels
+
+
+def _open_header(buffer: io.BytesIO) -> Image.Image:
+    """Returns Pillow's picture with its header read and no pixel decoded."""
+    try:
+        return Image.open(buffer, formats=FORMATS)
+    except Image.UnidentifiedImageError as error:
+        raise ValueError(f"not a picture: no whole header of {', '.join(FORMATS)}") from error
+    except Image.DecompressionBombError as error:
+        raise ValueError(f"too many pixels: {_one_line(error)}") from error
+    except Exception as error:  # Pillow's plugins raise many kinds on broken headers
+        raise ValueError(f"truncated or damaged: {_one_line(error)}") from error
+
+
+def _decode_by_pillow(image: Image.Image) -> Image.Image:
+    """Returns the decoded picture, upright, the first frame where there are several."""
+    try:
+        image.load()
+        return ImageOps.exif_transpose(image)
+    except Exception as error:  # OSError, SyntaxError, struct.error, EOFError, IndexError, ...
+        raise ValueError(f"truncated or damaged: {_one_line(error)}") from error
+
+
+def _decode_by_opencv(data: bytes) -> np.ndarray | None:
+    """Returns the RGB pixels, or None where OpenCV cannot read them."""
+    try:
+        return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
+    except cv2.error:
+        return None
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def perceptual_hash(picture: np.ndarray) -> str:
+    """Returns a hash of how the picture looks: 64 hex digits, or "" for a picture without contrast.
+
+    It is ImageHash's phash with 256 bits, which say for each of the 16 x 16 lowest frequencies of the
+    grey picture at 32 x 32 pixels whether it is above the median. Saving anew or resizing changes a
+    few bits. A plain area has no frequencies to compare, so it resembles nothing.
+
+    Args:
+        picture: RGB, uint8, shape (height, width, 3).
+    """
+    grey = cv2.cvtColor(cv2.resize(picture, (32, 32), interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2GRAY)
+    if grey.std() < MINIMUM_CONTRAST:
+        return ""
+    return str(imagehash.phash(Image.fromarray(grey), hash_size=16, highfreq_factor=2))

@@ -1,0 +1,182 @@
+"""Runs the notebooks headless by papermill: one for `make`, all of them for a hosted session."""
+
+import argparse
+import ast
+import logging
+import os
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import nbformat
+import papermill
+import yaml
+from papermill.exceptions import PapermillExecutionError
+
+from src.config import find_paths
+from src.runs import read_json
+
+logger = logging.getLogger(__name__)
+
+NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
+STEPS = ["01_data", "02_generators", "03_tuning", "04_training", "05_evaluation"]
+
+
+def notebook_parameters(name: str) -> dict[str, object]:
+    """Returns a notebook's parameters and their defaults, from its cell tagged `parameters`."""
+    cells = nbformat.read(NOTEBOOKS / f"{name}.ipynb", as_version=4).cells
+    source = next(cell.source for cell in cells if "parameters" in cell.metadata.get("tags", []))
+    assignments = [line for line in ast.parse(source).body if isinstance(line, ast.Assign)]
+    return {line.targets[0].id: ast.literal_eval(line.value) for line in assignments}
+
+
+def read_profile(profile: str) -> dict[str, object]:
+    """Returns a profile's parameters; `gpu` has none of its own, it is the notebooks' defaults.
+
+    Raises:
+        FileNotFoundError: there is no such profile.
+        ValueError: the file is not a flat mapping.
+    """
+    path = NOTEBOOKS / "profiles" / f"{profile}.yaml"
+    if profile == "gpu":
+        return {}
+    if not path.exists():
+        names = sorted(file.stem for file in path.parent.glob("*.yaml"))
+        raise FileNotFoundError(f"there is no profile {profile!r}; choose gpu, {', '.join(names)}")
+    try:
+        values = yaml.safe_load(path.read_text())
+    except yaml.YAMLError as error:
+        raise ValueError(f"{path} is not readable YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(values, dict):
+        raise ValueError(f"{path} holds no `name: value` lines")
+    return values
+
+
+def check_parameters(values: dict[str, object], source: str) -> None:
+    """Raises ValueError for a name that no notebook has, or a value of another type than its default.
+
+    papermill itself only warns, and the run then goes on with a setting that nobody asked for.
+    """
+    known = {name: default for step in STEPS for name, default in notebook_parameters(step).items()}
+    for name, value in values.items():
+        if name not in known:
+            raise ValueError(f"{source}: no notebook has a parameter {name!r}; known: {', '.join(sorted(known))}")
+        wanted = type(known[name])
+        whole_number = wanted is float and type(value) is int
+        if type(value) is not wanted and not whole_number:
+            raise ValueError(f"{source}: {name} is {value!r}; it has to be {wanted.__name__}, as {known[name]!r}")
+
+
+def run_notebook(name: str, output: Path, parameters: dict[str, object]) -> None:
+    """Runs a notebook with those parameters that it has; `output` appears when it is whole.
+
+    A run that failed leaves `<name>.failed.ipynb` beside it, to look at.
+
+    Raises:
+        PapermillExecutionError: a cell raised.
+    """
+    own = {key: value for key, value in parameters.items() if key in notebook_parameters(name)}
+    output.parent.mkdir(parents=True, exist_ok=True)
+    partial = output.with_suffix(".partial.ipynb")
+    failed = output.with_suffix(".failed.ipynb")
+    failed.unlink(missing_ok=True)
+    os.environ.update(HEADLESS="1", NOTEBOOK_RUN=str(output))  # for the kernel, which inherits them
+    logger.info("---- %s", name)
+    try:
+        with stderr_into(output.with_suffix(".stderr.txt")):
+            papermill.execute_notebook(
+                str(NOTEBOOKS / f"{name}.ipynb"),
+                str(partial),
+                own,
+                kernel_name="python3",
+                cwd=str(NOTEBOOKS),
+                stdout_file=sys.stdout,
+                progress_bar=False,
+            )
+    except PapermillExecutionError:
+        partial.rename(failed)
+        raise
+    partial.rename(output)
+
+
+@contextmanager
+def stderr_into(path: Path) -> Iterator[None]:
+    """Sends what this process and its kernel write to stderr into a file: TensorFlow's start-up, mostly."""
+    saved = os.dup(2)
+    try:
+        with path.open("wb") as file:
+            os.dup2(file.fileno(), 2)
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
+
+
+def run_name(profile: str, data: str) -> str:
+    """Returns the name of a run's folder: the profile, and the data's name without its suffix."""
+    name = Path(data).name
+    return f"{profile}-{re.sub(r'[^A-Za-z0-9._-]', '_', name.removesuffix('.zip'))}"
+
+
+def run_all(profile: str = "gpu", data: str = "auto") -> Path:
+    """Returns the run's folder after running notebooks 01 to 05 in order, as `make run` does."""
+    values = read_profile(profile)
+    check_parameters(values, profile)
+    data = str(Path(data).resolve()) if Path(data).exists() else data
+    run = run_name(profile, data)
+    folder = find_paths().output / run
+    for step in STEPS:
+        run_notebook(step, folder / f"{step}.ipynb", {**values, "data": data, "run": run})
+    return folder
+
+
+def summarize(run: Path) -> str:
+    """Returns the lines that end a run: the accuracy with its interval, the loss, where things are."""
+    measures = read_json(run / "metrics.json")
+    interval = f"[{measures['low']:.4f}, {measures['high']:.4f}]"
+    return "\n".join(
+        [
+            f"test accuracy {measures['accuracy']:.4f} {interval} n={measures['n']}",
+            f"test loss {measures['loss']:.4f}, of which cross-entropy {measures['cross_entropy']:.4f}",
+            f"confusion matrix: {run / 'figures' / 'confusion_matrix.png'}",
+            f"tables and executed notebooks: {run}",
+        ]
+    )
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Returns the exit code of `python -m src.pipeline`: one notebook, or the summary of a run."""
+    parser = argparse.ArgumentParser(prog="python -m src.pipeline", description=__doc__)
+    parser.add_argument("run", type=Path, help="the run's folder")
+    parser.add_argument("step", choices=[*STEPS, "summary"])
+    parser.add_argument("--profile", default="gpu")
+    parser.add_argument("--data", default="auto")
+    parser.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE", help="instead of the profile's")
+    chosen = parser.parse_args(arguments)
+    logging.basicConfig(stream=sys.stdout, format="%(message)s", level=logging.INFO)
+    logging.getLogger("papermill").setLevel(logging.WARNING)  # it announces every cell
+    try:
+        if chosen.step == "summary":
+            sys.stdout.write(summarize(chosen.run) + "\n")
+            return 0
+        values = read_profile(chosen.profile)
+        values.update({name: yaml.safe_load(value) for name, _, value in (pair.partition("=") for pair in chosen.set)})
+        check_parameters(values, chosen.profile)
+        values.update(data=chosen.data, run=chosen.run.name)
+        run_notebook(chosen.step, chosen.run / f"{chosen.step}.ipynb", values)
+    except PapermillExecutionError as error:
+        sys.stderr.write(f"{chosen.step} stopped: {error.ename}: {error.evalue}\n")
+        return 1
+    except (ValueError, FileNotFoundError) as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    except KeyboardInterrupt:
+        sys.stderr.write(f"{chosen.step} was interrupted; the same command goes on where it stopped\n")
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

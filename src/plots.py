@@ -1,0 +1,188 @@
+"""Figures of the data, the training and the evaluation: tables in, matplotlib axes out."""
+
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from mpl_toolkits.axes_grid1 import make_axes_locatable
+
+# Okabe and Ito's palette: told apart with every common kind of colour blindness.
+BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#9A9A9A"
+
+
+def make_axes(ax: Axes | None, width: float = 6.4, height: float = 4.8) -> Axes:
+    """Returns `ax`, or the axes of a new figure of that size in inches, with a light grid, no upper frame."""
+    ax = plt.subplots(figsize=(width, height), layout="constrained")[1] if ax is None else ax
+    ax.grid(color="0.92")
+    ax.set_axisbelow(True)
+    ax.spines[["top", "right"]].set_visible(False)
+    return ax
+
+
+def save_figure(drawn: Axes | Figure, path: Path) -> None:
+    """Returns nothing; writes the figure that `drawn` is, or belongs to, to `path`, whose folder is made."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure = drawn if isinstance(drawn, Figure) else drawn.figure
+    figure.savefig(path, dpi=150, bbox_inches="tight")
+
+
+def plot_confusion_matrix(matrix: pd.DataFrame, ax: Axes | None = None) -> Axes:
+    """Returns a heatmap of counts and row percentages: true labels on y, predictions on x."""
+    ax = make_axes(ax, 5, 4.8)
+    shares = matrix.div(matrix.sum(axis=1).clip(lower=1), axis=0)
+    text = matrix.map("{:,}".format) + "\n" + shares.map("{:.1%}".format)
+    style = {"cmap": "Blues", "vmin": 0, "vmax": 1, "square": True, "linewidths": 2, "cbar": False}
+    sns.heatmap(shares, annot=text, fmt="", annot_kws={"size": 15}, ax=ax, **style)
+    n, correct = matrix.to_numpy().sum(), np.trace(matrix.to_numpy())
+    ax.set(xlabel="predicted label", ylabel="true label")
+    ax.set_title(f"Confusion matrix\n{correct / max(n, 1):.2%} of {n:,} pictures right")
+    ax.tick_params(labelsize=12, length=0, rotation=0)
+    return ax
+
+
+def plot_class_balance(balance: pd.DataFrame, ax: Axes | None = None) -> Axes:
+    """Returns bars of the number of pictures of each category (columns) in each split (rows)."""
+    ax = make_axes(ax, 7, 4.2)
+    colours = sns.color_palette("colorblind", balance.shape[1])
+    balance.plot.bar(ax=ax, rot=0, width=0.75, color=colours)
+    for bars in ax.containers:
+        ax.bar_label(bars, fmt="{:,.0f}", padding=2)
+    ax.grid(visible=False, axis="x")
+    ax.margins(y=0.12)
+    ax.set(xlabel="split", ylabel="pictures", title=f"Class balance of {balance.to_numpy().sum():,} pictures")
+    ax.legend(title="category", frameon=False, bbox_to_anchor=(1, 1), loc="upper left")
+    return ax
+
+
+def plot_picture_sizes(features: pd.DataFrame, ax: Axes | None = None) -> Axes:
+    """Returns every picture's height against its width, coloured by aspect ratio (height / width)."""
+    ax = make_axes(ax, 7, 5)
+    sizes = features.dropna(subset=["height", "width", "aspect_ratio"])
+    longest = sizes[["height", "width"]].max().max() * 1.05 if len(sizes) else 1
+    points = ax.scatter(
+        sizes["width"], sizes["height"], c=np.log2(sizes["aspect_ratio"].astype(float)), s=14, alpha=0.7,
+        cmap="cividis", vmin=-2, vmax=2,
+    )  # fmt: skip
+    for ratio in (0.5, 1, 2):
+        ax.axline((0, 0), slope=ratio, color="0.6", linewidth=0.8, linestyle="--", zorder=1)
+    ax.set(xlim=(0, longest), ylim=(0, longest), xlabel="width (pixels)", ylabel="height (pixels)")
+    ax.set(title=f"Sizes of {len(sizes):,} pictures (dashed: aspect ratios 0.5, 1 and 2)", aspect="equal")
+    bar = ax.figure.colorbar(points, ax=ax, label="aspect ratio: height / width", extend="both")
+    bar.set_ticks(range(-2, 3), labels=["0.25", "0.5", "1", "2", "4"])
+    bar.solids.set_alpha(1)
+    return ax
+
+
+def plot_pictures(pictures: list[np.ndarray], titles: list[str], columns: int = 6) -> Figure:
+    """Returns a grid of RGB pictures (height, width, 3), each under its title."""
+    columns = max(1, min(columns, len(pictures)))
+    rows = max(1, -(-len(pictures) // columns))
+    figure, grid = plt.subplots(
+        rows, columns, figsize=(max(4, 2.1 * columns), 2.5 * rows), squeeze=False, layout="constrained"
+    )
+    for ax in grid.flat:
+        ax.axis("off")
+    for ax, picture, title in zip(grid.flat, pictures, titles, strict=False):
+        ax.imshow(picture)
+        ax.set_title(title, fontsize=9)
+    if not pictures:
+        grid[0, 0].text(0.5, 0.5, "no pictures to show", ha="center", va="center")
+    return figure
+
+
+def plot_learning_curves(history: pd.DataFrame, monitor: str = "val_loss") -> Figure:
+    """Returns loss and accuracy by epoch, training and validation, the epoch of the best `monitor` marked."""
+    figure, panels = plt.subplots(1, 2, figsize=(11, 4.2), layout="constrained")
+    watched = history.set_index("epoch")[monitor].dropna()
+    best = None if watched.empty else watched.idxmin() if monitor.endswith("loss") else watched.idxmax()
+    marker = "o" if len(history) < 40 else None
+    for ax, metric in zip(panels, ("loss", "accuracy"), strict=True):
+        make_axes(ax)
+        ax.plot(history["epoch"], history[metric], color=BLUE, marker=marker, ms=3.5, label="training")
+        ax.plot(
+            history["epoch"],
+            history[f"val_{metric}"],
+            color=ORANGE,
+            marker=marker,
+            ms=3.5,
+            label="validation",
+        )
+        if best is not None:
+            value = history.set_index("epoch")[f"val_{metric}"][best]
+            ax.axvline(best, color="0.5", linestyle="--", linewidth=1)
+            ax.plot(
+                best, value, "*", color=ORANGE, ms=15, mec="black", label=f"best epoch: {best}, {value:.4g}"
+            )
+        ax.set(xlabel="epoch", ylabel=metric, title=f"{metric.capitalize()} by epoch")
+        ax.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
+        ax.legend(frameon=False)
+    figure.suptitle(
+        f"Learning curves: best {monitor} after epoch {best}" if best is not None else "Learning curves"
+    )
+    return figure
+
+
+def plot_roc(table: pd.DataFrame, area: float | None = None, ax: Axes | None = None) -> Axes:
+    """Returns the ROC curve, its area in the title where given; chance is the diagonal."""
+    ax = make_axes(ax, 5.2, 5)
+    ax.plot(table["false_positive_rate"], table["true_positive_rate"], color=BLUE, linewidth=2, label="model")
+    ax.plot([0, 1], [0, 1], color=GREY, linestyle="--", label="chance")
+    ax.set(xlabel="false positive rate", ylabel="true positive rate")
+    ax.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
+    ax.set_title("ROC curve" if area is None else f"ROC curve: area {area:.3f}")
+    ax.legend(frameon=False, loc="lower right")
+    return ax
+
+
+def plot_precision_recall(table: pd.DataFrame, positive: str = "class 1", ax: Axes | None = None) -> Axes:
+    """Returns precision against recall of the class named `positive` (code 1); chance is its share."""
+    ax = make_axes(ax, 5.2, 5)
+    ax.plot(table["recall"], table["precision"], color=BLUE, linewidth=2, label="model")
+    share = table["precision"].iloc[0]  # its first row calls every picture positive
+    ax.axhline(share, color=GREY, linestyle="--", label=f"chance: {share:.1%} are {positive}")
+    ax.set(xlabel=f"recall: share of all {positive} pictures found", xlim=(-0.01, 1.01), ylim=(0, 1.02))
+    ax.set(
+        ylabel=f"precision: share right of those called {positive}",
+        title=f"Precision and recall of {positive}",
+    )
+    ax.legend(frameon=False, loc="lower left")
+    return ax
+
+
+def plot_calibration(
+    table: pd.DataFrame, error: float | None = None, positive: str = "class 1", ax: Axes | None = None
+) -> Axes:
+    """Returns how often `positive` was true against its probability, over a histogram of the predictions."""
+    ax = make_axes(ax, 5.6, 6)
+    filled = table[table["count"] > 0]
+    spread = [filled["observed"] - filled["low"], filled["high"] - filled["observed"]]
+    bars = {"color": BLUE, "marker": "o", "capsize": 3, "label": "model, 95 % interval"}
+    ax.plot([0, 1], [0, 1], color=GREY, linestyle="--", label="perfectly calibrated")
+    ax.errorbar(filled["mean_probability"], filled["observed"], np.clip(spread, 0, None), **bars)
+    ax.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), ylabel=f"share of pictures that are {positive}")
+    ax.set_title("Calibration" if error is None else f"Calibration: expected error {error:.3f}")
+    ax.legend(frameon=False, loc="upper left")
+    below = make_axes(make_axes_locatable(ax).append_axes("bottom", size="28%", pad=0.12, sharex=ax))
+    widths = table["bin_high"] - table["bin_low"]
+    below.bar(table["bin_low"], table["count"], widths, align="edge", color=BLUE, edgecolor="white")
+    below.set(xlabel=f"predicted probability of {positive}", ylabel="pictures")
+    ax.tick_params(labelbottom=False)
+    return ax
+
+
+def plot_speed(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
+    """Returns bars of `pictures_per_second` by `method`, with its `ratio` to the first method."""
+    ax = make_axes(ax, 8, 1.2 + 0.55 * len(table))
+    colours = [GREY] + [BLUE] * (len(table) - 1)
+    bars = ax.barh(table["method"], table["pictures_per_second"], color=colours)
+    rows = zip(table["pictures_per_second"], table["ratio"], strict=True)
+    ax.bar_label(bars, [f"{speed:,.0f}  ({ratio:.1f} ×)" for speed, ratio in rows], padding=4)
+    ax.invert_yaxis()
+    ax.margins(x=0.2)
+    ax.grid(visible=False, axis="y")
+    ax.set(xlabel="pictures per second", title="Speed (×: times the first method)")
+    return ax

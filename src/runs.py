@@ -1,0 +1,70 @@
+"""The files of a run folder: replaced whole or not at all, so that a kill leaves nothing half."""
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+def write_json(path: Path, values: dict[str, Any]) -> None:
+    """Writes values to a JSON file; a kill leaves the old file or the new one, never half of one."""
+    _replace(path, json.dumps(values, indent=2, ensure_ascii=False, default=_plain) + "\n")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Returns the values of a JSON file.
+
+    Raises:
+        FileNotFoundError: it is missing, which means that an earlier notebook has not run.
+        ValueError: it is not JSON.
+    """
+    if not path.exists():
+        raise FileNotFoundError(f"{path} is missing; run the notebooks before this one, in order, on this run")
+    try:
+        return json.loads(path.read_text())
+    except ValueError as error:
+        raise ValueError(f"{path} is not readable JSON ({error}); delete it and run its notebook again") from error
+
+
+def write_table(table: pd.DataFrame, path: Path) -> None:
+    """Writes a table as CSV, atomically, without its index."""
+    _replace(path, table.to_csv(index=False))
+
+
+def save_model(model: Any, path: Path, facts: dict[str, Any]) -> None:
+    """Saves a model as `.keras`, and what its user must know as a JSON of the same name beside it.
+
+    Args:
+        model: a trained Keras model.
+        path: the file, ending in `.keras`; it is replaced when the new one is whole.
+        facts: class names, picture size, preprocessing, data fingerprint.
+    """
+    partial = path.with_name(f"{path.stem}.{os.getpid()}.partial.keras")
+    try:
+        model.save(partial)
+        write_json(path.with_suffix(".json"), facts)
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def file_fingerprint(path: Path) -> str:
+    """Returns 16 hex digits of the SHA-256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+
+
+def _replace(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    try:
+        partial.write_text(text)
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if hasattr(value, "item") else str(value)

@@ -1,0 +1,142 @@
+"""Draws the default data set: cats and dogs that only their shapes tell apart, and a few odd files."""
+
+import io
+import logging
+import os
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from src.drawing import develop, draw_background
+from src.poses import draw_animal
+
+logger = logging.getLogger(__name__)
+
+# The files that the audit ought to find, and what each of them is. Their numbers follow those of
+# Kaggle's 25,000 pictures, so that they never stand in the way of a drawn one.
+TRAPS = {
+    "cat.12500.jpg": "zero bytes",
+    "dog.12500.jpg": "truncated JPEG",
+    "cat.12501.jpg": "PNG under a .jpg name",
+    "dog.12501.jpg": "grayscale JPEG",
+    "cat.12502.jpg": "CMYK JPEG",
+    "dog.12502.jpg": "exact duplicate of dog.0.jpg",
+    "cat.12503.jpg": "near duplicate of cat.0.jpg: smaller, saved again",
+    "dog.12503.jpg": "same picture as cat.1.jpg under the other label",
+    "cat.12504.jpg": "very narrow: 33 high, 195 wide",
+    "dog.12504.jpg": "lying on its side, EXIF orientation 6 sets it upright",
+    "12505.jpg": "no label in the name",
+    "Thumbs.db": "not a picture",
+}
+
+
+def draw_sample(folder: Path, number: int = 1200, seed: int = 42, traps: bool = True) -> Path:
+    """Returns the folder, filled with drawn pictures `cat.0.jpg` ... and `dog.0.jpg` ..., half of each.
+
+    Each picture depends on (seed, class, its number) alone, so a larger sample begins with the smaller
+    one. The folder appears only when it is whole: a kill leaves nothing that looks like a sample. A
+    folder that already is this sample is returned as it is.
+
+    Args:
+        folder: where the files go; what lies above it is made.
+        number: of pictures in both classes, 4 .. 25,000; an odd one is a cat.
+        seed: of the drawing.
+        traps: whether the dozen odd files in `TRAPS` are added.
+
+    Raises:
+        ValueError: the number is out of range, or the folder holds something else.
+    """
+    folder = Path(folder)
+    if not 4 <= number <= 25_000:
+        raise ValueError(f"number is {number}: the sample has 4 to 25,000 pictures")
+    animals = [(k % 2 == 1, k // 2) for k in range(number)]
+    names = [name_picture(*animal) for animal in animals]
+    if folder.is_dir() and any(folder.iterdir()):
+        if not is_sample(folder, {*names, *(TRAPS if traps else ())}, seed):
+            raise ValueError(
+                f"{folder} holds other files than this sample: name another folder, or delete it"
+            )
+        return folder
+
+    logger.info("drawing %d pictures into %s", number, folder)
+    partial = folder.with_name(folder.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)  # what a killed run left
+    partial.mkdir(parents=True)
+
+    def draw(animal: tuple[bool, int]) -> None:
+        (partial / name_picture(*animal)).write_bytes(encode(draw_picture(seed, *animal)))
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        list(pool.map(draw, animals))
+    if traps:
+        add_traps(partial, seed)
+    if folder.is_dir():
+        folder.rmdir()  # it is empty; Windows renames onto nothing
+    partial.rename(folder)
+    return folder
+
+
+def is_sample(folder: Path, names: set[str], seed: int) -> bool:
+    """Returns whether the folder holds files of these names, the first picture as large as this seed's."""
+    found = {path.name for path in folder.iterdir() if not path.name.startswith(".")}
+    first = cv2.imread(str(folder / "cat.0.jpg")) if found == names else None
+    return first is not None and first.shape == draw_picture(seed, False, 0).shape
+
+
+def name_picture(is_dog: bool, number: int) -> str:
+    """Returns the file name as Kaggle has it, `dog.17.jpg`."""
+    return f"{'dog' if is_dog else 'cat'}.{number}.jpg"
+
+
+def draw_picture(seed: int, is_dog: bool, number: int) -> np.ndarray:
+    """Returns one picture, uint8, blue-green-red, 90 to 260 pixels a side."""
+    random = np.random.default_rng((seed, int(is_dog), number))
+    longer = random.integers(150, 261)
+    height, width = (int(side) for side in random.permutation([longer, longer * random.uniform(0.6, 1)]))
+    picture = draw_background(random, height, width)
+    return develop(random, draw_animal(random, picture, is_dog))
+
+
+def encode(picture: np.ndarray, quality: int = 88) -> bytes:
+    """Returns the picture as the bytes of a JPEG file."""
+    return cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
+
+
+def add_traps(folder: Path, seed: int) -> None:
+    """Writes the files of `TRAPS` beside the drawn pictures, which only the duplicates repeat."""
+
+    def draw(name: str) -> np.ndarray:
+        category, number, _ = name.split(".")
+        return draw_picture(seed, category == "dog", int(number))
+
+    def save(picture: np.ndarray, **options) -> bytes:
+        file = io.BytesIO()
+        image = Image.fromarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)).convert(options.pop("mode", "RGB"))
+        image.save(file, **options)
+        return file.getvalue()
+
+    upright = Image.Exif()
+    upright[0x0112] = 6  # orientation: turn a quarter clockwise to see it upright
+    on_its_side = cv2.rotate(draw("dog.12504.jpg"), cv2.ROTATE_90_COUNTERCLOCKWISE)
+    whole = encode(draw("dog.12500.jpg"))
+    smaller = cv2.resize(draw("cat.0.jpg"), None, fx=0.8, fy=0.8, interpolation=cv2.INTER_AREA)
+    contents = {
+        "cat.12500.jpg": b"",
+        "dog.12500.jpg": whole[: len(whole) // 2],
+        "cat.12501.jpg": save(draw("cat.12501.jpg"), format="PNG"),
+        "dog.12501.jpg": save(draw("dog.12501.jpg"), format="JPEG", mode="L"),
+        "cat.12502.jpg": save(draw("cat.12502.jpg"), format="JPEG", mode="CMYK"),
+        "dog.12502.jpg": (folder / "dog.0.jpg").read_bytes(),
+        "cat.12503.jpg": encode(smaller, quality=70),
+        "dog.12503.jpg": (folder / "cat.1.jpg").read_bytes(),
+        "cat.12504.jpg": encode(cv2.resize(draw("cat.12504.jpg"), (195, 33), interpolation=cv2.INTER_AREA)),
+        "dog.12504.jpg": save(on_its_side, format="JPEG", exif=upright),
+        "12505.jpg": encode(draw("cat.12505.jpg")),
+        "Thumbs.db": b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(504),  # how Windows' thumbnail stores begin
+    }
+    for name, content in contents.items():
+        (folder / name).write_bytes(content)

@@ -1,0 +1,71 @@
+"""Where the values of a hyperparameter lie on an axis: numbers, powers of ten, or names side by side."""
+
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
+
+MOST_TICKS = 8  # a hyperparameter with no more values than this shows each of them
+
+
+class Placed(NamedTuple):
+    """A column of values as positions on an axis."""
+
+    positions: pd.Series  # float, NaN where the trial had no such hyperparameter
+    ticks: list[float]
+    labels: list[str]
+    discrete: bool  # several trials may share a position
+
+    @property
+    def gap(self) -> float:
+        """Returns the smallest distance between two ticks, 1 where there is but one."""
+        return float(min(np.diff(self.ticks), default=1.0))
+
+
+def place_values(values: pd.Series, log: bool = False) -> Placed:
+    """Returns positions and ticks: numbers where they are or at their log10; all else at 0, 1, 2, ..."""
+    known = values.dropna().infer_objects()
+    if known.empty:
+        return Placed(pd.Series(np.nan, values.index), [], [], True)
+    if pd.api.types.is_bool_dtype(known) or not pd.api.types.is_numeric_dtype(known):
+        names = sorted(known.unique(), key=str)
+        positions = known.map({name: float(i) for i, name in enumerate(names)}).astype(float)
+        return Placed(positions.reindex(values.index), list(range(len(names))), [str(n) for n in names], True)
+    numbers = values.astype(float)
+    if log:
+        numbers = np.log10(numbers)
+        decades = list(range(int(np.floor(numbers.min())), int(np.ceil(numbers.max())) + 1))
+        return Placed(numbers, decades, [f"$10^{{{decade}}}$" for decade in decades], False)
+    ticks = sorted(numbers.dropna().unique())
+    crowded = min(np.diff(ticks), default=1.0) < 0.06 * (ticks[-1] - ticks[0])
+    discrete = len(ticks) <= MOST_TICKS and not crowded
+    if not discrete:
+        ticks = list(MaxNLocator(5).tick_values(ticks[0], ticks[-1]))
+    return Placed(numbers, ticks, [f"{tick:.4g}" for tick in ticks], discrete)
+
+
+def shifts(length: int, width: float) -> np.ndarray:
+    """Returns small random shifts, the same each time, so that equal values do not hide each other."""
+    return np.random.default_rng(0).uniform(-width, width, length)
+
+
+def draw_scale(ax: Axes, x: float, heights: list[float], labels: list[str], unused: bool) -> None:
+    """Returns nothing; draws one upright axis at x with its labels at these heights (0 to 1)."""
+    ax.plot([x, x], [0, 1], color="0.3", linewidth=1, zorder=4)
+    if unused:
+        heights, labels = [*heights, -0.12], [*labels, "unused"]
+    for height, label in zip(heights, labels, strict=True):
+        box = {"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": 0.8}
+        ax.plot([x - 0.03, x], [height, height], color="0.3", linewidth=1, zorder=4)
+        ax.text(x - 0.05, height, label, ha="right", va="center", fontsize=8.5, bbox=box, zorder=5)
+
+
+def smooth(heights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns x and y of a curve through heights at 0, 1, 2, ... that is level at each, easy to follow."""
+    x = np.linspace(0, len(heights) - 1, 24 * (len(heights) - 1) + 1)
+    left = np.minimum(x.astype(int), len(heights) - 2)
+    share = x - left
+    share = share**2 * (3 - 2 * share)
+    return x, heights[left] * (1 - share) + heights[left + 1] * share

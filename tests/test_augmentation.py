@@ -1,0 +1,91 @@
+"""Our one affine warp against Keras's own transformations, which define what is right."""
+
+import keras
+import numpy as np
+import pytest
+from keras.src.legacy.preprocessing.image import ImageDataGenerator
+
+from src.augmentation import DRAWS, FILL_MODES, Augmentation, apply_transform
+
+SIZE = 180
+
+
+@pytest.fixture(scope="module")
+def picture() -> np.ndarray:
+    """A smooth picture with edges, as photographs have: blobs on a gradient."""
+    y, x = np.mgrid[0:SIZE, 0:SIZE] / SIZE
+    waves = [np.sin(9 * x + 4 * y + phase) * np.cos(7 * y - 2 * x) for phase in (0, 1, 2)]
+    smooth = 127 + 90 * np.stack(waves, axis=-1)
+    smooth[60:120, 40:90] = (200, 40, 90)
+    return smooth.round().astype("uint8")
+
+
+def keras_transform(picture: np.ndarray, transform: dict, fill_mode: str) -> np.ndarray:
+    generator = ImageDataGenerator(fill_mode=fill_mode)
+    return generator.apply_transform(picture.astype("float32"), transform)
+
+
+ALONE = [
+    {"theta": 25.0},
+    {"tx": 37.3},
+    {"ty": -41.7},
+    {"shear": 0.2},
+    {"shear": 20.0},
+    {"zx": 0.8},
+    {"zy": 1.2},
+    {"flip_horizontal": True},
+    {"flip_vertical": True},
+]
+TOGETHER = {
+    "theta": -14.0,
+    "tx": 20.5,
+    "ty": -33.25,
+    "shear": 9.0,
+    "zx": 0.85,
+    "zy": 1.15,
+    "flip_horizontal": True,
+    "flip_vertical": True,
+}
+
+
+@pytest.mark.parametrize("fill_mode", FILL_MODES)
+@pytest.mark.parametrize("transform", [*ALONE, TOGETHER], ids=lambda transform: "+".join(transform))
+def test_every_parameter_moves_pixels_where_keras_moves_them(picture, transform, fill_mode):
+    ours = apply_transform(picture, transform, fill_mode).astype("float32")
+    difference = np.abs(ours - keras_transform(picture, transform, fill_mode))
+    assert difference.mean() < 0.5
+
+
+def test_drawn_parameters_give_keras_pictures(picture):
+    augmentation = Augmentation(rotation_range=20, vertical_flip=True)
+    uniform = np.random.default_rng(3).random((12, DRAWS))
+    for transform in augmentation.draw(uniform, SIZE):
+        ours = apply_transform(picture, transform).astype("float32")
+        assert np.abs(ours - keras_transform(picture, transform, "nearest")).mean() < 0.5
+
+
+def test_the_ranges_are_those_of_image_data_generator():
+    """Over many draws each parameter fills the range that Keras draws it from, and no more."""
+    ranges = {"rotation_range": 10, "width_shift_range": 0.3, "height_shift_range": 0.2}
+    ranges |= {"shear_range": 0.2, "zoom_range": 0.2, "horizontal_flip": True}
+    generator = ImageDataGenerator(**ranges)
+    keras.utils.set_random_seed(1)
+    theirs = [generator.get_random_transform((SIZE, SIZE, 3)) for _ in range(4000)]
+    ours = Augmentation(**ranges).draw(np.random.default_rng(1).random((4000, DRAWS)), SIZE)
+    for name in ("theta", "tx", "ty", "shear", "zx", "zy"):
+        expected, drawn = (np.array([transform[name] for transform in both]) for both in (theirs, ours))
+        width = np.ptp(expected)
+        assert abs(drawn.min() - expected.min()) < 0.01 * width, name
+        assert abs(drawn.max() - expected.max()) < 0.01 * width, name
+        assert abs(drawn.mean() - expected.mean()) < 0.03 * width, name
+    assert 0.45 < np.mean([transform["flip_horizontal"] for transform in ours]) < 0.55
+    assert not any(transform["flip_vertical"] for transform in ours)
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [("fill_mode", "mirror"), ("width_shift_range", 1.5), ("zoom_range", -0.1), ("shear_range", -3)],
+)
+def test_a_range_without_meaning_is_named(setting, value):
+    with pytest.raises(ValueError, match=f"{setting}.*{value}"):
+        Augmentation(**{setting: value})

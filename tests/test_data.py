@@ -1,0 +1,271 @@
+"""Whatever form a data set comes in, the same labels come out; the odd ones are told in one line."""
+
+import logging
+import shutil
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from src import data
+from src.config import PART_NAMES, Paths
+from src.layouts import find_readings
+
+PHOTOGRAPHS = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+KAGGLE = [*(f"cat.{i}.jpg" for i in range(3)), *(f"dog.{i}.jpg" for i in range(2))]
+CLASSES = [*(f"Cat/{i}.jpg" for i in range(3)), *(f"Dog/{i}.jpg" for i in range(2))]
+TEST = ["1.jpg", "2.jpg"]
+
+
+def fill(folder: Path, names: list[str], inside: str = "") -> Path:
+    for name in names:
+        path = folder / inside / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"picture " + name.encode())
+    return folder
+
+
+def pack(path: Path, names: list[str], inside: str = "") -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in names:
+            archive.writestr(inside + name, b"picture " + name.encode())
+    return path
+
+
+def label(name: str) -> str | None:
+    """The label rule of the design, word for word, for a path below the canonical folder."""
+    *folders, file = name.split("/")
+    if folders:
+        return None if folders[-1].lower() in PART_NAMES else folders[-1].lower()
+    return file.split(".")[0].lower() if file.count(".") == 2 else None
+
+
+def labels(folder: Path) -> list[str]:
+    names = (path.relative_to(folder).as_posix() for path in folder.rglob("*.jpg"))
+    return sorted(filter(None, map(label, names)))
+
+
+@pytest.fixture
+def paths(tmp_path):
+    return Paths(tmp_path / "input", tmp_path / "data", tmp_path / "output")
+
+
+def snapshot(folder: Path) -> dict:
+    return {p: p.stat().st_mtime_ns for p in folder.rglob("*")}
+
+
+def make_kaggle_zips(top: Path) -> None:
+    pack(top / "train.zip", KAGGLE, "train/")
+    pack(top / "test1.zip", TEST, "test1/")
+    (top / "sampleSubmission.csv").write_text("id,label\n1,0\n")
+
+
+def make_unpacked_kaggle(top: Path) -> None:
+    fill(top, KAGGLE, "train")
+    fill(top, TEST, "test1")
+
+
+def make_zip_of_zips(top: Path) -> None:
+    make_kaggle_zips(top / "inner")
+    with zipfile.ZipFile(top / "dogs-vs-cats.zip", "w") as archive:
+        for path in sorted((top / "inner").iterdir()):
+            archive.write(path, path.name)
+    shutil.rmtree(top / "inner")
+
+
+def make_parts(top: Path) -> None:
+    fill(top, ["cats/cat.0.jpg", "cats/cat.1.jpg", "dogs/dog.0.jpg"], "train")
+    fill(top, ["cats/cat.2.jpg", "dogs/dog.1.jpg"], "validation")
+    fill(top, ["vectorize.py"])
+
+
+def make_twice_nested_parts(top: Path) -> None:
+    fill(top, ["cats/cat.0.jpg", "cats/cat.1.jpg", "dogs/dog.0.jpg"], "archive/training_set/training_set")
+    fill(top, ["cats/cat.2.jpg", "dogs/dog.1.jpg"], "archive/test_set/test_set")
+
+
+# Each form holds three cats and two dogs; with it, where the canonical folder has to be.
+FORMS = {
+    "kaggle's zips side by side": (make_kaggle_zips, "unpacked/train-*/train"),
+    "the same unpacked": (make_unpacked_kaggle, "top/train"),
+    "a zip and its unpacked folder": (
+        lambda top: (make_kaggle_zips(top), make_unpacked_kaggle(top)),
+        "top/train",
+    ),
+    "flat without a folder": (lambda top: fill(top, [*KAGGLE, "5.jpg", "Thumbs.db"]), "top"),
+    "class folders": (
+        lambda top: fill(top, [*CLASSES, "Cat/Thumbs.db", "readme[1].txt"], "PetImages"),
+        "top/PetImages",
+    ),
+    "class folders nested twice": (lambda top: fill(top, CLASSES, "a/b"), "top/a/b"),
+    "class folders and a stray picture folder": (
+        lambda top: (fill(top, CLASSES, "PetImages"), fill(top, ["x.png"], "docs")),
+        "top/PetImages",
+    ),
+    "parts": (make_parts, "top"),
+    "parts nested twice": (make_twice_nested_parts, "top/archive"),
+    "parts and unlabelled test": (lambda top: (make_parts(top), fill(top, TEST, "test")), "top"),
+    "one part": (lambda top: (fill(top, CLASSES, "train"), fill(top, TEST, "test")), "top/train"),
+    "zip of class folders": (
+        lambda top: pack(top / "k.zip", CLASSES, "PetImages/"),
+        "unpacked/k-*/PetImages",
+    ),
+    "zip made on a Mac": (
+        lambda top: pack(top / "k.zip", [*CLASSES, *(f"__MACOSX/._{i}.jpg" for i in range(2))]),
+        "unpacked/k-*",
+    ),
+    "zip of zips": (make_zip_of_zips, "unpacked/train-*/train"),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_every_form_gives_the_same_labels_and_raw_data_stay_as_they_are(form, tmp_path, paths):
+    make, expected = FORMS[form]
+    top = tmp_path / "data" / "top"
+    top.mkdir(parents=True)
+    make(top)
+    before = snapshot(top)
+    found = data.find_data(str(top), paths)
+    assert [name.removesuffix("s") for name in labels(found)] == ["cat"] * 3 + ["dog"] * 2
+    assert found.relative_to(paths.data).match(expected)
+    assert len(found.relative_to(paths.data).parts) == len(Path(expected).parts)
+    assert snapshot(top) == before
+    assert data.find_data(str(top), paths) == found
+
+
+@pytest.mark.parametrize("form", [form for form, (_, place) in FORMS.items() if place.startswith("top")])
+def test_a_zip_of_any_form_gives_the_same_labels(form, tmp_path, paths):
+    (tmp_path / "top").mkdir()
+    FORMS[form][0](tmp_path / "top")
+    path = shutil.make_archive(str(tmp_path / "all"), "zip", tmp_path, "top")
+    shutil.rmtree(tmp_path / "top")
+    assert len(labels(data.find_data(path, paths))) == 5
+
+
+def test_any_two_class_names_will_do(tmp_path, paths):
+    fill(tmp_path / "d", ["Äpfel/1.JPG", "Birnen x/1.png"])
+    assert data.find_data(str(tmp_path / "d"), paths) == tmp_path / "d"
+
+
+def test_hidden_files_and_links_are_not_followed(tmp_path, paths):
+    fill(tmp_path / "d", CLASSES)
+    fill(tmp_path / "d", CLASSES, ".cache")
+    (tmp_path / "d" / "loop").symlink_to(tmp_path / "d", target_is_directory=True)
+    assert data.find_data(str(tmp_path / "d"), paths) == tmp_path / "d"
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        ([], "found nothing"),
+        (["test1/1.jpg", "test1/2.jpg"], r"2 '\.jpg' files in test1/"),
+        (["cat.0.jpg", "cat.1.jpg"], r"2 'cat\.….jpg' files"),
+        (["PetImages/Cat/1.jpg"], "PetImages/Cat/"),
+        (["a/1.jpg", "b/1.jpg", "c/1.jpg", "c/2.jpg"], r"found 3: .*a 1, b 1, c 2"),
+        (["cat.0.jpg", "dog.0.jpg", "bird.0.jpg"], "found 3: .*bird 1, cat 1, dog 1"),
+        (["Cat/1.jpg", "Dog/1.jpg", "Cat/old/1.jpg"], "found 3: .*old 1"),
+        (["x/Cat/1.jpg", "x/Dog/1.jpg", "y/Cat/1.jpg", "y/Dog/1.jpg"], "more than one data set.*x .*y "),
+        (["cat.0.jpg", "dog.0.jpg", "x/a/1.jpg", "x/b/1.jpg"], "more than one data set"),
+        (["train/cat.0.jpg", "train/dog.0.jpg", "val/cat.0.jpg", "val/dog.0.jpg"], "more than one data set"),
+    ],
+)
+def test_a_folder_without_exactly_one_reading_says_what_was_found(names, message, tmp_path, paths):
+    (tmp_path / "d").mkdir()
+    fill(tmp_path / "d", names)
+    with pytest.raises(ValueError, match=message) as caught:
+        data.find_data(str(tmp_path / "d"), paths)
+    assert str(tmp_path / "d") in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert not paths.data.exists()
+
+
+def test_two_zips_with_labels_are_told_apart_by_the_user(tmp_path, paths):
+    pack(tmp_path / "d" / "a.zip", KAGGLE)
+    pack(tmp_path / "d" / "b.zip", CLASSES)
+    with pytest.raises(ValueError, match=r"more than one data set.*a\.zip.*b\.zip"):
+        data.find_data(str(tmp_path / "d"), paths)
+
+
+def test_a_cut_off_zip_is_named_not_passed_over(tmp_path, paths):
+    path = pack(tmp_path / "d" / "train.zip", KAGGLE)
+    path.write_bytes(path.read_bytes()[:-30])
+    with pytest.raises(ValueError, match=r"train\.zip is not a whole zip"):
+        data.find_data(str(tmp_path / "d"), paths)
+
+
+def test_zips_in_zips_without_end_are_refused(tmp_path, paths):
+    path = pack(tmp_path / "0.zip", KAGGLE)
+    for depth in range(1, data.DEEPEST_NESTING + 2):
+        outer = tmp_path / f"{depth}.zip"
+        with zipfile.ZipFile(outer, "w") as archive:
+            archive.write(path, path.name)
+        path = outer
+    with pytest.raises(ValueError, match="zips in zips"):
+        data.find_data(str(path), paths)
+
+
+def test_a_wrong_path_lists_the_known_names(tmp_path, paths):
+    for wrong in (str(tmp_path / "none"), "", "petimage"):
+        with pytest.raises(FileNotFoundError, match="auto, sample, filtered, petimages, kaggle"):
+            data.find_data(wrong, paths)
+    (tmp_path / "x.txt").write_text("")
+    with pytest.raises(ValueError, match="neither a folder nor a"):
+        data.find_data(str(tmp_path / "x.txt"), paths)
+
+
+def test_auto_prefers_kaggle_then_raw_then_the_sample_and_says_so(tmp_path, paths, monkeypatch, caplog):
+    monkeypatch.setattr(data, "draw_sample", lambda folder: fill(folder, KAGGLE))
+    caplog.set_level(logging.INFO, "src.data")
+
+    def found(reason):
+        caplog.clear()
+        folder = data.find_data("auto", paths)
+        assert [reason in line for line in caplog.messages] == [True], caplog.messages
+        return folder
+
+    assert found("drawn sample") == paths.data / "sample"
+    fill(paths.data / "raw", ["README.md", ".gitkeep", ".x.zip.part"])
+    assert found("drawn sample") == paths.data / "sample"
+    fill(paths.data / "raw", CLASSES, "PetImages")
+    assert found("filled") == paths.data / "raw" / "PetImages"
+    fill(paths.input / "weights-of-others", ["model.h5"])
+    assert found("filled") == paths.data / "raw" / "PetImages"
+    fill(paths.input / "datasets" / "owner" / "cats-and-dogs", CLASSES, "PetImages")
+    assert found("only data set") == paths.input / "datasets" / "owner" / "cats-and-dogs" / "PetImages"
+    make_kaggle_zips(paths.input / "competitions" / "dogs-vs-cats")
+    assert found("competition").relative_to(paths.data).match("unpacked/train-*/train")
+    fill(paths.input / "dogs-vs-cats", KAGGLE, "train")
+    assert found("competition") == paths.input / "dogs-vs-cats" / "train"
+
+
+def test_two_data_sets_among_the_input_are_told_apart_by_the_user(paths):
+    fill(paths.input / "one", CLASSES)
+    fill(paths.input / "two", KAGGLE)
+    with pytest.raises(ValueError, match=r"more than one data set among the input: .*one, .*two"):
+        data.find_data("auto", paths)
+
+
+def test_data_with_the_same_content_are_unpacked_once(tmp_path, paths):
+    first = data.find_data(str(pack(tmp_path / "a" / "train.zip", KAGGLE)), paths)
+    assert data.find_data(str(pack(tmp_path / "b" / "train.zip", KAGGLE)), paths) == first
+    assert data.find_data(str(pack(tmp_path / "c" / "train.zip", [*KAGGLE, "dog.9.jpg"])), paths) != first
+
+
+def test_reading_names_opens_nothing():
+    (reading,) = find_readings(["PetImages/Cat/0.jpg", "PetImages/Dog/0.jpg", "PetImages/Dog/1.jpg", "a.txt"])
+    assert reading == ("PetImages", {"cat": 1, "dog": 2})
+
+
+@pytest.mark.photographs
+@pytest.mark.parametrize(
+    ("name", "folder", "expected"),
+    [("train.zip", "train", 1002), ("petimages_180.zip", "PetImages", 12_500)],
+)
+def test_real_photographs_are_found_and_whole(name, folder, expected, paths):
+    if not (PHOTOGRAPHS / name).is_file():
+        pytest.skip(f"{PHOTOGRAPHS / name} is absent")
+    found = data.find_data(str(PHOTOGRAPHS / name), paths)
+    assert found.name == folder
+    assert len(labels(found)) == expected

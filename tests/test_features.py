@@ -1,0 +1,212 @@
+"""The table has a row for every file, the published columns are the published ones, the split is theirs."""
+
+import os
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+
+from src.features import COLUMNS, extract_features, load_features, save_features, split_features
+
+PHOTOGRAPHS = Path(__file__).resolve().parents[2] / "shared" / "data" / "train.zip"
+
+
+def write_picture(path: Path, seed: int = 0, height: int = 24, width: int = 32) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    coarse = np.random.default_rng(seed).integers(0, 256, (6, 8, 3), dtype=np.uint8)
+    picture = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
+    path.write_bytes(cv2.imencode(path.suffix or ".jpg", picture)[1].tobytes())
+
+
+def write_flat(folder: Path, number: int = 10) -> None:
+    """Writes pictures named as Kaggle names them, each of another size."""
+    for index in range(number):
+        write_picture(folder / f"cat.{index}.jpg", index, 20 + index, 40)
+        write_picture(folder / f"dog.{index}.jpg", 100 + index, 50, 30 + index)
+
+
+def reasons(table: pd.DataFrame) -> dict[str, str]:
+    return dict(zip(table["image_name"], table["reason"], strict=True))
+
+
+def plain_table(cats: int, dogs: int) -> pd.DataFrame:
+    names = [f"cat.{index}.jpg" for index in range(cats)] + [f"dog.{index}.jpg" for index in range(dogs)]
+    table = pd.DataFrame({"image_name": names, "category": [name[:3] for name in names]})
+    return table.assign(status="used").sort_values("image_name", ignore_index=True)
+
+
+def compare_with_plain_loop(folder: Path, table: pd.DataFrame) -> None:
+    rows = []
+    for name in sorted(os.listdir(folder)):
+        height, width = cv2.imread(str(folder / name)).shape[:2]
+        category = name.split(".")[0]
+        rows.append([name, category, int(category == "dog"), (height, width), height / width])
+    assert table[COLUMNS[:5]].to_numpy().tolist() == rows
+
+
+def test_published_columns_equal_a_plain_loop_over_the_files(tmp_path):
+    write_flat(tmp_path)
+    table = extract_features(tmp_path)
+    assert list(table) == COLUMNS
+    assert COLUMNS[:5] == ["image_name", "category", "code", "size", "aspect_ratio"]
+    compare_with_plain_loop(tmp_path, table)
+    assert list(table["bytes"]) == [(tmp_path / name).stat().st_size for name in table["image_name"]]
+
+
+@pytest.mark.photographs
+@pytest.mark.skipif(not PHOTOGRAPHS.exists(), reason="the photographs are not here")
+def test_published_columns_equal_a_plain_loop_over_real_photographs(tmp_path):
+    import zipfile
+
+    with zipfile.ZipFile(PHOTOGRAPHS) as archive:
+        names = sorted(name for name in archive.namelist() if name.endswith(".jpg"))
+        for name in names[:100] + names[-100:]:
+            (tmp_path / Path(name).name).write_bytes(archive.read(name))
+    compare_with_plain_loop(tmp_path, extract_features(tmp_path))
+
+
+def test_class_folders_give_the_label_and_unique_names(tmp_path):
+    for index in range(10):
+        write_picture(tmp_path / "train" / "Wolf" / f"{index}.jpg", index)
+        write_picture(tmp_path / "validation" / "Dog" / f"{index}.jpg", 50 + index)
+    write_picture(tmp_path / "test" / "1.jpg", 99)
+    table = extract_features(tmp_path).set_index("image_name")
+    assert table.loc["train/Wolf/3.jpg", ["category", "code", "status"]].tolist() == ["wolf", 0, "used"]
+    assert table.loc["validation/Dog/3.jpg", ["category", "code"]].tolist() == ["dog", 1]
+    assert table.loc["test/1.jpg", "reason"] == "the name carries no label"
+    assert table.loc["test/1.jpg", "size"] == (24, 32)
+    assert pd.isna(table.loc["test/1.jpg", "code"])
+
+
+def test_without_a_dog_the_second_class_of_the_alphabet_has_code_1(tmp_path):
+    for index in range(10):
+        write_picture(tmp_path / "zebra" / f"{index}.jpg", index)
+        write_picture(tmp_path / "apple" / f"{index}.jpg", 50 + index)
+    table = extract_features(tmp_path)
+    assert dict(zip(table["category"], table["code"], strict=True)) == {"apple": 0, "zebra": 1}
+
+
+def test_no_file_vanishes_and_each_one_left_out_has_its_reason(tmp_path, monkeypatch):
+    folder = tmp_path / "pictures"
+    write_flat(folder)
+    whole = (folder / "cat.1.jpg").read_bytes()
+    (folder / "cat.90.jpg").write_bytes(b"")
+    (folder / "cat.91.jpg").write_bytes(whole[: len(whole) // 2])
+    (folder / "Thumbs.db").write_bytes(b"\xd0\xcf\x11\xe0" + bytes(200))
+    (folder / ".hidden").write_bytes(b"text")
+    write_picture(folder / "dog.92.jpg", height=1)
+    write_picture(folder / 'Mein Kätzchen, "süß".jpg', 7)
+    write_picture(folder / "dog.93.jpg", 93)
+    (folder / "dog.94.jpg").symlink_to(folder / "dog.1.jpg")
+    (folder / "linked").symlink_to(tmp_path)
+    os.mkfifo(folder / "dog.95.jpg")
+    write_picture(Path(os.fsdecode(os.fsencode(folder) + b"/cat.\xff.jpg")), 8)
+    read_bytes = Path.read_bytes
+
+    def refuse_one(path: Path) -> bytes:
+        if path.name == "dog.93.jpg":
+            raise PermissionError(13, "Permission denied")
+        return read_bytes(path)
+
+    monkeypatch.setattr(Path, "read_bytes", refuse_one)
+    table = extract_features(folder, workers=2)
+    found = reasons(table)
+    assert len(table) == 20 + 11
+    assert (table["status"] == "used").sum() == 20
+    assert found["cat.90.jpg"] == "zero bytes"
+    assert found["cat.91.jpg"].startswith("truncated or damaged")
+    assert found["Thumbs.db"].startswith("not a picture")
+    assert found[".hidden"].startswith("not a picture")
+    assert found["dog.92.jpg"].startswith("too small")
+    assert found['Mein Kätzchen, "süß".jpg'] == "the name carries no label"
+    assert found["dog.93.jpg"] == "unreadable: Permission denied"
+    assert found["dog.94.jpg"].startswith("a link")
+    assert found["linked"].startswith("a link")
+    assert found["dog.95.jpg"] == "not a regular file"
+    assert found["cat.\\xff.jpg"].startswith("the name is not UTF-8")
+    assert (table["reason"] == "").equals(table["status"] == "used")
+    save_features(table, tmp_path / "features.csv")
+    pd.testing.assert_frame_equal(load_features(tmp_path / "features.csv"), table)
+
+
+def test_three_classes_are_refused_with_their_counts(tmp_path):
+    for category, number in (("Cat", 12), ("Dog", 11), ("Cow", 10)):
+        for index in range(number):
+            write_picture(tmp_path / category / f"{index}.jpg", index)
+    with pytest.raises(ValueError, match=r"3 classes .*cat: 12, cow: 10, dog: 11"):
+        extract_features(tmp_path)
+
+
+def test_an_empty_folder_a_missing_one_and_too_few_pictures_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="0 classes"):
+        extract_features(tmp_path)
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        extract_features(tmp_path / "nowhere")
+    write_flat(tmp_path, 9)
+    with pytest.raises(ValueError, match=r"cat: 9, dog: 9"):
+        extract_features(tmp_path)
+
+
+def test_a_saved_table_is_loaded_with_the_same_values_and_types(tmp_path):
+    write_flat(tmp_path / "pictures")
+    table = split_features(extract_features(tmp_path / "pictures")).assign(duplicate_of="")
+    # Words that pandas takes for missing values, and characters that end a line or a field.
+    table.loc[0, ["image_name", "category"]] = ['a "b",\rc\nd .jpg', "nan"]
+    save_features(table, tmp_path / "run" / "features.csv")
+    pd.testing.assert_frame_equal(load_features(tmp_path / "run" / "features.csv"), table)
+    assert os.listdir(tmp_path / "run") == ["features.csv"]
+
+
+def test_a_failed_save_leaves_the_old_table(tmp_path, monkeypatch):
+    path = tmp_path / "features.csv"
+    path.write_text("old")
+    monkeypatch.setattr(os, "replace", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
+    with pytest.raises(OSError, match="disk full"):
+        save_features(plain_table(10, 10), path)
+    assert path.read_text() == "old"
+    assert os.listdir(tmp_path) == ["features.csv"]
+
+
+def test_a_missing_or_damaged_table_is_named_with_its_column(tmp_path):
+    path = tmp_path / "features.csv"
+    with pytest.raises(FileNotFoundError, match=r"features\.csv"):
+        load_features(path)
+    path.write_text("")
+    with pytest.raises(ValueError, match=r"features\.csv"):
+        load_features(path)
+    write_flat(tmp_path / "pictures")
+    table = extract_features(tmp_path / "pictures")
+    save_features(table.drop(columns="aspect_ratio"), path)
+    with pytest.raises(ValueError, match=r"features\.csv.*aspect_ratio"):
+        load_features(path)
+    save_features(table.assign(height="tall"), path)
+    with pytest.raises(ValueError, match=r"features\.csv.*height"):
+        load_features(path)
+
+
+def test_split_of_24997_rows_is_the_published_one():
+    table = split_features(plain_table(12_498, 12_499))
+    counts = table["split"].value_counts()
+    assert counts.to_dict() == {"train": 14_998, "validation": 4_999, "test": 5_000}
+    share = (table["category"] == "dog").groupby(table["split"]).mean()
+    assert ((share - 0.5).abs() < 1e-3).all()
+
+
+def test_split_ignores_the_order_of_rows_and_leaves_left_out_rows_empty():
+    table = plain_table(30, 40)
+    table.loc[[3, 50], "status"] = "left out"
+    one = split_features(table, seed=0)
+    other = split_features(table.sample(frac=1, random_state=5), seed=0)
+    pd.testing.assert_frame_equal(other.sort_index(), one)
+    assert list(one.index[one["split"] == ""]) == [3, 50]
+    assert not split_features(table, seed=1)["split"].equals(one["split"])
+
+
+def test_split_refuses_one_class_and_names_that_come_twice():
+    with pytest.raises(ValueError, match="1 classes"):
+        split_features(plain_table(30, 0))
+    table = plain_table(30, 30)
+    with pytest.raises(ValueError, match=r"cat\.0\.jpg.*twice"):
+        split_features(pd.concat([table, table[:1]], ignore_index=True))

@@ -1,0 +1,105 @@
+"""The published network layer by layer, and the spaces line by line."""
+
+import math
+
+import keras_tuner
+import pytest
+
+from src.config import PUBLISHED_BEST, PUBLISHED_PARAMETERS
+from src.model import SPACES, build_cnn
+
+
+@pytest.fixture(scope="module")
+def published_best():
+    return build_cnn(**PUBLISHED_BEST)
+
+
+def space_of(name: str) -> keras_tuner.HyperParameters:
+    hp = keras_tuner.HyperParameters()
+    SPACES[name](hp, image_size=16)
+    return hp
+
+
+def test_the_published_best_model_has_its_parameters(published_best):
+    trainable = sum(math.prod(weight.shape) for weight in published_best.trainable_weights)
+    assert published_best.count_params() == PUBLISHED_PARAMETERS
+    assert trainable == 24_318_785
+
+
+def test_the_published_best_model_has_the_published_layers(published_best):
+    """Parameters by hand: kernel^2 * channels in * filters + filters; 4 a channel for normalisation."""
+    expected = [
+        ("Conv2D", (None, 180, 180, 96), 5 * 5 * 3 * 96 + 96),
+        ("BatchNormalization", (None, 180, 180, 96), 4 * 96),
+        ("MaxPooling2D", (None, 90, 90, 96), 0),
+        ("Conv2D", (None, 90, 90, 128), 3 * 3 * 96 * 128 + 128),
+        ("BatchNormalization", (None, 90, 90, 128), 4 * 128),
+        ("MaxPooling2D", (None, 45, 45, 128), 0),
+        ("Dropout", (None, 45, 45, 128), 0),
+        ("Conv2D", (None, 45, 45, 128), 5 * 5 * 128 * 128 + 128),
+        ("BatchNormalization", (None, 45, 45, 128), 4 * 128),
+        ("MaxPooling2D", (None, 22, 22, 128), 0),
+        ("Dropout", (None, 22, 22, 128), 0),
+        ("Flatten", (None, 22 * 22 * 128), 0),
+        ("Dense", (None, 384), 22 * 22 * 128 * 384 + 384),
+        ("Dropout", (None, 384), 0),
+        ("Dense", (None, 1), 384 + 1),
+    ]
+    layers = [(type(layer).__name__, layer.output.shape, layer.count_params()) for layer in published_best.layers]
+    assert layers == expected
+
+
+def test_the_published_space_prints_as_it_was_printed(capsys, tmp_path):
+    tuner = keras_tuner.RandomSearch(
+        lambda hp: SPACES["published"](hp, image_size=16), "val_accuracy", directory=tmp_path
+    )
+    tuner.search_space_summary()
+    printed = capsys.readouterr().out
+    assert "Default search space size: 11" in printed
+    lines = printed.splitlines()
+    names = [line.split(" ")[0] for line in lines[2::2]]
+    assert names == [
+        *("conv_1_filter", "conv_1_kernel", "l2", "conv_2_filter", "conv_2_kernel", "dropout_1"),
+        *("conv_3_filter", "conv_3_kernel", "dropout_2", "dense_1_units", "dropout_3"),
+    ]
+
+
+def test_the_published_ranges():
+    entries = {entry.name: entry for entry in space_of("published").space}
+    grids = {
+        "conv_1_filter": [32, 64, 96, 128],
+        "conv_1_kernel": [3, 5],
+        "conv_2_filter": [64, 128],
+        "conv_2_kernel": [3, 5],
+        "dropout_1": [0.1, 0.2, 0.3, 0.4],
+        "conv_3_filter": [128, 256, 384, 512],
+        "conv_3_kernel": [3, 5],
+        "dropout_2": [0.2],  # KerasTuner loses 0.3, and so did the published search
+        "dense_1_units": list(range(64, 513, 64)),
+        "dropout_3": [0.1, 0.2],
+    }
+    for name, values in grids.items():
+        assert list(entries[name].values) == pytest.approx(values), name
+    assert (entries["l2"].min_value, entries["l2"].max_value, entries["l2"].sampling) == (1e-5, 1e-1, "log")
+
+
+def test_the_described_space_gives_each_layer_its_own_penalty_and_dropout_2_both_values():
+    entries = {entry.name: entry for entry in space_of("described").space}
+    assert len(entries) == 14
+    ranges = {"l2_1": (1e-5, 1e-1), "l2_2": (1e-3, 1e-2), "l2_3": (1e-4, 1e-2), "l2_4": (1e-3, 1e-2)}
+    for name, limits in ranges.items():
+        assert (entries[name].min_value, entries[name].max_value) == limits
+    assert list(entries["dropout_2"].values) == [0.2, 0.3]
+
+
+def test_penalties_reach_the_layers_they_are_named_after():
+    model = build_cnn(16, l2=1e-5, l2_1=0.1, l2_2=0.2, l2_4=0.4)
+    layers = ["conv_1", "conv_2", "conv_3", "dense_1"]
+    penalties = [float(model.get_layer(name).kernel_regularizer.l2) for name in layers]
+    assert penalties == pytest.approx([0.1, 0.2, 1e-5, 0.4])
+    assert model.get_layer("probability").kernel_regularizer is None
+
+
+def test_the_learning_rate_falls_by_a_tenth_in_decay_steps():
+    schedule = build_cnn(16, learning_rate=1e-3, decay_steps=50).optimizer._learning_rate
+    assert [float(schedule(step)) for step in (0, 50, 100)] == pytest.approx([1e-3, 9e-4, 8.1e-4])
