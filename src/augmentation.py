@@ -44,7 +44,9 @@ class Augmentation:
     def __post_init__(self):
         """Raises ValueError where a range has no meaning."""
         if self.fill_mode not in FILL_MODES:
-            raise ValueError(f"fill_mode {self.fill_mode!r} is unknown; choose one of {', '.join(FILL_MODES)}")
+            raise ValueError(
+                f"fill_mode {self.fill_mode!r} is unknown; choose one of {', '.join(FILL_MODES)}"
+            )
         for name in ("width_shift_range", "height_shift_range", "zoom_range"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; it is a fraction, give 0 <= value < 1")

@@ -51,7 +51,9 @@ def build_cache(
         ValueError: an unknown interpolation, a size below 8, or a picture that changed since 01.
     """
     if interpolation not in INTERPOLATIONS:
-        raise ValueError(f"interpolation {interpolation!r} is unknown; choose one of {', '.join(INTERPOLATIONS)}")
+        raise ValueError(
+            f"interpolation {interpolation!r} is unknown; choose one of {', '.join(INTERPOLATIONS)}"
+        )
     if image_size < 8:
         raise ValueError(f"image_size is {image_size}; three poolings need at least 8 pixels")
     pictures = cached_rows(table)
@@ -68,7 +70,11 @@ def build_cache(
         def fill(row: int, name: str) -> None:
             picture = read_picture(folder / name)
             # Shrinking by area averages what falls into a pixel; it cannot enlarge.
-            mode = "bilinear" if interpolation == "area" and min(picture.shape[:2]) < image_size else interpolation
+            mode = (
+                "bilinear"
+                if interpolation == "area" and min(picture.shape[:2]) < image_size
+                else interpolation
+            )
             cv2.resize(picture, (image_size, image_size), dst=pixels[row], interpolation=INTERPOLATIONS[mode])
 
         with ThreadPoolExecutor(os.cpu_count()) as pool:

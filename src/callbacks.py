@@ -30,7 +30,9 @@ class EpochProgress(keras.callbacks.Callback):
 
     def on_train_begin(self, logs=None):
         """Opens the bar."""
-        self.bar = tqdm(total=self.epochs, desc=self.title, unit=" epochs", leave=False, disable=is_headless())
+        self.bar = tqdm(
+            total=self.epochs, desc=self.title, unit=" epochs", leave=False, disable=is_headless()
+        )
         self.started = time.monotonic()
 
     def on_epoch_end(self, epoch, logs=None):

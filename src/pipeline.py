@@ -62,11 +62,15 @@ def check_parameters(values: dict[str, object], source: str) -> None:
     known = {name: default for step in STEPS for name, default in notebook_parameters(step).items()}
     for name, value in values.items():
         if name not in known:
-            raise ValueError(f"{source}: no notebook has a parameter {name!r}; known: {', '.join(sorted(known))}")
+            raise ValueError(
+                f"{source}: no notebook has a parameter {name!r}; known: {', '.join(sorted(known))}"
+            )
         wanted = type(known[name])
         whole_number = wanted is float and type(value) is int
         if type(value) is not wanted and not whole_number:
-            raise ValueError(f"{source}: {name} is {value!r}; it has to be {wanted.__name__}, as {known[name]!r}")
+            raise ValueError(
+                f"{source}: {name} is {value!r}; it has to be {wanted.__name__}, as {known[name]!r}"
+            )
 
 
 def run_notebook(name: str, output: Path, parameters: dict[str, object]) -> None:
@@ -162,7 +166,9 @@ def main(arguments: list[str] | None = None) -> int:
             sys.stdout.write(summarize(chosen.run) + "\n")
             return 0
         values = read_profile(chosen.profile)
-        values.update({name: yaml.safe_load(value) for name, _, value in (pair.partition("=") for pair in chosen.set)})
+        values.update(
+            {name: yaml.safe_load(value) for name, _, value in (pair.partition("=") for pair in chosen.set)}
+        )
         check_parameters(values, chosen.profile)
         values.update(data=chosen.data, run=chosen.run.name)
         run_notebook(chosen.step, chosen.run / f"{chosen.step}.ipynb", values)

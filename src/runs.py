@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+
 def write_json(path: Path, values: dict[str, Any]) -> None:
     """Writes values to a JSON file; a kill leaves the old file or the new one, never half of one."""
     _replace(path, json.dumps(values, indent=2, ensure_ascii=False, default=_plain) + "\n")
@@ -21,11 +22,15 @@ def read_json(path: Path) -> dict[str, Any]:
         ValueError: it is not JSON.
     """
     if not path.exists():
-        raise FileNotFoundError(f"{path} is missing; run the notebooks before this one, in order, on this run")
+        raise FileNotFoundError(
+            f"{path} is missing; run the notebooks before this one, in order, on this run"
+        )
     try:
         return json.loads(path.read_text())
     except ValueError as error:
-        raise ValueError(f"{path} is not readable JSON ({error}); delete it and run its notebook again") from error
+        raise ValueError(
+            f"{path} is not readable JSON ({error}); delete it and run its notebook again"
+        ) from error
 
 
 def write_table(table: pd.DataFrame, path: Path) -> None:

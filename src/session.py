@@ -27,7 +27,7 @@ def start_run(name: str, seed: int, deterministic: str = "auto") -> Path:
     Raises:
         ValueError: a name that leaves the output folder, or another word for `deterministic`.
     """
-    if not name or Path(name).name != name:
+    if name in ("", "..") or Path(name).name != name:
         raise ValueError(f"run is {name!r}; give the plain name of a folder, such as gpu-auto")
     if deterministic not in ("auto", "yes", "no"):
         raise ValueError(f"deterministic is {deterministic!r}; choose auto, yes or no")

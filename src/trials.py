@@ -58,7 +58,9 @@ def reason_of(trial, status: str, record: dict) -> str:
         return f"stopped by max_minutes after epoch {record['stopped_at']}"
     if status == "failed":
         lines = [line.strip() for line in (trial.message or "").splitlines() if line.strip()]
-        return next((line for line in reversed(lines) if "Error" in line), "the objective was not a number")[:300]
+        return next((line for line in reversed(lines) if "Error" in line), "the objective was not a number")[
+            :300
+        ]
     return ""
 
 
@@ -115,5 +117,7 @@ def at_the_edge(best: dict, space: list) -> list[str]:
             place = (scale(value) - scale(values[0])) / (scale(values[-1]) - scale(values[0]))
             near = {"lower": place < share, "upper": place > 1 - share}
         for edge in (edge for edge, holds in near.items() if holds):
-            sentences.append(f"{entry.name} = {value:g} is at the {edge} edge of {values[0]:g} to {values[-1]:g}")
+            sentences.append(
+                f"{entry.name} = {value:g} is at the {edge} edge of {values[0]:g} to {values[-1]:g}"
+            )
     return sentences

@@ -96,7 +96,9 @@ class RecordedSearch:
         keras.utils.set_random_seed(self.seed_of_search + int(trial.trial_id))
         folder = Path(self.get_trial_dir(trial.trial_id))
         epochs = trial.hyperparameters.values.get("tuner/epochs", kwargs.get("epochs"))
-        title = f"trial {int(trial.trial_id) + 1}" + (f" of {self.oracle.max_trials}" * bool(self.oracle.max_trials))
+        title = f"trial {int(trial.trial_id) + 1}" + (
+            f" of {self.oracle.max_trials}" * bool(self.oracle.max_trials)
+        )
         history = HistoryFile(folder / "history.csv")
         watching = [EpochProgress(title, epochs), history, self.deadline, StopAtNaN()]
         self.deadline.stopped_at = None

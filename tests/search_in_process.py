@@ -67,10 +67,14 @@ class Training(PictureTraining):
         return super().fit(hp, model, callbacks=[*callbacks, pause, Killer()], **settings)
 
 
-def run_search(folder: Path, tuner: str = "random", seed: int = 3, max_trials: int = 4, minutes: float = 0, **more):
+def run_search(
+    folder: Path, tuner: str = "random", seed: int = 3, max_trials: int = 4, minutes: float = 0, **more
+):
     """Returns the tuner after its search."""
     settings = {"max_trials": max_trials, "epochs": 3, "seed": seed, **more}
-    search = make_tuner(tuner, Training(build, make_batches, patience=9), folder, {"space_name": "toy"}, **settings)
+    search = make_tuner(
+        tuner, Training(build, make_batches, patience=9), folder, {"space_name": "toy"}, **settings
+    )
     search.run_for(minutes)
     return search
 

@@ -29,10 +29,13 @@ def next_epoch(batches: PictureBatches) -> None:
     batches.on_epoch_end()
 
 
-
 def train(batches: PictureBatches, epochs: int = 3, **settings) -> keras.callbacks.History:
     keras.utils.set_random_seed(7)
-    layers = [keras.Input((SIZE, SIZE, 3)), keras.layers.Flatten(), keras.layers.Dense(1, activation="sigmoid")]
+    layers = [
+        keras.Input((SIZE, SIZE, 3)),
+        keras.layers.Flatten(),
+        keras.layers.Dense(1, activation="sigmoid"),
+    ]
     model = keras.Sequential(layers)
     model.compile("sgd", "binary_crossentropy", metrics=["accuracy"])
     return model.fit(batches, epochs=epochs, verbose=0, **settings)
@@ -59,7 +62,11 @@ def test_unshuffled_batches_keep_the_tables_order():
 
 
 def test_each_epoch_has_an_order_of_its_own_and_the_seed_decides_it():
-    batches, again, other = make_batches(shuffle=True), make_batches(shuffle=True), make_batches(shuffle=True, seed=2)
+    batches, again, other = (
+        make_batches(shuffle=True),
+        make_batches(shuffle=True),
+        make_batches(shuffle=True, seed=2),
+    )
     first = served(batches)
     assert first == served(again) != served(other)
     next_epoch(batches)

@@ -45,7 +45,9 @@ def test_the_published_best_model_has_the_published_layers(published_best):
         ("Dropout", (None, 384), 0),
         ("Dense", (None, 1), 384 + 1),
     ]
-    layers = [(type(layer).__name__, layer.output.shape, layer.count_params()) for layer in published_best.layers]
+    layers = [
+        (type(layer).__name__, layer.output.shape, layer.count_params()) for layer in published_best.layers
+    ]
     assert layers == expected
 
 

@@ -90,8 +90,12 @@ def test_another_search_is_told_apart_and_the_old_trials_stay(tmp_path, caplog):
     assert history_table(second)["execution"].tolist() == [0, 0, 0, 1, 1, 1] * 4
 
 
-@pytest.mark.parametrize(("trouble", "word"), [("big units", "no room for this model"), ("nan", "the loss was nan")])
-def test_a_failing_trial_is_a_row_with_its_reason_and_the_search_goes_on(trouble, word, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("trouble", "word"), [("big units", "no room for this model"), ("nan", "the loss was nan")]
+)
+def test_a_failing_trial_is_a_row_with_its_reason_and_the_search_goes_on(
+    trouble, word, tmp_path, monkeypatch
+):
     monkeypatch.setenv("TROUBLE", trouble)
     search = run_search(tmp_path, max_trials=8)
     table = trials_table(search).set_index("units")
@@ -146,5 +150,7 @@ def test_impossible_settings_are_named(setting, value, tmp_path):
 def test_a_best_value_at_the_edge_is_said_by_the_grid_that_is_really_there(tmp_path):
     space = run_search(tmp_path, max_trials=1).oracle.get_space().space
     assert at_the_edge({"units": 16, "rate": 1e-2}, space) == ["units = 16 is at the upper edge of 2 to 16"]
-    assert at_the_edge({"units": 8, "rate": 1.02e-3}, space) == ["rate = 0.00102 is at the lower edge of 0.001 to 0.1"]
+    assert at_the_edge({"units": 8, "rate": 1.02e-3}, space) == [
+        "rate = 0.00102 is at the lower edge of 0.001 to 0.1"
+    ]
     assert at_the_edge({"units": 8, "rate": 1e-2}, space) == []

@@ -1,0 +1,121 @@
+"""The notebooks as files: clean, short, alike where they should be; and the profiles that set them."""
+
+import ast
+import re
+import subprocess
+import sys
+
+import nbformat
+import pytest
+
+from src import config
+from src.pipeline import NOTEBOOKS, STEPS, check_parameters, notebook_parameters, read_profile
+
+ALL = ["00_run_all", *STEPS]
+PROFILES = sorted(path.stem for path in (NOTEBOOKS / "profiles").glob("*.yaml"))
+
+
+def cells(name: str, kind: str = "code") -> list:
+    notebook = nbformat.read(NOTEBOOKS / f"{name}.ipynb", as_version=4)
+    return [cell for cell in notebook.cells if cell.cell_type == kind]
+
+
+def setup_cell(name: str) -> str:
+    return next(cell.source for cell in cells(name) if "glob" in cell.source)
+
+
+def plain_python(source: str) -> str:
+    """Returns the source with shell lines made harmless, so that it can be parsed."""
+    return re.sub(r"^(\s*)[!%].*$", r"\1pass", source, flags=re.M)
+
+
+def test_every_notebook_in_the_folder_is_known_here():
+    assert sorted(path.stem for path in NOTEBOOKS.glob("*.ipynb")) == ALL
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_notebook_is_valid_and_has_one_parameters_cell(name):
+    nbformat.validate(nbformat.read(NOTEBOOKS / f"{name}.ipynb", as_version=4))
+    assert sum("parameters" in cell.metadata.get("tags", []) for cell in cells(name)) == 1
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_notebook_is_committed_without_outputs(name):
+    assert not any(cell.outputs or cell.execution_count for cell in cells(name))
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_cells_are_short_and_define_nothing(name):
+    for cell in cells(name):
+        assert len(cell.source.splitlines()) <= 15, cell.source
+        defined = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.For, ast.While)
+        nodes = ast.walk(ast.parse(plain_python(cell.source)))
+        assert not [node for node in nodes if isinstance(node, defined)], cell.source
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_notebook_opens_with_its_question_and_ends_with_what_the_run_shows(name):
+    prose = cells(name, "markdown")
+    assert prose[0].source.startswith(f"# {name[:2]} ") and "\n\n" in prose[0].source
+    assert "## What this run shows" in prose[-1].source
+    notebook = nbformat.read(NOTEBOOKS / f"{name}.ipynb", as_version=4)
+    assert notebook.cells[-1].cell_type == "code", "what it shows is computed"
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_each_parameter_has_a_comment_and_a_plain_value(name):
+    source = next(cell.source for cell in cells(name) if "parameters" in cell.metadata.get("tags", []))
+    assert all("  # " in line for line in source.splitlines())
+    assert all(isinstance(value, str | int | float | bool) for value in notebook_parameters(name).values())
+
+
+def test_the_setup_cell_is_the_same_everywhere_and_names_the_repository():
+    assert len({setup_cell(name) for name in ALL}) == 1
+    assert f'"{config.REPOSITORY}"' in setup_cell(ALL[0])
+    assert len([line for line in setup_cell(ALL[0]).splitlines() if line]) <= 6
+
+
+def test_a_notebook_opened_alone_fetches_the_repository(tmp_path):
+    """The setup cell, in an empty folder, with the repository's address put for a clone on the disk."""
+    source = setup_cell(ALL[0]).replace(config.REPOSITORY, str(tmp_path / "origin"))
+    source = source.replace("pip install", "true")
+    subprocess.run(["git", "init", "-q", tmp_path / "origin"], check=True)
+    for file in ("src/config.py", "notebooks/01_data.ipynb"):
+        (tmp_path / "origin" / file).parent.mkdir(exist_ok=True)
+        (tmp_path / "origin" / file).write_text("HERE = True\n")
+    commit = ["-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qm", "all"]
+    for command in (["add", "-A"], commit):
+        subprocess.run(["git", "-C", tmp_path / "origin", *command], check=True)
+    (tmp_path / "alone").mkdir()
+    script = tmp_path / "alone" / "cell.ipy"
+    script.write_text(source + "\nfrom src.config import HERE\nprint(HERE, os.getcwd())\n")
+    for _ in range(2):  # a second time it is there already
+        command = [sys.executable, "-m", "IPython", "--no-banner", script]
+        done = subprocess.run(command, cwd=tmp_path / "alone", capture_output=True, text=True)
+        assert f"True {(tmp_path / 'alone' / 'project' / 'notebooks').resolve()}" in done.stdout, done.stderr
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_every_key_of_a_profile_is_a_notebooks_parameter_of_the_same_type(profile):
+    check_parameters(read_profile(profile), profile)
+
+
+def test_parameters_of_the_same_name_have_the_same_default():
+    seen: dict[str, object] = {}
+    for name in STEPS:
+        for key, value in notebook_parameters(name).items():
+            assert seen.setdefault(key, value) == value, key
+
+
+def test_the_published_profile_and_the_defaults_are_the_experiment_as_it_was():
+    values = {key: value for name in STEPS for key, value in notebook_parameters(name).items()}
+    values.update(read_profile("published"))
+    expected = {
+        **{"image_size": 180, "batch_size": 32, "width_shift_range": 0.3, "height_shift_range": 0.3},
+        **{"shear_range": 0.2, "zoom_range": 0.2, "fill_mode": "nearest", "horizontal_flip": True},
+        **{"rotation_range": 0.0, "epoch_fraction": 1 / 16, "interpolation": "nearest", "space": "published"},
+        **{"tuner": "random", "objective": "val_accuracy", "max_trials": 20, "executions": 1, "epochs": 35},
+        **{"patience": 5, "learning_rate": 1e-4, "decay_steps": 10_000, "drop_extreme_aspect": 3},
+        **{"leave_out_duplicates": False, "seed": 42, "max_minutes": 0.0},
+    }
+    assert {key: values[key] for key in expected} == expected

@@ -1,0 +1,65 @@
+"""The test part is opened once a model, and every opening leaves a line."""
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+
+from src import opening
+from src.generators import PictureBatches
+from src.opening import open_test
+from src.runs import save_model
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """A run with a model; its test part is 40 bright and dark squares that are served from memory."""
+    codes = np.arange(40) % 2
+    pixels = np.repeat((codes * 200).astype("uint8"), 8 * 8 * 3).reshape(40, 8, 8, 3)
+    names = [f"{number}.jpg" for number in range(40)]
+    batches = PictureBatches(pixels, np.arange(40), codes, names, batch_size=16)
+    monkeypatch.setattr(opening, "load_batches", lambda run, part: {"test": batches}[part])
+    save_new_model(tmp_path, seed=1)
+    return tmp_path
+
+
+def save_new_model(run, seed: int) -> None:
+    keras.utils.set_random_seed(seed)
+    penalty = keras.regularizers.L2(0.5)
+    layers = [keras.Input((8, 8, 3)), keras.layers.Rescaling(1 / 255), keras.layers.Flatten()]
+    layers += [keras.layers.Dense(1, "sigmoid", kernel_regularizer=penalty)]
+    model = keras.Sequential(layers)
+    model.compile("adam", "binary_crossentropy", metrics=["accuracy"])
+    save_model(model, run / "model.keras", {})
+
+
+def test_a_second_call_reads_the_first_ones_predictions(run, monkeypatch):
+    first = open_test(run, run / "model.keras")
+    monkeypatch.setattr(opening, "predict_table", lambda *parts: pytest.fail("the test set was opened twice"))
+    second = open_test(run, run / "model.keras")
+    pd.testing.assert_frame_equal(first.predictions, second.predictions)
+    assert first.keras_figures == second.keras_figures
+    assert len(second.log) == 1
+
+
+def test_another_model_is_another_line_of_the_log(run):
+    open_test(run, run / "model.keras")
+    save_new_model(run, seed=2)
+    log = open_test(run, run / "model.keras").log
+    assert log["model"].nunique() == len(log) == 2
+    assert list(log) == ["time", "model", "notebook_run"]
+
+
+def test_the_loss_is_the_cross_entropy_plus_the_penalties(run):
+    predictions, figures, _ = open_test(run, run / "model.keras")
+    probability = predictions["probability"].clip(1e-7, 1 - 1e-7)
+    by_hand = -np.where(predictions["code"] == 1, np.log(probability), np.log(1 - probability)).mean()
+    kernel = keras.models.load_model(run / "model.keras").layers[-1].kernel
+    assert figures["cross_entropy"] == pytest.approx(by_hand, abs=1e-6)
+    assert figures["penalty"] == pytest.approx(0.5 * float((np.asarray(kernel) ** 2).sum()), rel=1e-5)
+    assert figures["loss"] == pytest.approx(figures["cross_entropy"] + figures["penalty"], rel=1e-4)
+
+
+def test_a_missing_model_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"model\.keras is missing; run notebook 04"):
+        open_test(tmp_path, tmp_path / "model.keras")

@@ -1,0 +1,104 @@
+"""The command behind `make`: bad settings are named, a failed step leaves no whole notebook."""
+
+import nbformat
+import pytest
+from papermill.exceptions import PapermillExecutionError
+
+from src import pipeline
+from src.pipeline import check_parameters, main, read_profile, run_name, run_notebook, summarize
+from src.runs import write_json
+
+
+@pytest.fixture
+def one_notebook(tmp_path, monkeypatch):
+    """A notebook of one parameter, whose body the test writes."""
+
+    def write(body: str) -> None:
+        notebook = nbformat.v4.new_notebook()
+        notebook.cells = [nbformat.v4.new_code_cell("x = 1"), nbformat.v4.new_code_cell(body)]
+        notebook.cells[0].metadata["tags"] = ["parameters"]
+        notebook.metadata["kernelspec"] = {
+            "name": "python3",
+            "display_name": "Python 3",
+            "language": "python",
+        }
+        nbformat.write(notebook, tmp_path / "one.ipynb")
+
+    monkeypatch.setattr(pipeline, "NOTEBOOKS", tmp_path)
+    return write
+
+
+def test_an_unknown_profile_lists_those_there_are():
+    with pytest.raises(FileNotFoundError, match="no profile 'fast'; choose gpu, corrected, cpu, "):
+        read_profile("fast")
+
+
+@pytest.mark.parametrize("text", ["- a list", "just words", "a: [b", ""])
+def test_a_profile_that_is_no_mapping_is_named(text, tmp_path, monkeypatch):
+    (tmp_path / "profiles").mkdir()
+    (tmp_path / "profiles" / "odd.yaml").write_text(text)
+    monkeypatch.setattr(pipeline, "NOTEBOOKS", tmp_path)
+    with pytest.raises(ValueError, match=r"odd\.yaml"):
+        read_profile("odd")
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"max_trails": 3}, "no notebook has a parameter 'max_trails'"),
+        ({"epochs": "many"}, "epochs is 'many'; it has to be int"),
+        ({"epochs": 2.5}, "epochs is 2.5; it has to be int"),
+        ({"horizontal_flip": 1}, "horizontal_flip is 1; it has to be bool"),
+    ],
+)
+def test_a_wrong_parameter_is_named_before_anything_runs(values, words):
+    with pytest.raises(ValueError, match=words):
+        check_parameters(values, "test")
+
+
+def test_a_whole_number_does_for_a_float():
+    check_parameters({"max_minutes": 3}, "test")
+
+
+@pytest.mark.parametrize(
+    ("data", "name"),
+    [
+        ("/a/train.zip", "cpu-train"),
+        ("/a b/my cats.zip", "cpu-my_cats"),
+        ("sample", "cpu-sample"),
+        ("/x/PetImages", "cpu-PetImages"),
+    ],
+)
+def test_a_run_is_named_after_its_profile_and_data(data, name):
+    assert run_name("cpu", data) == name
+
+
+def test_a_whole_notebook_appears_under_its_name_with_its_parameter(one_notebook, tmp_path):
+    one_notebook("print(x)")
+    run_notebook("one", tmp_path / "run" / "one.ipynb", {"x": 7, "unknown": 8})
+    executed = nbformat.read(tmp_path / "run" / "one.ipynb", as_version=4)
+    assert executed.cells[-1].outputs[0].text == "7\n"
+    assert [path.name for path in (tmp_path / "run").glob("*.ipynb")] == ["one.ipynb"]
+
+
+@pytest.mark.parametrize("body", ["raise ValueError('no')", "import os; os.kill(os.getpid(), 9)"])
+def test_a_failed_or_killed_notebook_is_never_taken_for_a_whole_one(body, one_notebook, tmp_path):
+    one_notebook(body)
+    with pytest.raises((PapermillExecutionError, RuntimeError)):
+        run_notebook("one", tmp_path / "run" / "one.ipynb", {})
+    assert not (tmp_path / "run" / "one.ipynb").exists()
+
+
+def test_the_summary_is_one_line_for_the_accuracy(tmp_path):
+    figures = {"accuracy": 0.91234, "low": 0.9, "high": 0.92, "n": 5000, "loss": 1.2, "cross_entropy": 0.3}
+    write_json(tmp_path / "metrics.json", figures)
+    assert summarize(tmp_path).splitlines()[0] == "test accuracy 0.9123 [0.9000, 0.9200] n=5000"
+
+
+def test_the_command_says_in_one_line_what_is_wrong(tmp_path, capsys):
+    assert main([str(tmp_path / "none"), "summary"]) == 1
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and "metrics.json is missing" in error
+    assert main([str(tmp_path / "run"), "01_data", "--profile", "sample", "--set", "epoch=3"]) == 1
+    assert "no notebook has a parameter 'epoch'" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()

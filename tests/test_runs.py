@@ -1,0 +1,46 @@
+"""Files of a run are whole or absent, and a missing one says which notebook makes it."""
+
+import json
+import os
+
+import keras
+import pandas as pd
+import pytest
+
+from src.runs import file_fingerprint, read_json, save_model, write_json, write_table
+
+
+def test_what_is_written_is_read(tmp_path):
+    values = {"a": 1, "b": [1.5, "ä"], "c": None}
+    write_json(tmp_path / "new" / "file.json", values)
+    assert read_json(tmp_path / "new" / "file.json") == values
+
+
+def test_a_write_that_fails_leaves_the_old_file_and_no_other(tmp_path, monkeypatch):
+    write_json(tmp_path / "file.json", {"old": 1})
+    monkeypatch.setattr(os, "replace", lambda *names: (_ for _ in ()).throw(OSError("disk full")))
+    with pytest.raises(OSError, match="disk full"):
+        write_json(tmp_path / "file.json", {"new": 2})
+    assert json.loads((tmp_path / "file.json").read_text()) == {"old": 1}
+    assert [path.name for path in tmp_path.iterdir()] == ["file.json"]
+
+
+def test_a_missing_or_broken_file_is_named_with_its_remedy(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"file\.json is missing; run the notebooks before"):
+        read_json(tmp_path / "file.json")
+    (tmp_path / "file.json").write_text('{"a": ')
+    with pytest.raises(ValueError, match=r"file\.json is not readable JSON.*run its notebook again"):
+        read_json(tmp_path / "file.json")
+
+
+def test_a_table_is_a_csv_without_its_index(tmp_path):
+    write_table(pd.DataFrame({"a": [1, 2]}, index=[5, 6]), tmp_path / "table.csv")
+    assert (tmp_path / "table.csv").read_text() == "a\n1\n2\n"
+
+
+def test_a_saved_model_has_its_facts_beside_it_and_opens_in_safe_mode(tmp_path):
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
+    save_model(model, tmp_path / "model.keras", {"class_names": ["cat", "dog"]})
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["model.json", "model.keras"]
+    assert keras.models.load_model(tmp_path / "model.keras", safe_mode=True).count_params() == 5
+    assert len(file_fingerprint(tmp_path / "model.keras")) == 16

@@ -1,0 +1,56 @@
+"""The start of a notebook, and where things are on each host."""
+
+import logging
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from src.config import find_paths
+from src.session import start_run
+
+
+@pytest.fixture(autouse=True)
+def quiet_afterwards(monkeypatch, tmp_path):
+    """Puts the log back as it was: start_run takes it over."""
+    handlers = logging.root.handlers[:]
+    monkeypatch.setenv("OUTPUT_ROOT", str(tmp_path / "output"))
+    yield
+    logging.root.handlers[:] = handlers
+
+
+def test_a_run_has_its_folder_and_the_seed_rules_keras_and_numpy(tmp_path):
+    draws = []
+    for _ in range(2):
+        assert start_run("cpu-train", seed=5, deterministic="no") == tmp_path / "output" / "cpu-train"
+        draws.append((np.random.random(), float(keras.random.uniform(()))))  # noqa: NPY002 - the global one
+    assert draws[0] == draws[1]
+
+
+@pytest.mark.parametrize("name", ["", "..", "a/b", "/tmp"])
+def test_a_name_that_leaves_the_output_folder_is_refused(name, tmp_path):
+    with pytest.raises(ValueError, match="plain name of a folder"):
+        start_run(name, 1)
+    assert not (tmp_path / "output").exists()
+
+
+def test_deterministic_is_one_of_three_words():
+    with pytest.raises(ValueError, match="deterministic is 'maybe'; choose auto, yes or no"):
+        start_run("x", 1, "maybe")
+
+
+def test_at_home_data_and_output_lie_in_the_project(monkeypatch, tmp_path):
+    monkeypatch.setenv("KAGGLE_ROOT", str(tmp_path / "none"))
+    monkeypatch.delenv("OUTPUT_ROOT")
+    monkeypatch.delenv("DATA_ROOT", raising=False)
+    project = Path(__file__).resolve().parents[1]
+    assert find_paths()[1:] == (project / "data", project / "tuning_output")
+
+
+def test_on_kaggle_only_tables_and_models_are_saved_with_the_notebook(monkeypatch, tmp_path):
+    (tmp_path / "working").mkdir()
+    monkeypatch.setenv("KAGGLE_ROOT", str(tmp_path))
+    monkeypatch.delenv("OUTPUT_ROOT")
+    monkeypatch.delenv("DATA_ROOT", raising=False)
+    assert find_paths() == (tmp_path / "input", tmp_path / "temp" / "data", tmp_path / "working" / "tuning_output")
