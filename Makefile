@@ -7,7 +7,7 @@ SET ?=
 GPU ?=
 
 OUTPUT := $(or $(OUTPUT_ROOT),tuning_output)
-DATA_PATH := $(shell if [ -e '$(DATA)' ]; then realpath -- '$(DATA)'; else printf '%s' '$(DATA)'; fi)
+DATA_PATH := $(shell if [ -e '$(DATA)' ]; then realpath -s -- '$(DATA)'; else printf '%s' '$(DATA)'; fi)
 RUN ?= $(PROFILE)-$(shell basename -- '$(DATA_PATH)' .zip | tr -c 'A-Za-z0-9._\n-' '_')
 FOLDER := $(OUTPUT)/$(RUN)
 

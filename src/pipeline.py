@@ -124,10 +124,19 @@ def run_name(profile: str, data: str) -> str:
     return f"{profile}-{re.sub(r'[^A-Za-z0-9._-]', '_', name.removesuffix('.zip'))}"
 
 
-def run_all(profile: str = "gpu", data: str = "auto") -> Path:
-    """Returns the run's folder after running notebooks 01 to 05 in order, as `make run` does."""
+def read_settings(profile: str, settings: list[str]) -> dict[str, object]:
+    """Returns a profile's parameters with `name=value` settings laid over them, all of them checked."""
     values = read_profile(profile)
+    for setting in settings:
+        name, _, value = setting.partition("=")
+        values[name] = yaml.safe_load(value)
     check_parameters(values, profile)
+    return values
+
+
+def run_all(profile: str = "gpu", data: str = "auto", settings: str = "") -> Path:
+    """Returns the run's folder after running notebooks 01 to 05 in order, as `make run` does."""
+    values = read_settings(profile, settings.split())
     data = str(Path(data).resolve()) if Path(data).exists() else data
     run = run_name(profile, data)
     folder = find_paths().output / run
@@ -165,11 +174,7 @@ def main(arguments: list[str] | None = None) -> int:
         if chosen.step == "summary":
             sys.stdout.write(summarize(chosen.run) + "\n")
             return 0
-        values = read_profile(chosen.profile)
-        values.update(
-            {name: yaml.safe_load(value) for name, _, value in (pair.partition("=") for pair in chosen.set)}
-        )
-        check_parameters(values, chosen.profile)
+        values = read_settings(chosen.profile, chosen.set)
         values.update(data=chosen.data, run=chosen.run.name)
         run_notebook(chosen.step, chosen.run / f"{chosen.step}.ipynb", values)
     except PapermillExecutionError as error:

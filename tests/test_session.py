@@ -53,4 +53,8 @@ def test_on_kaggle_only_tables_and_models_are_saved_with_the_notebook(monkeypatc
     monkeypatch.setenv("KAGGLE_ROOT", str(tmp_path))
     monkeypatch.delenv("OUTPUT_ROOT")
     monkeypatch.delenv("DATA_ROOT", raising=False)
-    assert find_paths() == (tmp_path / "input", tmp_path / "temp" / "data", tmp_path / "working" / "tuning_output")
+    assert find_paths() == (
+        tmp_path / "input",
+        tmp_path / "temp" / "data",
+        tmp_path / "working" / "tuning_output",
+    )
