@@ -2,11 +2,11 @@
 
 import hashlib
 import os
-import re
 import stat
 from pathlib import Path
 
 from src.config import PART_NAMES
+from src.layouts import read_prefix
 from src.pictures import MAXIMUM_BYTES, decode_picture, perceptual_hash
 
 USED = "used"
@@ -65,8 +65,7 @@ def read_label(name: str) -> str:
     *parents, file = name.split("/")
     if parents:
         return "" if parents[-1].lower() in PART_NAMES else parents[-1].lower()
-    match = re.fullmatch(r"([^\W\d_]+)\.\d+\.[^.]+", file)
-    return match[1].lower() if match else ""
+    return read_prefix(file) or ""
 
 
 def _refuse_file(information: os.stat_result) -> str:

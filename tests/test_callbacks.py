@@ -1,0 +1,72 @@
+"""Progress that fits where it runs, a history that is there at every moment, a deadline that holds."""
+
+import copy
+import logging
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+
+from src.callbacks import Deadline, EpochProgress, HistoryFile, StopAtNaN
+
+
+def train(*callbacks, epochs: int = 3) -> keras.Model:
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+    model.compile("sgd", "mse", run_eagerly=True)
+    model.fit(np.ones((4, 3)), np.ones(4), epochs=epochs, callbacks=list(callbacks), verbose=0)
+    return model
+
+
+def test_headless_each_epoch_is_one_line(monkeypatch, caplog, capsys):
+    monkeypatch.setenv("HEADLESS", "1")
+    with caplog.at_level(logging.INFO):
+        train(EpochProgress("trial 2 of 5", 3))
+    lines = [record.getMessage() for record in caplog.records]
+    assert [line.split(":")[0] for line in lines] == [
+        f"trial 2 of 5, epoch {epoch} of 3" for epoch in (1, 2, 3)
+    ]
+    assert all("loss" in line for line in lines)
+    assert capsys.readouterr().err == ""
+
+
+def test_by_hand_it_is_a_bar_and_no_lines(monkeypatch, caplog, capsys):
+    monkeypatch.delenv("HEADLESS", raising=False)
+    with caplog.at_level(logging.INFO):
+        train(EpochProgress("trial 2 of 5", 3))
+    assert not caplog.records
+    assert "trial 2 of 5" in capsys.readouterr().err
+
+
+def test_the_history_is_on_the_disk_after_each_epoch_and_counts_executions(tmp_path):
+    seen = []
+    history = HistoryFile(tmp_path / "history.csv")
+    read = keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda epoch, logs: seen.append(len(pd.read_csv(tmp_path / "history.csv")))
+    )
+    for _ in range(2):
+        train(copy.deepcopy(history), read)  # KerasTuner copies callbacks for each execution
+    table = pd.read_csv(tmp_path / "history.csv")
+    assert seen == [1, 2, 3, 4, 5, 6]
+    assert table["execution"].tolist() == [0, 0, 0, 1, 1, 1]
+    assert table["epoch"].tolist() == [1, 2, 3, 1, 2, 3]
+    assert history.parameters == 4
+
+
+def test_a_deadline_ends_the_training_at_the_end_of_an_epoch():
+    deadline = Deadline.after(1e-9)
+    train(deadline)
+    assert deadline.stopped_at == 1 and deadline.passed
+
+
+def test_no_minutes_are_no_deadline():
+    deadline = Deadline.after(0)
+    train(deadline)
+    assert deadline.stopped_at is None and not deadline.passed
+
+
+def test_a_loss_that_is_no_number_fails_the_trial_with_its_epoch():
+    with pytest.raises(Exception, match="the loss was nan in epoch 2"):
+        StopAtNaN().on_epoch_end(1, {"loss": float("nan")})
+    StopAtNaN().on_epoch_end(1, {"loss": 0.5})
