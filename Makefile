@@ -16,6 +16,7 @@ INSTALLED := .venv/installed$(if $(GPU),-gpu)
 STEP = $(PYTHON) -m src.pipeline '$(FOLDER)'
 SOURCES := $(wildcard src/*.py) $(wildcard notebooks/profiles/$(PROFILE).yaml) $(FOLDER)/parameters.txt
 
+# Start-up lines of TensorFlow 2.20; 2.21 prints some of them all the same.
 export TF_CPP_MIN_LOG_LEVEL ?= 1
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:

@@ -53,5 +53,8 @@ def start_run(name: str, seed: int, deterministic: str = "auto") -> Path:
 
 def has_accelerator() -> bool:
     """Returns whether Keras's backend sees a GPU or a TPU."""
-    devices = keras.distribution.list_devices()
-    return any(not device.startswith("cpu") for device in devices)
+    if keras.backend.backend() == "torch":  # Keras lists no devices for it
+        import torch
+
+        return torch.cuda.is_available() or torch.backends.mps.is_available()
+    return any(not device.lower().startswith("cpu") for device in keras.distribution.list_devices())

@@ -1,0 +1,77 @@
+"""The Makefile as the DAG of a run, with a stand-in for Python that notes what it was asked to do."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).resolve().parents[1]
+STEPS = ["01_data", "02_generators", "03_tuning", "04_training", "05_evaluation"]
+STAND_IN = """#!/bin/sh
+printf '%s|' "$@" >> "{log}"; echo >> "{log}"
+[ "$4" = "$FAIL" ] && exit 1
+[ "$4" = summary ] || touch "$3/$4.ipynb"
+"""
+
+pytestmark = pytest.mark.skipif(not shutil.which("make"), reason="make is not installed")
+
+
+@pytest.fixture
+def make(tmp_path):
+    """A function that runs make and returns the steps that were asked for, in order."""
+    log, python = tmp_path / "log", tmp_path / "python"
+    python.write_text(STAND_IN.format(log=log))
+    python.chmod(0o755)
+
+    def run(*arguments: str, **environment: str) -> list[list[str]]:
+        log.write_text("")
+        command = ["make", "-C", PROJECT, *arguments, f"PYTHON={python}", "INSTALLED="]
+        places = {"OUTPUT_ROOT": str(tmp_path / "output")}
+        subprocess.run(command, env={**os.environ, **places, **environment}, capture_output=True)
+        return [line.split("|")[2:-1] for line in log.read_text().splitlines()]
+
+    return run
+
+
+def steps(calls: list[list[str]]) -> list[str]:
+    return [call[1] for call in calls]
+
+
+def test_the_notebooks_run_in_order_and_a_second_time_nothing_does(make):
+    assert steps(make("run")) == [*STEPS, "summary"]
+    assert steps(make("run")) == ["summary"]
+
+
+def test_a_failed_run_goes_on_at_the_step_that_failed(make):
+    assert steps(make("run", FAIL="03_tuning")) == STEPS[:3]
+    assert steps(make("run")) == [*STEPS[2:], "summary"]
+
+
+def test_other_data_or_settings_under_the_same_name_run_everything_again(make):
+    assert steps(make("run", "RUN=mine")) == [*STEPS, "summary"]
+    assert steps(make("run", "RUN=mine", "SET=epochs=2")) == [*STEPS, "summary"]
+    assert steps(make("run", "RUN=mine", "SET=epochs=2")) == ["summary"]
+
+
+def test_a_path_with_blanks_arrives_whole_and_names_the_run(make, tmp_path):
+    data = tmp_path / "my pets" / "cats and dogs.zip"
+    data.parent.mkdir()
+    data.touch()
+    call = make("run", "PROFILE=cpu", f"DATA={data}", "SET=epochs=2 seed=3")[0]
+    folder = str(tmp_path / "output" / "cpu-cats_and_dogs")
+    wanted = [folder, "01_data", "--profile", "cpu", "--data", str(data), "--set", "epochs=2", "seed=3"]
+    assert call == wanted
+
+
+def test_a_relative_path_is_made_absolute_and_a_word_stays_a_word(make):
+    assert make("run", "PROFILE=cpu", "DATA=tests")[0][5] == str(PROJECT / "tests")
+    assert make("run", "PROFILE=gpu")[0][3:6] == ["gpu", "--data", "auto"]
+    assert make("run")[0][3:6] == ["sample", "--data", "sample"]
+
+
+def test_help_names_every_target():
+    printed = subprocess.run(["make", "-C", PROJECT, "help"], capture_output=True, text=True).stdout
+    for target in ("help", "install", "run", "test", "test-slow", "lab", "clean"):
+        assert f"\n{target} -- " in "\n" + printed
