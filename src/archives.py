@@ -1,7 +1,6 @@
 """Unpacks zip files that strangers packed: whole or not at all, and never outside the folder asked for."""
 
 import hashlib
-import logging
 import re
 import shutil
 import stat
@@ -10,7 +9,7 @@ import unicodedata
 import zipfile
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 
 from tqdm.auto import tqdm
@@ -21,8 +20,6 @@ try:
     import fcntl
 except ImportError:  # Windows has no flock: there, do not unpack one zip in two processes at once.
     fcntl = None
-
-logger = logging.getLogger(__name__)
 
 # Limits. Photographs hardly shrink in a zip (ratio 1.0) and drawn bitmaps shrink by tens; deflate can
 # do 1,032. A ratio is judged only above a size at which it could hurt.
@@ -160,12 +157,9 @@ def _read_chunks(zip_path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo
 def _clean_path(zip_path: Path, info: zipfile.ZipInfo) -> PurePosixPath:
     name = info.filename
     if not info.flag_bits & UTF8_NAME:
-        try:
+        with suppress(UnicodeError):  # otherwise it really is a name in code page 437
             name = name.encode("cp437").decode("utf-8")
-        except UnicodeError:
-            logger.debug("%s: %r keeps its code page 437 name", zip_path, name)
-    name = name.replace("\\", "/")
-    path = PurePosixPath(name)
+    path = PurePosixPath(name.replace("\\", "/"))
     if path.is_absolute() or re.match(r"[A-Za-z]:", name) or ".." in path.parts or not path.parts:
         raise _refusal(zip_path, info, "would leave the folder it is unpacked to; do not trust this zip")
     if any(len(part.encode()) > LONGEST_NAME for part in path.parts):

@@ -10,7 +10,8 @@ import keras
 import numpy as np
 
 from src.generators import PictureBatches
-from src.tuning import PictureTraining, make_tuner
+from src.training import PictureTraining
+from src.tuning import make_tuner
 
 
 def make_batches() -> tuple[PictureBatches, PictureBatches]:
