@@ -6,9 +6,11 @@ import keras
 import keras_tuner
 from keras import layers, regularizers
 
+from src.config import PUBLISHED_IMAGE_SIZE
+
 
 def build_cnn(
-    image_size: int = 180,
+    image_size: int = PUBLISHED_IMAGE_SIZE,
     conv_1_filter: int = 32,
     conv_1_kernel: int = 3,
     l2: float = 1e-5,
