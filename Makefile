@@ -28,6 +28,7 @@ help:  ## show the targets
 install: $(INSTALLED)  ## make .venv and install requirements.txt into it (GPU=1: with CUDA for TensorFlow)
 
 $(INSTALLED): requirements.txt
+	@python3 -c 'import sys; sys.version_info >= (3, 11) or sys.exit("python3 is too old: Python 3.11 or newer is needed")'
 	python3 -m venv .venv
 	.venv/bin/python -m pip install -q --disable-pip-version-check -r requirements.txt $(if $(GPU),'tensorflow[and-cuda]')
 	@touch $@
