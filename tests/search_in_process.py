@@ -79,4 +79,4 @@ def run_search(
 
 
 if __name__ == "__main__":
-    run_search(Path(sys.argv[1]), sys.argv[2])
+    run_search(Path(sys.argv[1]), sys.argv[2], max_trials=int(sys.argv[3]))
