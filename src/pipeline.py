@@ -5,6 +5,7 @@ import ast
 import logging
 import os
 import re
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -168,6 +169,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--data", default="auto")
     parser.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE", help="instead of the profile's")
     chosen = parser.parse_args(arguments)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # asked to end: as by Ctrl-C
     logging.basicConfig(stream=sys.stdout, format="%(message)s", level=logging.INFO)
     logging.getLogger("papermill").setLevel(logging.WARNING)  # it announces every cell
     try:
