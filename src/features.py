@@ -15,6 +15,7 @@ from tqdm.auto import tqdm
 
 from src.config import PUBLISHED_HELD_BACK, PUBLISHED_SPLIT_SEED, is_headless
 from src.listing import USED, describe_file, list_files
+from src.runs import replace_text
 
 # The first five are the published ones. A text that says nothing is "", a number that is unknown is NA.
 COLUMNS = ["image_name", "category", "code", "size", "aspect_ratio", "height", "width", "bytes"]
@@ -88,16 +89,9 @@ def split_features(table: pd.DataFrame, seed: int = PUBLISHED_SPLIT_SEED) -> pd.
 
 
 def save_features(table: pd.DataFrame, path: Path) -> None:
-    """Writes the table as CSV, under a temporary name first, so that no half table is ever seen."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    try:
-        # With this line end, names that hold a lone carriage return are quoted.
-        table.to_csv(temporary, index=False, lineterminator="\r\n")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    """Writes the table as CSV, whole or not at all."""
+    # With this line end, names that hold a lone carriage return are quoted.
+    replace_text(Path(path), table.to_csv(index=False, lineterminator="\r\n"))
 
 
 def load_features(path: Path) -> pd.DataFrame:

@@ -11,7 +11,7 @@ import pandas as pd
 
 def write_json(path: Path, values: dict[str, Any]) -> None:
     """Writes values to a JSON file; a kill leaves the old file or the new one, never half of one."""
-    _replace(path, json.dumps(values, indent=2, ensure_ascii=False, default=_plain) + "\n")
+    replace_text(path, json.dumps(values, indent=2, ensure_ascii=False, default=_plain) + "\n")
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -26,7 +26,7 @@ def read_json(path: Path) -> dict[str, Any]:
             f"{path} is missing; run the notebooks before this one, in order, on this run"
         )
     try:
-        return json.loads(path.read_text())
+        return json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ValueError(
             f"{path} is not readable JSON ({error}); delete it and run its notebook again"
@@ -35,7 +35,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def write_table(table: pd.DataFrame, path: Path) -> None:
     """Writes a table as CSV, atomically, without its index."""
-    _replace(path, table.to_csv(index=False))
+    replace_text(path, table.to_csv(index=False))
 
 
 def save_model(model: Any, path: Path, facts: dict[str, Any]) -> None:
@@ -61,11 +61,12 @@ def file_fingerprint(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
 
-def _replace(path: Path, text: str) -> None:
+def replace_text(path: Path, text: str) -> None:
+    """Writes a text file under a temporary name and renames it, so that no half file is ever seen."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     try:
-        partial.write_text(text)
+        partial.write_text(text, encoding="utf-8", newline="")
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
