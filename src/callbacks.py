@@ -22,18 +22,18 @@ class EpochProgress(keras.callbacks.Callback):
         """Keeps the title and the largest number of epochs."""
         super().__init__()
         self.title, self.epochs = title, epochs
-        self.bar = None
+        self.bar = self.started = None
 
     def __deepcopy__(self, memo) -> "EpochProgress":
         """Returns itself: KerasTuner copies callbacks for each execution, a bar cannot be copied."""
         return self
 
     def on_train_begin(self, logs=None):
-        """Opens the bar."""
+        """Opens the bar; a training in several parts opens it several times."""
         self.bar = tqdm(
             total=self.epochs, desc=self.title, unit=" epochs", leave=False, disable=is_headless()
         )
-        self.started = time.monotonic()
+        self.started = self.started or time.monotonic()
 
     def on_epoch_end(self, epoch, logs=None):
         """Moves the bar, or writes the line."""
@@ -58,19 +58,21 @@ class HistoryFile(keras.callbacks.Callback):
         super().__init__()
         self.path = Path(path)
         self.execution = -1
-        self.parameters = None
+        self.next_epoch = self.parameters = None
 
     def __deepcopy__(self, memo) -> "HistoryFile":
         """Returns itself, so that it counts a trial's executions."""
         return self
 
-    def on_train_begin(self, logs=None):
-        """Counts the execution, and the parameters of its model; the first one starts the file anew."""
-        self.execution += 1
-        self.parameters = self.model.count_params()
-        self.started = time.monotonic()
-        if self.execution == 0:
-            self.path.unlink(missing_ok=True)
+    def on_epoch_begin(self, epoch, logs=None):
+        """Counts the execution at its first epoch: one that does not follow the epoch before."""
+        if epoch != self.next_epoch:
+            self.execution += 1
+            self.parameters = self.model.count_params()
+            self.started = time.monotonic()
+            if self.execution == 0:
+                self.path.unlink(missing_ok=True)
+        self.next_epoch = epoch + 1
 
     def on_epoch_end(self, epoch, logs=None):
         """Writes the row."""

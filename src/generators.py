@@ -5,35 +5,15 @@ from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 
-import cv2
 import keras
 import numpy as np
 
-from src.augmentation import DRAWS, Augmentation, apply_transform
+from src.augmentation import DRAWS, KERAS_DRAWS, Augmentation, apply_transform, apply_transforms
 from src.cache import cached_rows, open_cache
 from src.config import find_paths
 from src.features import load_features
+from src.preprocessing import preprocess
 from src.runs import read_json
-
-# Means of ImageNet's blue, green and red, as `keras.applications.resnet50.preprocess_input` uses them.
-IMAGENET_MEANS = np.array([103.939, 116.779, 123.68], dtype="float32")
-
-
-def preprocess(pictures: np.ndarray) -> np.ndarray:
-    """Returns float32 pictures, BGR with ImageNet's means off, from RGB of 0 to 255, shape (..., 3).
-
-    Channel by channel NumPy takes longer for it than the augmentation takes; whole rows of pixels are
-    turned round by OpenCV and met by a row of means, 6 times as fast.
-    """
-    width = pictures.shape[-2]
-    turned = cv2.cvtColor(pictures.reshape(-1, width, 3), cv2.COLOR_RGB2BGR)
-    rows = turned.reshape(*pictures.shape[:-2], width * 3)
-    return np.subtract(rows, np.tile(IMAGENET_MEANS, width), dtype="float32").reshape(pictures.shape)
-
-
-def undo_preprocess(pictures: np.ndarray) -> np.ndarray:
-    """Returns the RGB uint8 pictures that `preprocess` was given, for the eye."""
-    return np.rint(pictures + IMAGENET_MEANS)[..., ::-1].clip(0, 255).astype("uint8")
 
 
 @lru_cache(maxsize=4)
@@ -45,7 +25,9 @@ def random_order(n: int, seed: int, number: int) -> np.ndarray:
 @lru_cache(maxsize=4)
 def random_numbers(n: int, seed: int, epoch: int) -> np.ndarray:
     """Returns the random numbers behind an epoch's transformations, shape (n, DRAWS)."""
-    return np.random.default_rng([seed, 1, epoch]).random((n, DRAWS))
+    generator = np.random.default_rng([seed, 1, epoch])
+    # Column by column, so that a transformation added later leaves those of the earlier ones alone.
+    return np.column_stack([generator.random((n, KERAS_DRAWS)), generator.random((n, DRAWS - KERAS_DRAWS))])
 
 
 class PictureBatches(keras.utils.PyDataset):
@@ -101,6 +83,7 @@ class PictureBatches(keras.utils.PyDataset):
         self.image_names = list(image_names)
         self.batch_size, self.shuffle = batch_size, shuffle
         self.augmentation, self.epoch_fraction, self.seed = augmentation, epoch_fraction, seed
+        self.picture_sizes = [pixels.shape[1]]  # of augmented pictures: epoch by epoch, the last one stays
         self.epoch = 0
         self._epoch_begun = False
 
@@ -121,18 +104,22 @@ class PictureBatches(keras.utils.PyDataset):
         orders = {number: random_order(n, self.seed, number) for number in np.unique(passes)}
         return np.array([orders[number][where] for number, where in zip(passes, place, strict=True)])
 
+    @property
+    def picture_size(self) -> int:
+        """Returns the side of this epoch's augmented pictures, in pixels."""
+        return self.picture_sizes[min(self.epoch, len(self.picture_sizes) - 1)]
+
     def pictures(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Returns batch `index` before preprocessing: uint8 RGB pictures and their positions."""
         positions = self.positions(index)
         rows = self.rows[positions]
         if self.augmentation is None:
             return self.pixels[rows], positions
-        size = self.pixels.shape[1]
+        size = self.picture_size
         random = random_numbers(len(self.rows), self.seed, self.epoch)
         batch = np.empty((len(rows), size, size, 3), dtype="uint8")
-        transforms = self.augmentation.draw(random[positions], size)
-        for target, row, transform in zip(batch, rows, transforms, strict=True):
-            apply_transform(self.pixels[row], transform, self.augmentation.fill_mode, out=target)
+        columns = self.augmentation.draw_columns(random[positions], self.pixels.shape[1])
+        apply_transforms(self.pixels, rows, columns, self.augmentation.fill_mode, out=batch)
         return batch, positions
 
     def views(self, position: int, epochs: Iterable[int]) -> list[np.ndarray]:
@@ -157,7 +144,14 @@ class PictureBatches(keras.utils.PyDataset):
         self._epoch_begun = False
 
 
-def load_batches(run: Path, part: str, training: bool = False, workers: int = 2) -> PictureBatches:
+def load_batches(
+    run: Path,
+    part: str,
+    training: bool = False,
+    batch_size: int | None = None,
+    augmentation_strength: float = 1.0,
+    seed: int | None = None,
+) -> PictureBatches:
     """Returns the batches of one part of a run's data, as notebook 02 settled them.
 
     The run's `epoch_fraction` shortens training and validation alike, never the test; a shortened
@@ -167,22 +161,26 @@ def load_batches(run: Path, part: str, training: bool = False, workers: int = 2)
         run: the run's folder, with `features.csv` and `input.json`.
         part: train, validation or test.
         training: shuffled and augmented; otherwise every picture once, in the order of its name.
-        workers: threads that prepare batches.
+        batch_size: instead of the run's, where a trial chose its own.
+        augmentation_strength: factor of the ranges of the run's transformations, training only.
+        seed: of the order and the transformations, instead of the run's.
     """
     settings = read_json(run / "input.json")
-    pictures = cached_rows(load_features(run / "features.csv"))
-    pixels = open_cache(find_paths().data / "cache" / settings["cache"], len(pictures))
+    table = load_features(run / "features.csv")
+    pictures = cached_rows(table)
+    pixels = open_cache(find_paths().data / "cache" / settings["cache"], len(table))
     chosen = pictures[pictures["split"] == part]
     epoch_fraction = 1.0 if part == "test" else settings["epoch_fraction"]
+    augmentation = Augmentation(**settings["augmentation"]).strengthened(augmentation_strength)
     return PictureBatches(
         pixels,
         rows=chosen.index.to_numpy(),
         codes=chosen["code"].to_numpy(),
         image_names=chosen["image_name"].tolist(),
-        batch_size=settings["batch_size"],
+        batch_size=batch_size or settings["batch_size"],
         shuffle=training or epoch_fraction < 1,
-        augmentation=Augmentation(**settings["augmentation"]) if training else None,
+        augmentation=augmentation if training else None,
         epoch_fraction=epoch_fraction,
-        seed=settings["seed"],
-        workers=workers,
+        seed=settings["seed"] if seed is None else seed,
+        workers=settings["workers"],
     )

@@ -1,9 +1,6 @@
-"""The published three-block CNN, and the search spaces that choose its arguments."""
-
-from collections.abc import Callable
+"""The published three-block CNN."""
 
 import keras
-import keras_tuner
 from keras import layers, regularizers
 
 from src.config import PUBLISHED_IMAGE_SIZE
@@ -72,52 +69,3 @@ def build_cnn(
     schedule = keras.optimizers.schedules.ExponentialDecay(learning_rate, decay_steps, decay_rate=0.9)
     model.compile(keras.optimizers.Adam(schedule), loss="binary_crossentropy", metrics=["accuracy"])
     return model
-
-
-def published(hp: keras_tuner.HyperParameters, **settings) -> keras.Model:
-    """Returns a model of the space as the published notebook printed it: 11 entries.
-
-    Its four L2 penalties share one name and so one value; `dropout_2` has the one value 0.2,
-    because KerasTuner loses the top of 0.2..0.3 in steps of 0.1 to floating-point division.
-    """
-    return build_cnn(
-        conv_1_filter=hp.Int("conv_1_filter", 32, 128, step=32),
-        conv_1_kernel=hp.Choice("conv_1_kernel", [3, 5]),
-        l2=hp.Float("l2", 1e-5, 1e-1, sampling="log"),
-        conv_2_filter=hp.Int("conv_2_filter", 64, 128, step=64),
-        conv_2_kernel=hp.Choice("conv_2_kernel", [3, 5]),
-        dropout_1=hp.Float("dropout_1", 0.1, 0.4, step=0.1),
-        conv_3_filter=hp.Int("conv_3_filter", 128, 512, step=128),
-        conv_3_kernel=hp.Choice("conv_3_kernel", [3, 5]),
-        dropout_2=hp.Float("dropout_2", 0.2, 0.3, step=0.1),
-        dense_1_units=hp.Int("dense_1_units", 64, 512, step=64),
-        dropout_3=hp.Float("dropout_3", 0.1, 0.2, step=0.1),
-        **settings,
-    )
-
-
-def described(hp: keras_tuner.HyperParameters, **settings) -> keras.Model:
-    """Returns a model of the space that the published text meant: 14 entries.
-
-    Each penalty has its own name and range, and `dropout_2` both its values.
-    """
-    return build_cnn(
-        conv_1_filter=hp.Int("conv_1_filter", 32, 128, step=32),
-        conv_1_kernel=hp.Choice("conv_1_kernel", [3, 5]),
-        l2_1=hp.Float("l2_1", 1e-5, 1e-1, sampling="log"),
-        conv_2_filter=hp.Int("conv_2_filter", 64, 128, step=64),
-        conv_2_kernel=hp.Choice("conv_2_kernel", [3, 5]),
-        l2_2=hp.Float("l2_2", 1e-3, 1e-2, sampling="log"),
-        dropout_1=hp.Float("dropout_1", 0.1, 0.4, step=0.1),
-        conv_3_filter=hp.Int("conv_3_filter", 128, 512, step=128),
-        conv_3_kernel=hp.Choice("conv_3_kernel", [3, 5]),
-        l2_3=hp.Float("l2_3", 1e-4, 1e-2, sampling="log"),
-        dropout_2=hp.Choice("dropout_2", [0.2, 0.3]),
-        dense_1_units=hp.Int("dense_1_units", 64, 512, step=64),
-        l2_4=hp.Float("l2_4", 1e-3, 1e-2, sampling="log"),
-        dropout_3=hp.Float("dropout_3", 0.1, 0.2, step=0.1),
-        **settings,
-    )
-
-
-SPACES: dict[str, Callable[..., keras.Model]] = {"published": published, "described": described}

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from keras.src.legacy.preprocessing.image import ImageDataGenerator
 
-from src.augmentation import DRAWS, FILL_MODES, Augmentation, apply_transform
+from src.augmentation import DRAWS, FILL_MODES, GREY, Augmentation, apply_transform
 
 SIZE = 180
 
@@ -89,3 +89,51 @@ def test_the_ranges_are_those_of_image_data_generator():
 def test_a_range_without_meaning_is_named(setting, value):
     with pytest.raises(ValueError, match=f"{setting}.*{value}"):
         Augmentation(**{setting: value})
+
+
+def test_a_crop_shows_its_square_and_nothing_else(picture):
+    """Half the side, from the corner (90, 0) on: the right upper quarter, twice as large."""
+    transform = {"crop": 0.5, "crop_x": 1.0, "crop_y": 0.0}
+    expected = keras.ops.image.resize(picture[:90, 90:].astype("float32"), (SIZE, SIZE), "bilinear")
+    shown = apply_transform(picture, transform).astype("float32")
+    # The corners of the two grids lie half a pixel apart.
+    assert np.abs(shown - keras.ops.convert_to_numpy(expected))[4:-4, 4:-4].mean() < 3
+
+
+@pytest.mark.parametrize("size", [90, 60])
+def test_a_smaller_result_is_the_same_picture_in_fewer_pixels(picture, size):
+    small = np.empty((size, size, 3), "uint8")
+    apply_transform(picture, {}, out=small)
+    step = SIZE // size
+    blocks = picture.reshape(size, step, size, step, 3).mean(axis=(1, 3))
+    assert np.abs(small - blocks).mean() < 1.5
+
+
+def test_colours_change_as_their_names_say():
+    picture = np.full((8, 8, 3), (40, 120, 200), "uint8")
+    grey = float(np.array([40, 120, 200]) @ GREY)
+    changed = {
+        "brightness": (1.2, np.array([48, 144, 240])),
+        "contrast": (0.5, 64 + np.array([20, 60, 100])),
+        "saturation": (0.0, np.full(3, grey)),
+    }
+    for name, (factor, expected) in changed.items():
+        assert apply_transform(picture, {name: factor})[3, 3] == pytest.approx(expected, abs=1), name
+
+
+def test_what_was_added_later_leaves_keras_parameters_as_they_were():
+    uniform = np.random.default_rng(0).random((5, DRAWS))
+    plain, rich = Augmentation(), Augmentation(crop_range=0.4, brightness=0.3, contrast=0.2, saturation=0.2)
+    for one, other in zip(plain.draw(uniform, SIZE), rich.draw(uniform, SIZE), strict=True):
+        assert all(one[name] == other[name] for name in ("theta", "tx", "ty", "shear", "zx", "zy"))
+        assert one["crop"] == one["brightness"] == one["contrast"] == one["saturation"] == 1
+
+
+def test_strength_multiplies_every_range_and_nothing_else():
+    weak = Augmentation(rotation_range=10, zoom_range=0.2, brightness=0.4, fill_mode="reflect")
+    strong = weak.strengthened(1.5)
+    assert (strong.rotation_range, strong.zoom_range) == pytest.approx((15, 0.3))
+    assert strong.brightness == pytest.approx(0.6)
+    assert (strong.fill_mode, strong.horizontal_flip) == ("reflect", True)
+    assert weak.strengthened(9).width_shift_range == 0.9, "a shift of the whole width leaves nothing"
+    assert weak.strengthened(0) == Augmentation(0, 0, 0, 0, 0, fill_mode="reflect")

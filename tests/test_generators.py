@@ -8,7 +8,8 @@ import pytest
 from keras.applications.resnet50 import preprocess_input
 
 from src.augmentation import Augmentation
-from src.generators import PictureBatches, preprocess, undo_preprocess
+from src.generators import PictureBatches
+from src.preprocessing import preprocess, undo_preprocess
 
 N, SIZE = 53, 16
 
@@ -149,3 +150,13 @@ def test_augmentation_is_off_unless_asked_for():
 def test_impossible_settings_are_named(setting, value):
     with pytest.raises(ValueError, match=f"{setting} is {value}"):
         make_batches(**{setting: value})
+
+
+def test_training_pictures_have_their_epochs_size_and_the_last_one_stays():
+    batches = make_batches(augmentation=Augmentation())
+    batches.picture_sizes = [8, 12, 16]
+    sizes = []
+    for _ in range(5):
+        sizes.append(batches[0][0].shape[1:3])
+        next_epoch(batches)
+    assert sizes == [(8, 8), (12, 12), (16, 16), (16, 16), (16, 16)]

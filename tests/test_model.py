@@ -1,23 +1,16 @@
-"""The published network layer by layer, and the spaces line by line."""
+"""The published network layer by layer."""
 
 import math
 
-import keras_tuner
 import pytest
 
 from src.config import PUBLISHED_BEST, PUBLISHED_PARAMETERS
-from src.model import SPACES, build_cnn
+from src.model import build_cnn
 
 
 @pytest.fixture(scope="module")
 def published_best():
     return build_cnn(**PUBLISHED_BEST)
-
-
-def space_of(name: str) -> keras_tuner.HyperParameters:
-    hp = keras_tuner.HyperParameters()
-    SPACES[name](hp, image_size=16)
-    return hp
 
 
 def test_the_published_best_model_has_its_parameters(published_best):
@@ -49,49 +42,6 @@ def test_the_published_best_model_has_the_published_layers(published_best):
         (type(layer).__name__, layer.output.shape, layer.count_params()) for layer in published_best.layers
     ]
     assert layers == expected
-
-
-def test_the_published_space_prints_as_it_was_printed(capsys, tmp_path):
-    tuner = keras_tuner.RandomSearch(
-        lambda hp: SPACES["published"](hp, image_size=16), "val_accuracy", directory=tmp_path
-    )
-    tuner.search_space_summary()
-    printed = capsys.readouterr().out
-    assert "Default search space size: 11" in printed
-    lines = printed.splitlines()
-    names = [line.split(" ")[0] for line in lines[2::2]]
-    assert names == [
-        *("conv_1_filter", "conv_1_kernel", "l2", "conv_2_filter", "conv_2_kernel", "dropout_1"),
-        *("conv_3_filter", "conv_3_kernel", "dropout_2", "dense_1_units", "dropout_3"),
-    ]
-
-
-def test_the_published_ranges():
-    entries = {entry.name: entry for entry in space_of("published").space}
-    grids = {
-        "conv_1_filter": [32, 64, 96, 128],
-        "conv_1_kernel": [3, 5],
-        "conv_2_filter": [64, 128],
-        "conv_2_kernel": [3, 5],
-        "dropout_1": [0.1, 0.2, 0.3, 0.4],
-        "conv_3_filter": [128, 256, 384, 512],
-        "conv_3_kernel": [3, 5],
-        "dropout_2": [0.2],  # KerasTuner loses 0.3, and so did the published search
-        "dense_1_units": list(range(64, 513, 64)),
-        "dropout_3": [0.1, 0.2],
-    }
-    for name, values in grids.items():
-        assert list(entries[name].values) == pytest.approx(values), name
-    assert (entries["l2"].min_value, entries["l2"].max_value, entries["l2"].sampling) == (1e-5, 1e-1, "log")
-
-
-def test_the_described_space_gives_each_layer_its_own_penalty_and_dropout_2_both_values():
-    entries = {entry.name: entry for entry in space_of("described").space}
-    assert len(entries) == 14
-    ranges = {"l2_1": (1e-5, 1e-1), "l2_2": (1e-3, 1e-2), "l2_3": (1e-4, 1e-2), "l2_4": (1e-3, 1e-2)}
-    for name, limits in ranges.items():
-        assert (entries[name].min_value, entries[name].max_value) == limits
-    assert list(entries["dropout_2"].values) == [0.2, 0.3]
 
 
 def test_penalties_reach_the_layers_they_are_named_after():

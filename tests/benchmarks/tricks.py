@@ -1,0 +1,122 @@
+"""What each trick of the `modern` network is worth: one left out at a time, several seeds, on real pictures.
+
+    python tests/benchmarks/tricks.py train RUN_FOLDER RESULTS [--pictures 3000 --epochs 12 --seeds 3]
+    python tests/benchmarks/tricks.py table RESULTS
+
+RUN_FOLDER is a run whose notebooks 01 and 02 have run. Each training is a JSON file in RESULTS, so that the
+table can be collected over days; what is there already is not trained again. The test part is not touched:
+accuracies are of the whole validation part.
+"""
+
+import argparse
+import json
+import sys
+import time
+from functools import partial
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+import keras
+import numpy as np
+import pandas as pd
+
+from src.ensemble import average_networks
+from src.evaluation import predict_table
+from src.generators import PictureBatches, load_batches
+from src.runs import read_json, write_json
+from src.session import fastest_precision
+from src.spaces import SPACES
+from src.training import PictureTraining, fixed
+
+# What is different from the network as it is: hyperparameters, settings of the network, of the training.
+VARIANTS: dict[str, dict] = {
+    "as it is": {},
+    "AdamW instead of Muon": {"settings": {"optimizer": "adamw"}},
+    "one picture size": {"first_image_size": 0},
+    "no label smoothing": {"values": {"label_smoothing": 0.0}},
+    "no dropout": {"values": {"dropout": 0.0}},
+    "only mirrored, no other transformation": {"values": {"augmentation_strength": 0.0}},
+    "transformations 1.5 times as strong": {"values": {"augmentation_strength": 1.5}},
+    "no weight decay": {"values": {"weight_decay": 0.0}},
+    "weights averaged (0.99)": {"settings": {"weight_averaging": 0.99}},
+}
+
+
+def serve_some(run: Path, pictures: int, part: str, **choices) -> PictureBatches:
+    """Returns a part's batches; of the training part the same `pictures` pictures for every variant."""
+    batches = load_batches(run, part, **choices)
+    if part == "train" and pictures < len(batches.rows):
+        kept = np.sort(np.random.default_rng(0).permutation(len(batches.rows))[:pictures])
+        batches.rows, batches.codes = batches.rows[kept], batches.codes[kept]
+        batches.image_names = [batches.image_names[place] for place in kept]
+    return batches
+
+
+def train(run: Path, name: str, seed: int, pictures: int, epochs: int) -> dict:
+    """Returns one training's validation accuracy, plain and with mirrored views, and its seconds."""
+    change = VARIANTS[name]
+    settled = read_json(run / "input.json")
+    first = change.get("first_image_size", settled["first_image_size"])
+    settings = {"image_size": None if first else settled["image_size"], **change.get("settings", {})}
+    serve = partial(serve_some, run, pictures)
+    training = PictureTraining(SPACES["modern"], settings, serve, epochs, first_image_size=first)
+    training.seed = seed
+    keras.utils.set_random_seed(seed)
+    hp = fixed(change.get("values", {}))
+    model = training.build(hp)
+    started = time.monotonic()
+    training.fit(hp, model, epochs, [])
+    seconds = time.monotonic() - started
+    validation = training.serve("validation")
+    accuracy = {
+        column: float(predict_table(network, validation)["correct"].mean())
+        for column, network in (("plain", model), ("mirrored", average_networks([model], mirrored=True)))
+    }
+    return {
+        "variant": name,
+        "seed": seed,
+        "pictures": pictures,
+        "epochs": epochs,
+        "seconds": seconds,
+        **accuracy,
+    }
+
+
+def table(results: Path) -> pd.DataFrame:
+    """Returns a row a variant: mean accuracies, their spread over the seeds, the change from `as it is`."""
+    rows = pd.DataFrame([json.loads(path.read_text()) for path in sorted(results.glob("*.json"))])
+    groups = rows.groupby("variant")
+    mean = groups[["plain", "mirrored", "seconds"]].mean()
+    mean["seeds"], mean["spread"] = groups.size(), groups["plain"].std()
+    mean["change"] = 100 * (mean["plain"] - mean.loc["as it is", "plain"])
+    return mean.reindex([name for name in VARIANTS if name in mean.index])
+
+
+def main() -> None:
+    """Trains what is missing, or prints the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    training = commands.add_parser("train")
+    training.add_argument("run", type=Path)
+    training.add_argument("results", type=Path)
+    training.add_argument("--pictures", type=int, default=3000)
+    training.add_argument("--epochs", type=int, default=12)
+    training.add_argument("--seeds", type=int, default=3)
+    commands.add_parser("table").add_argument("results", type=Path)
+    chosen = parser.parse_args()
+    if chosen.command == "table":
+        sys.stdout.write(table(chosen.results).round(4).to_string() + "\n")
+        return
+    keras.config.set_dtype_policy(fastest_precision(accelerator=False))
+    for seed in range(chosen.seeds):
+        for number, name in enumerate(VARIANTS):
+            path = chosen.results / f"{chosen.pictures}-{chosen.epochs}-{number}-{seed}.json"
+            if not path.exists():
+                result = train(chosen.run, name, seed, chosen.pictures, chosen.epochs)
+                write_json(path, result)
+                sys.stderr.write(json.dumps(result) + "\n")
+
+
+if __name__ == "__main__":
+    main()

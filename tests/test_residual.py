@@ -1,0 +1,97 @@
+"""The residual CNN: its shapes by hand, its schedule, and that Muon steps are what they claim."""
+
+import keras
+import numpy as np
+import pytest
+
+from src.optimizers import ConvolutionMuon
+from src.residual import build_residual_cnn
+
+
+def convolution(kernel: int, inputs: int, filters: int) -> int:
+    """Weights without bias, and four numbers a filter for the normalization."""
+    return kernel * kernel * inputs * filters + 4 * filters
+
+
+def test_its_parameters_are_those_counted_by_hand():
+    model = build_residual_cnn(width=8, stages=3, blocks=2, stem_kernel=5)
+    expected = convolution(5, 3, 8)
+    for inputs, filters in ((8, 8), (8, 16), (16, 32)):
+        expected += convolution(3, inputs, filters) + 3 * convolution(3, filters, filters)
+        expected += convolution(1, inputs, filters) if inputs != filters else 0
+    assert model.count_params() == expected + 32 + 1
+
+
+def test_stem_and_each_later_stage_halve_the_picture():
+    model = build_residual_cnn(64, width=8)
+    sizes = [model.get_layer(f"stage_{stage}_block_1_add").output.shape[1] for stage in (1, 2, 3, 4)]
+    assert sizes == [32, 16, 8, 4]
+
+
+def test_filters_double_up_to_eight_times_the_width():
+    model = build_residual_cnn(128, width=8, stages=6)
+    filters = [model.get_layer(f"stage_{stage}_block_1_add").output.shape[-1] for stage in range(1, 7)]
+    assert filters == [8, 16, 32, 64, 64, 64]
+
+
+def test_one_network_takes_pictures_of_any_size():
+    model = build_residual_cnn(width=8, stages=2)
+    for size in (24, 40):
+        assert model.predict(np.zeros((2, size, size, 3)), verbose=0).shape == (2, 1)
+
+
+def test_the_learning_rate_rises_to_its_peak_and_falls_to_nearly_nothing():
+    model = build_residual_cnn(width=8, stages=1, steps=100, warmup=0.2, learning_rate=1e-2)
+    rate = [float(model.optimizer._learning_rate(step)) for step in range(101)]
+    assert np.argmax(rate) == 20
+    assert rate[20] == pytest.approx(1e-2)
+    assert rate[0] == pytest.approx(1e-2 / 25)
+    assert rate[100] == pytest.approx(1e-5)
+    assert all(np.diff(rate[20:]) < 0)
+
+
+def test_probabilities_are_float32_under_mixed_precision():
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        model = build_residual_cnn(width=8, stages=1)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    assert model.get_layer("stem").compute_dtype == "bfloat16"
+    assert model.output.dtype == "float32"
+
+
+@pytest.mark.parametrize(("setting", "value"), [("pooling", "sum"), ("optimizer", "lion")])
+def test_an_unknown_word_is_named(setting, value):
+    with pytest.raises(ValueError, match=f"{setting} '{value}' is unknown; choose one of"):
+        build_residual_cnn(**{setting: value})
+
+
+def test_a_muon_step_of_a_kernel_is_nearly_orthogonal():
+    """Its singular values are about 1 times the scale of Moonlight: 0.2 * sqrt(largest side) * rate."""
+    kernel = keras.Variable(np.zeros((3, 3, 4, 16), "float32"), name="kernel")
+    optimizer = ConvolutionMuon(learning_rate=0.1, weight_decay=None)
+    optimizer.build([kernel])
+    gradient = np.random.default_rng(0).normal(size=(3, 3, 4, 16)).astype("float32")
+    optimizer.apply([gradient], [kernel])
+    step = np.asarray(keras.ops.convert_to_numpy(kernel)).reshape(36, 16)
+    values = np.linalg.svd(step / (0.2 * 6 * 0.1), compute_uv=False)
+    assert values.min() > 0.6 and values.max() < 1.3  # Newton-Schulz of five steps is near 1, not at it
+    assert np.vdot(step, gradient.reshape(36, 16)) < 0  # downhill
+
+
+def test_muon_leaves_all_but_kernels_to_adamw():
+    optimizer = ConvolutionMuon()
+    shapes = {(3, 3, 4, 8): False, (8,): True, (8, 1): True}
+    for shape, adamw in shapes.items():
+        assert optimizer._should_use_adamw(keras.Variable(np.zeros(shape))) is adamw
+
+
+@pytest.mark.parametrize("optimizer", ["muon", "adamw"])
+def test_it_learns_to_tell_bright_from_dark(optimizer):
+    keras.utils.set_random_seed(0)
+    random = np.random.default_rng(0)
+    codes = np.arange(64) % 2
+    pictures = random.normal(0, 20, (64, 16, 16, 3)) + 40 * codes[:, None, None, None]
+    model = build_residual_cnn(16, steps=24, width=8, stages=2, optimizer=optimizer, learning_rate=1e-2)
+    model.fit(pictures, codes, batch_size=16, epochs=6, verbose=0)
+    assert model.evaluate(pictures, codes, verbose=0, return_dict=True)["accuracy"] > 0.9

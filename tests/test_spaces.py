@@ -1,0 +1,90 @@
+"""The search spaces, line by line."""
+
+import inspect
+
+import keras_tuner
+import pytest
+
+from src.generators import load_batches
+from src.residual import build_residual_cnn
+from src.spaces import SPACES
+
+
+def space_of(name: str) -> keras_tuner.HyperParameters:
+    hp = keras_tuner.HyperParameters()
+    SPACES[name].choose_batches(hp)
+    SPACES[name].build(hp, image_size=16)
+    return hp
+
+
+def test_the_published_space_prints_as_it_was_printed(capsys, tmp_path):
+    tuner = keras_tuner.RandomSearch(
+        lambda hp: SPACES["published"].build(hp, image_size=16), "val_accuracy", directory=tmp_path
+    )
+    tuner.search_space_summary()
+    printed = capsys.readouterr().out
+    assert "Default search space size: 11" in printed
+    lines = printed.splitlines()
+    names = [line.split(" ")[0] for line in lines[2::2]]
+    assert names == [
+        *("conv_1_filter", "conv_1_kernel", "l2", "conv_2_filter", "conv_2_kernel", "dropout_1"),
+        *("conv_3_filter", "conv_3_kernel", "dropout_2", "dense_1_units", "dropout_3"),
+    ]
+
+
+def test_the_published_ranges():
+    entries = {entry.name: entry for entry in space_of("published").space}
+    grids = {
+        "conv_1_filter": [32, 64, 96, 128],
+        "conv_1_kernel": [3, 5],
+        "conv_2_filter": [64, 128],
+        "conv_2_kernel": [3, 5],
+        "dropout_1": [0.1, 0.2, 0.3, 0.4],
+        "conv_3_filter": [128, 256, 384, 512],
+        "conv_3_kernel": [3, 5],
+        "dropout_2": [0.2],  # KerasTuner loses 0.3, and so did the published search
+        "dense_1_units": list(range(64, 513, 64)),
+        "dropout_3": [0.1, 0.2],
+    }
+    for name, values in grids.items():
+        assert list(entries[name].values) == pytest.approx(values), name
+    assert (entries["l2"].min_value, entries["l2"].max_value, entries["l2"].sampling) == (1e-5, 1e-1, "log")
+
+
+def test_the_described_space_gives_each_layer_its_own_penalty_and_dropout_2_both_values():
+    entries = {entry.name: entry for entry in space_of("described").space}
+    assert len(entries) == 14
+    ranges = {"l2_1": (1e-5, 1e-1), "l2_2": (1e-3, 1e-2), "l2_3": (1e-4, 1e-2), "l2_4": (1e-3, 1e-2)}
+    for name, limits in ranges.items():
+        assert (entries[name].min_value, entries[name].max_value) == limits
+    assert list(entries["dropout_2"].values) == [0.2, 0.3]
+
+
+def test_the_modern_spaces_names_are_the_arguments_they_choose():
+    arguments = {
+        *inspect.signature(build_residual_cnn).parameters,
+        *inspect.signature(load_batches).parameters,
+    }
+    assert {entry.name for entry in space_of("modern").space} <= arguments
+
+
+def test_the_modern_spaces_defaults_are_the_networks_own():
+    """The first trial is the untuned network: what the builder does when nobody chooses."""
+    builder = inspect.signature(build_residual_cnn).parameters
+    for name, value in space_of("modern").values.items():
+        if name in builder:
+            assert value == builder[name].default, name
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_a_space_builds_with_every_setting_it_says_it_takes(name):
+    settings = {
+        "learning_rate": 1e-3,
+        "decay_steps": 7,
+        "steps": 50,
+        "weight_averaging": 0.9,
+        "optimizer": "adamw",
+    }
+    taken = {setting: settings[setting] for setting in SPACES[name].settings}
+    model = SPACES[name].build(keras_tuner.HyperParameters(), image_size=16, **taken)
+    assert model.output_shape == (None, 1)
