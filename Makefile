@@ -20,7 +20,7 @@ SOURCES := $(wildcard src/*.py) $(wildcard notebooks/profiles/$(PROFILE).yaml) $
 export TF_CPP_MIN_LOG_LEVEL ?= 1
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install run test test-slow lint lab clean FORCE
+.PHONY: help install run test test-slow lint dashboard lab clean FORCE
 
 help:  ## show the targets
 	@sed -n 's/^\([a-z-]*\):.*##/\1 --/p' $(MAKEFILE_LIST)
@@ -56,6 +56,14 @@ test: $(INSTALLED)  ## check the style, then run the fast tests
 
 test-slow: $(INSTALLED)  ## run the sample profile end to end, and the other slow tests
 	.venv/bin/python -m pytest -m slow
+
+.PHONY: test-backends
+test-backends: $(INSTALLED)  ## run the sample profile on JAX and PyTorch too, in .venv-jax and .venv-torch
+	$(PYTHON) tests/backends.py --set '$(SET)'
+
+dashboard: $(INSTALLED)  ## open optuna-dashboard on a run's search: make dashboard [PROFILE=cpu] [DATA=path] [RUN=name]
+	@test -e '$(FOLDER)/search/study.db' || { echo '$(FOLDER)/search/study.db is missing: this run has no Optuna search yet (make run first, or give its PROFILE, DATA or RUN)'; exit 1; }
+	.venv/bin/optuna-dashboard 'sqlite:///$(FOLDER)/search/study.db'
 
 lab: $(INSTALLED)  ## open JupyterLab on the notebooks
 	.venv/bin/jupyter lab --notebook-dir=.

@@ -1,10 +1,18 @@
-"""One folder a search: the same search goes on in its own, another one never mixes with it."""
+"""One folder a search, in it one a trial: never mixed, written so that a kill leaves it readable."""
 
 import hashlib
 import json
 import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
+import keras
+import pandas as pd
+
+from src.callbacks import Deadline, EpochProgress, HistoryFile, StopAtNaN
 from src.runs import read_json, write_json
 
 logger = logging.getLogger(__name__)
@@ -39,3 +47,53 @@ def check_state(project: Path) -> None:
             raise ValueError(
                 f"{path} is not whole ({error}); delete {path.parent} and run the search again"
             ) from error
+
+
+@contextmanager
+def recording(
+    folder: Path, title: str, epochs: int, deadline: Deadline
+) -> Iterator[list[keras.callbacks.Callback]]:
+    """Gives the callbacks that watch a trial, and notes at its end what it was and how long it took.
+
+    Args:
+        folder: of the trial; what an interrupted attempt left in it is deleted.
+        title: of its progress.
+        epochs: largest number of epochs.
+        deadline: of the search; it stops the trial, too.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in ("history.csv", "record.json"):
+        (folder / name).unlink(missing_ok=True)
+    history = HistoryFile(folder / "history.csv")
+    started, clock, deadline.stopped_at = datetime.now(UTC), time.monotonic(), None
+    try:
+        yield [EpochProgress(title, epochs), history, deadline, StopAtNaN()]
+    finally:
+        # Stopped after its last epoch means that nothing is missing.
+        stopped_at = None if deadline.stopped_at == epochs else deadline.stopped_at
+        record = {
+            "seconds": round(time.monotonic() - clock, 1),
+            "parameters": history.parameters,
+            "stopped_at": stopped_at,
+            "started": started.isoformat(timespec="milliseconds"),
+        }
+        write_json(folder / "record.json", record)
+
+
+def read_record(folder: Path) -> dict:
+    """Returns what was noted at the end of a trial, nothing where it has not ended."""
+    return read_json(folder / "record.json") if (folder / "record.json").exists() else {}
+
+
+def read_history(folder: Path) -> pd.DataFrame:
+    """Returns a trial's epochs, none where it was killed before the first one ended."""
+    path = folder / "history.csv"
+    return pd.read_csv(path) if path.exists() else pd.DataFrame(columns=["execution", "epoch"])
+
+
+def one_line(error: BaseException | str) -> str:
+    """Returns an error, or the traceback of one, as the single line that says what went wrong."""
+    if isinstance(error, BaseException):
+        return f"{type(error).__name__}: {' '.join(str(error).split())}".removesuffix(": ")[:300]
+    lines = [line.strip() for line in error.splitlines() if line.strip()]
+    return next((line for line in reversed(lines) if "Error" in line), "the objective was not a number")[:300]

@@ -1,97 +1,143 @@
-"""What a search leaves behind: the table of trials, every epoch's history, the best hyperparameters."""
+"""What a search leaves behind, whichever engine ran it: tables of trials and epochs, the best of them."""
 
+import logging
 import math
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
-from src.runs import read_json
-from src.tuning import completed_trials
+from src.search_folder import read_history, read_record
 
-OUTCOME = ["score", "best_epoch", "epochs", "parameters", "seconds", "status", "reason"]
+logger = logging.getLogger(__name__)
 
 
-def trials_table(tuner) -> pd.DataFrame:
+@dataclass(frozen=True)
+class TrialRecord:
+    """One trial as an engine tells of it; what it left on the disk is in its folder.
+
+    Attributes:
+        number: from 1.
+        hyperparameters: the values that the space gave it.
+        status: completed, pruned, failed, interrupted (a later run goes on with it) or running.
+        score: the best objective, so far where it was not completed; NaN where there is none.
+        reason: in one line why it was not completed, else empty.
+        folder: holds history.csv (a row an epoch) and record.json (parameters, seconds, started).
+    """
+
+    number: int
+    hyperparameters: dict
+    status: str
+    score: float
+    reason: str
+    folder: Path
+
+
+def lower_is_better(objective: str) -> bool:
+    """Returns whether an objective is the better the lower: one whose name ends in "loss"."""
+    return objective.endswith("loss")
+
+
+def trials_table(records: list[TrialRecord], objective: str) -> pd.DataFrame:
     """Returns one row a trial: its number from 1, its hyperparameters, and what came of it.
 
     Columns after the hyperparameters: score (the objective), best_epoch and epochs (from 1),
-    parameters (of the model), seconds, status (completed, failed, running) and reason.
+    parameters (of the model), seconds, status, reason, and started (UTC).
     """
     rows = []
-    for trial in sorted(tuner.oracle.trials.values(), key=lambda trial: int(trial.trial_id)):
-        folder = Path(tuner.get_trial_dir(trial.trial_id))
-        history = read_history(folder)
-        record = read_json(folder / "record.json") if (folder / "record.json").exists() else {}
-        status = {"COMPLETED": "completed", "RUNNING": "running"}.get(trial.status, "failed")
-        completed = status == "completed"
+    for trial in records:
+        history, kept = read_history(trial.folder), read_record(trial.folder)
+        scored = not math.isnan(trial.score) and len(history)
         rows.append(
             {
-                "trial": int(trial.trial_id) + 1,
-                **hyperparameters_of(trial),
-                "score": trial.score if completed else math.nan,
-                "best_epoch": best_epoch(history, tuner.oracle.objective) if completed else pd.NA,
+                "trial": trial.number,
+                **trial.hyperparameters,
+                "score": trial.score,
+                "best_epoch": best_epoch(history, objective) if scored else pd.NA,
                 "epochs": len(history),
-                "parameters": record.get("parameters", pd.NA),
-                "seconds": record.get("seconds", math.nan),
-                "status": status,
-                "reason": reason_of(trial, status, record),
+                "parameters": kept.get("parameters") or pd.NA,
+                "seconds": kept.get("seconds", math.nan),
+                "status": trial.status,
+                "reason": trial.reason,
+                "started": kept.get("started", ""),
             }
         )
-    return pd.DataFrame(rows)
+    table = pd.DataFrame(rows)
+    # A hyperparameter that only later trials had stands with the others all the same.
+    outcome = ["score", "best_epoch", "epochs", "parameters", "seconds", "status", "reason", "started"]
+    return table[[*table.columns.difference(outcome, sort=False), *outcome]] if rows else table
 
 
-def hyperparameters_of(trial) -> dict:
-    """Returns a trial's hyperparameters without the entries that Hyperband keeps for itself."""
-    values = trial.hyperparameters.values
-    return {name: value for name, value in values.items() if not name.startswith("tuner/")}
-
-
-def best_epoch(history: pd.DataFrame, objective) -> int:
-    """Returns the epoch, counted from 1, with the best objective."""
-    column = history[objective.name]
-    return int(history.loc[column.idxmax() if objective.direction == "max" else column.idxmin(), "epoch"])
-
-
-def reason_of(trial, status: str, record: dict) -> str:
-    """Returns in one line why a trial failed or was cut short; empty where all went as asked."""
-    if record.get("stopped_at"):
-        return f"stopped by max_minutes after epoch {record['stopped_at']}"
-    if status == "failed":
-        lines = [line.strip() for line in (trial.message or "").splitlines() if line.strip()]
-        return next((line for line in reversed(lines) if "Error" in line), "the objective was not a number")[
-            :300
-        ]
-    return ""
-
-
-def read_history(folder: Path) -> pd.DataFrame:
-    """Returns a trial's epochs, none where it was killed before the first one ended."""
-    path = folder / "history.csv"
-    return pd.read_csv(path) if path.exists() else pd.DataFrame(columns=["execution", "epoch"])
-
-
-def history_table(tuner) -> pd.DataFrame:
+def history_table(records: list[TrialRecord]) -> pd.DataFrame:
     """Returns one row an epoch of every trial: trial, execution, epoch, losses, metrics, seconds."""
-    tables = []
-    for trial_id in sorted(tuner.oracle.trials, key=int):
-        history = read_history(Path(tuner.get_trial_dir(trial_id)))
-        history.insert(0, "trial", int(trial_id) + 1)
-        tables.append(history)
-    return pd.concat([table for table in tables if len(table)] or tables, ignore_index=True)
+    tables = [read_history(trial.folder).assign(trial=trial.number) for trial in records]
+    tables = [table for table in tables if len(table)] or tables
+    table = pd.concat(tables or [pd.DataFrame(columns=["trial", "execution", "epoch"])], ignore_index=True)
+    return table[["trial", *table.columns.drop("trial")]]
 
 
-def best_trial(tuner):
-    """Returns KerasTuner's record of the best completed trial.
+def best_epoch(history: pd.DataFrame, objective: str) -> int:
+    """Returns the epoch, counted from 1, with the best objective."""
+    column = history[objective]
+    return int(history.loc[column.idxmin() if lower_is_better(objective) else column.idxmax(), "epoch"])
+
+
+def finalists(records: list[TrialRecord], objective: str, count: int) -> list[TrialRecord]:
+    """Returns the best completed trials, best first: at most `count`, no set of values twice."""
+    completed = [trial for trial in records if trial.status == "completed" and not math.isnan(trial.score)]
+    chosen: list[TrialRecord] = []
+    for trial in sorted(completed, key=lambda trial: trial.score, reverse=not lower_is_better(objective)):
+        if trial.hyperparameters not in [other.hyperparameters for other in chosen]:
+            chosen.append(trial)
+    return chosen[:count]
+
+
+def best_trial(records: list[TrialRecord], objective: str) -> TrialRecord:
+    """Returns the best completed trial; where none is, the best that the time limit cut short.
 
     Raises:
-        RuntimeError: no trial was completed; the first reason is given.
+        RuntimeError: no trial has a score to go by; the first reason is given.
     """
-    completed = completed_trials(tuner.oracle)
-    if not completed:
-        reasons = [reason for reason in trials_table(tuner)["reason"] if reason]
-        first = reasons[0] if reasons else "no trial has run"
-        raise RuntimeError(f"none of the {len(tuner.oracle.trials)} trials was completed; the first: {first}")
-    return completed[0]
+    if best := finalists(records, objective, 1):
+        return best[0]
+    cut = [trial for trial in records if trial.status == "interrupted" and not math.isnan(trial.score)]
+    if cut:
+        best = (min if lower_is_better(objective) else max)(cut, key=lambda trial: trial.score)
+        logger.warning(
+            "no trial was completed: trial %d is taken, though it was %s; give the search more minutes",
+            best.number,
+            best.reason,
+        )
+        return best
+    reasons = [trial.reason for trial in records if trial.reason]
+    first = reasons[0] if reasons else "no trial has run to its end"
+    raise RuntimeError(f"none of the {len(records)} trials was completed; the first: {first}")
+
+
+def log_trial(trial: TrialRecord, records: list[TrialRecord], objective: str, asked: int, ended: int) -> None:
+    """Writes the line that ends a trial: its score, the best so far, its minutes, the minutes left.
+
+    Args:
+        trial: the one that has just ended.
+        records: of the whole search.
+        objective: name of the metric.
+        asked: trials asked for, 0 where their number is not known before.
+        ended: trials that are over.
+    """
+    best = finalists(records, objective, 1)
+    seconds = [read_record(other.folder).get("seconds") for other in records]
+    minutes = [value / 60 for value in seconds if value is not None]
+    left = max(asked - ended, 0) * sum(minutes) / max(len(minutes), 1)
+    score = f"{objective} {trial.score:.4f}"
+    logger.info(
+        "trial %d of %s: %s, best so far %.4f, %.1f min%s",
+        trial.number,
+        asked or "the search",
+        score if trial.status == "completed" else f"{trial.status} ({trial.reason})",
+        best[0].score if best else math.nan,
+        read_record(trial.folder).get("seconds", math.nan) / 60,
+        f", about {left:.1f} min left" if asked else "",
+    )
 
 
 def at_the_edge(best: dict, space: list) -> list[str]:
@@ -99,7 +145,7 @@ def at_the_edge(best: dict, space: list) -> list[str]:
 
     Args:
         best: the best hyperparameters.
-        space: KerasTuner's entries, as in `tuner.oracle.get_space().space`.
+        space: KerasTuner's entries, as in `search.space`.
     """
     sentences = []
     for entry in space:

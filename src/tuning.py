@@ -2,16 +2,15 @@
 
 import logging
 import math
-import time
 from pathlib import Path
 
 import keras
 import keras_tuner
 
-from src.callbacks import Deadline, EpochProgress, HistoryFile, StopAtNaN
-from src.runs import read_json, write_json
-from src.search_folder import check_state, search_folder
+from src.callbacks import Deadline
+from src.search_folder import check_state, one_line, read_history, read_record, recording, search_folder
 from src.training import PictureTraining
+from src.trials import TrialRecord, finalists, log_trial, lower_is_better
 
 logger = logging.getLogger(__name__)
 
@@ -22,6 +21,10 @@ TUNERS = {
     "grid": keras_tuner.GridSearch,
 }
 NEVER = 10**9  # KerasTuner gives a search up after this many failed trials in a row; 3 by default
+
+
+class CutByDeadline(keras_tuner.errors.FatalError):
+    """Raised out of a trial that `max_minutes` cut short: KerasTuner then keeps it to be run again."""
 
 
 class RecordedSearch:
@@ -37,14 +40,20 @@ class RecordedSearch:
             self.oracle.save()
             self.save()
 
+    @property
+    def space(self) -> list:
+        """The entries of the search space, without those that Hyperband keeps for itself."""
+        return [entry for entry in self.oracle.get_space().space if not entry.name.startswith("tuner/")]
+
     def run_for(self, minutes: float = 0) -> None:
         """Runs the trials that are missing; with `minutes`, ends at the first epoch after them."""
         self.deadline = Deadline.after(minutes)
         asked, done = self.oracle.max_trials, len(self.oracle.end_order)
-        self.minutes_a_trial: list[float] = []
         logger.info("search: %d trials done, %s asked for", done, asked or "a bracket or grid")
         try:
             self.search(epochs=self.epochs, verbose=0)
+        except CutByDeadline as cut:
+            self._report(cut.args[0])
         finally:
             self.oracle.max_trials = asked
         if self.deadline.passed:
@@ -62,61 +71,54 @@ class RecordedSearch:
         title = f"trial {int(trial.trial_id) + 1}" + (
             f" of {self.oracle.max_trials}" * bool(self.oracle.max_trials)
         )
-        history = HistoryFile(folder / "history.csv")
-        watching = [EpochProgress(title, epochs), history, self.deadline, StopAtNaN()]
-        self.deadline.stopped_at = None
-        started = time.monotonic()
-        try:
-            return super().run_trial(trial, *args, callbacks=watching, **kwargs)
-        finally:
-            record = {
-                "seconds": round(time.monotonic() - started, 1),
-                "parameters": history.parameters,
-                "stopped_at": self.deadline.stopped_at,
-            }
-            write_json(folder / "record.json", record)
+        with recording(folder, title, epochs, self.deadline) as watching:
+            histories = super().run_trial(trial, *args, callbacks=watching, **kwargs)
+        if read_record(folder)["stopped_at"]:
+            raise CutByDeadline(trial.trial_id)
+        return histories
 
     def on_trial_end(self, trial) -> None:
         """Saves the state, says how it stands, and ends the search where its time is over."""
         super().on_trial_end(trial)
-        folder = Path(self.get_trial_dir(trial.trial_id))
-        self.minutes_a_trial.append(read_json(folder / "record.json")["seconds"] / 60)
-        self._report(self.oracle.get_trial(trial.trial_id))
+        self._report(trial.trial_id)
         self._drop_checkpoints()
         if self.deadline.passed:
             self.oracle.max_trials = len(self.oracle.trials)  # the oracle then has no further trial
 
-    def _report(self, trial) -> None:
-        completed = completed_trials(self.oracle)
-        best = completed[0].score if completed else math.nan
-        mean_minutes = sum(self.minutes_a_trial) / len(self.minutes_a_trial)
-        asked = self.oracle.max_trials
-        left = f", about {(asked - len(self.oracle.end_order)) * mean_minutes:.1f} min left" if asked else ""
-        result = f"{self.oracle.objective.name} {trial.score:.4f}" if trial in completed else "failed"
-        logger.info(
-            "trial %d of %s: %s, best so far %.4f, %.1f min%s",
-            int(trial.trial_id) + 1,
-            asked or "the search",
-            result,
-            best,
-            self.minutes_a_trial[-1],
-            left,
-        )
+    def records(self) -> list[TrialRecord]:
+        """Returns the trials in the order in which they began."""
+        trials = self.oracle.trials.values()
+        return [self._record(trial) for trial in sorted(trials, key=lambda trial: int(trial.trial_id))]
+
+    def _record(self, trial) -> TrialRecord:
+        folder, objective = Path(self.get_trial_dir(trial.trial_id)), self.oracle.objective
+        stopped_at = read_record(folder).get("stopped_at")
+        status = {"COMPLETED": "completed", "RUNNING": "running"}.get(trial.status, "failed")
+        score, reason = (trial.score if status == "completed" else math.nan), ""
+        if stopped_at:
+            reason = f"stopped by max_minutes after epoch {stopped_at}"
+        elif status == "failed":
+            reason = one_line(trial.message or "")
+        if stopped_at and status == "running":
+            executions = read_history(folder).groupby("execution")[objective.name]
+            status, score = "interrupted", executions.agg(objective.direction).mean()
+        values = {k: v for k, v in trial.hyperparameters.values.items() if not k.startswith("tuner/")}
+        return TrialRecord(int(trial.trial_id) + 1, values, status, score, reason, folder)
+
+    def _report(self, trial_id: str) -> None:
+        records = self.records()
+        trial = next(trial for trial in records if trial.number == int(trial_id) + 1)
+        ended, asked = len(self.oracle.end_order), self.oracle.max_trials or 0
+        log_trial(trial, records, self.oracle.objective.name, asked, ended)
 
     def _drop_checkpoints(self) -> None:
         # 292 MB a trial at the published size; Hyperband goes on from earlier trials, so it keeps them.
         if isinstance(self, keras_tuner.Hyperband):
             return
-        best = {trial.trial_id for trial in completed_trials(self.oracle)[:1]}
-        for trial_id in set(self.oracle.end_order) - best:
-            for file in Path(self.get_trial_dir(trial_id)).glob("*.weights.h5"):
-                file.unlink()
-
-
-def completed_trials(oracle) -> list:
-    """Returns the completed trials, best first (KerasTuner's own list is padded with failed ones)."""
-    completed = [trial for trial in oracle.trials.values() if trial.status == "COMPLETED"]
-    return sorted(completed, key=lambda trial: trial.score, reverse=oracle.objective.direction == "max")
+        best = {trial.folder for trial in finalists(self.records(), self.oracle.objective.name, 1)}
+        ended = {Path(self.get_trial_dir(trial_id)) for trial_id in self.oracle.end_order}
+        for file in (file for folder in ended - best for file in folder.glob("*.weights.h5")):
+            file.unlink()
 
 
 def make_tuner(
@@ -169,7 +171,7 @@ def make_tuner(
     limits = {"max_epochs": epochs} if name == "hyperband" else {"max_trials": max_trials}
     tuner = Search(
         training,
-        objective=objective,
+        objective=keras_tuner.Objective(objective, "min" if lower_is_better(objective) else "max"),
         executions_per_trial=executions,
         seed=seed or 2**31 - 1,  # KerasTuner takes 0 for "no seed"
         directory=project.parent,

@@ -1,4 +1,4 @@
-"""A tiny search, run by the tests in a process of its own, so that it can be killed for real."""
+"""A tiny search by either engine, run by the tests in a process of its own, so that it can be killed."""
 
 import os
 import signal
@@ -8,23 +8,24 @@ from pathlib import Path
 
 import keras
 import numpy as np
+import pandas as pd
 
 from src.generators import PictureBatches
+from src.spaces import Space, as_settled
+from src.study import make_study
 from src.training import PictureTraining
+from src.trials import history_table, trials_table
 from src.tuning import make_tuner
 
 
-def make_batches() -> tuple[PictureBatches, PictureBatches]:
-    """Returns 16 training and 8 validation squares, bright ones of code 1."""
+def serve(part: str, training: bool = False, seed: int | None = None) -> PictureBatches:
+    """Returns 16 training or 8 validation squares, bright ones of code 1."""
     random = np.random.default_rng(0)
     codes = np.arange(24) % 2
     pixels = (random.integers(0, 160, (24, 8, 8, 3)) + 60 * codes[:, None, None, None]).astype("uint8")
     names = [f"{number}.jpg" for number in range(24)]
-    parts = (np.arange(16), np.arange(16, 24))
-    return tuple(
-        PictureBatches(pixels, rows, codes[rows], names, batch_size=8, shuffle=len(rows) == 16, workers=1)
-        for rows in parts
-    )
+    rows = np.arange(16) if part == "train" else np.arange(16, 24)
+    return PictureBatches(pixels, rows, codes[rows], names, batch_size=8, shuffle=training, workers=1)
 
 
 def build(hp) -> keras.Model:
@@ -69,13 +70,18 @@ class Training(PictureTraining):
 def run_search(
     folder: Path, tuner: str = "random", seed: int = 3, max_trials: int = 4, minutes: float = 0, **more
 ):
-    """Returns the tuner after its search."""
+    """Returns the search after it has run: Optuna's where the tuner is "optuna", else KerasTuner's."""
     settings = {"max_trials": max_trials, "epochs": 3, "seed": seed, **more}
-    search = make_tuner(
-        tuner, Training(build, make_batches, patience=9), folder, {"space_name": "toy"}, **settings
-    )
+    training = Training(Space(build, as_settled, ()), {}, serve, epochs=3, patience=9)
+    parts = (training, folder, {"space_name": "toy"})
+    search = make_study(*parts, **settings) if tuner == "optuna" else make_tuner(tuner, *parts, **settings)
     search.run_for(minutes)
     return search
+
+
+def tables(search, objective: str = "val_accuracy") -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Returns the tables of trials and of epochs, as notebook 03 makes them."""
+    return trials_table(search.records(), objective), history_table(search.records())
 
 
 if __name__ == "__main__":

@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from search_in_process import run_search
+from search_in_process import run_search, tables
 
-from src.trials import at_the_edge, best_trial, history_table, trials_table
+from src.trials import at_the_edge, best_trial
 from src.tuning import TUNERS
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -26,6 +26,10 @@ def in_a_process(folder: Path, tuner: str, max_trials: int, kill_after_epochs: i
     command = [sys.executable, str(PROJECT / "tests" / "search_in_process.py"), str(folder), tuner]
     command.append(str(max_trials))
     return subprocess.run(command, env=environment, capture_output=True, cwd=PROJECT).returncode
+
+
+def best_of(search):
+    return best_trial(search.records(), "val_accuracy")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -50,29 +54,29 @@ def copied(finished, tmp_path) -> Path:
 
 
 def test_a_row_for_every_trial_and_every_epoch(finished):
-    table, history = trials_table(finished), history_table(finished)
+    table, history = tables(finished)
     assert table["trial"].tolist() == [1, 2, 3, 4]
     assert set(table["status"]) == {"completed"}
     assert table["parameters"].tolist() == [193 * units + units + 1 for units in table["units"]]  # by hand
     assert history.groupby("trial")["epoch"].apply(list).tolist() == [[1, 2, 3]] * 4
     best_of_each = history.groupby("trial")["val_accuracy"].max()
     np.testing.assert_allclose(table["score"], best_of_each, atol=1e-6)
-    assert best_trial(finished).score == table["score"].max()
+    assert best_of(finished).score == table["score"].max()
     assert (table["seconds"] > 0).all()
 
 
 def test_the_same_seed_gives_the_same_table_and_0_is_a_seed(tmp_path):
-    tables = {
-        name: trials_table(run_search(tmp_path / name, seed=seed, max_trials=2))[VALUES]
+    found = {
+        name: tables(run_search(tmp_path / name, seed=seed, max_trials=2))[0][VALUES]
         for name, seed in [("first", 0), ("second", 0), ("other", 1)]
     }
-    pd.testing.assert_frame_equal(tables["first"], tables["second"])
-    assert not tables["first"]["rate"].equals(tables["other"]["rate"])
+    pd.testing.assert_frame_equal(found["first"], found["second"])
+    assert not found["first"]["rate"].equals(found["other"]["rate"])
 
 
 @pytest.mark.parametrize("tuner", TUNERS)
 def test_every_tuner_runs_and_its_trials_differ(tuner, tmp_path):
-    table = trials_table(run_search(tmp_path, tuner, max_trials=3))
+    table = tables(run_search(tmp_path, tuner, max_trials=3))[0]
     assert len(table) >= 3
     assert not table["status"].ne("completed").any()
     assert not any(column.startswith("tuner/") for column in table)
@@ -91,7 +95,7 @@ def test_a_killed_search_goes_on_to_the_same_end(tuner, max_trials, epochs, tmp_
     """Killed by SIGKILL in the first trial (epoch 1 of 3) and in later ones, then started again."""
     assert in_a_process(tmp_path / "killed", tuner, max_trials, epochs) == -signal.SIGKILL
     folders = (tmp_path / "killed", tmp_path / "whole")
-    killed, whole = (trials_table(run_search(folder, tuner, max_trials=max_trials)) for folder in folders)
+    killed, whole = (tables(run_search(folder, tuner, max_trials=max_trials))[0] for folder in folders)
     assert len(killed) == len(whole)
     assert set(killed["status"]) == {"completed"}
     if tuner != "hyperband":  # its rounds fill as trials end, so a kill changes their order
@@ -99,9 +103,9 @@ def test_a_killed_search_goes_on_to_the_same_end(tuner, max_trials, epochs, tmp_
 
 
 def test_a_finished_search_trains_nothing_more_and_more_trials_are_added_to_it(finished, copied):
-    pd.testing.assert_frame_equal(trials_table(finished), trials_table(run_search(copied)))
-    more = trials_table(run_search(copied, max_trials=5))
-    pd.testing.assert_frame_equal(more.head(4)[VALUES], trials_table(finished)[VALUES])
+    pd.testing.assert_frame_equal(tables(finished)[0], tables(run_search(copied))[0])
+    more = tables(run_search(copied, max_trials=5))[0]
+    pd.testing.assert_frame_equal(more.head(4)[VALUES], tables(finished)[0][VALUES])
     assert len(more) == 5
 
 
@@ -111,7 +115,7 @@ def test_another_search_is_told_apart_and_the_old_trials_stay(finished, copied, 
     assert "changed: executions" in caplog.text
     assert Path(second.project_dir).name != Path(finished.project_dir).name
     assert len(list((copied / Path(finished.project_dir).name).glob("trial_*"))) == 4
-    assert history_table(second)["execution"].tolist() == [0, 0, 0, 1, 1, 1] * 2
+    assert tables(second)[1]["execution"].tolist() == [0, 0, 0, 1, 1, 1] * 2
 
 
 @pytest.mark.parametrize(
@@ -122,35 +126,37 @@ def test_a_failing_trial_is_a_row_with_its_reason_and_the_search_goes_on(
 ):
     monkeypatch.setenv("TROUBLE", trouble)
     search = run_search(tmp_path, max_trials=6)
-    table = trials_table(search).set_index("units")
+    table = tables(search)[0].set_index("units")
     assert len(table) == 6
     failed = table[table.index > 8]
     assert len(failed) and set(failed["status"]) == {"failed"}
     assert failed["reason"].str.contains(word).all()
     assert set(table[table.index <= 8]["status"]) == {"completed"}
-    assert best_trial(search).hyperparameters.values["units"] <= 8
+    assert best_of(search).hyperparameters["units"] <= 8
 
 
 def test_when_all_trials_fail_the_first_reason_is_told(tmp_path, monkeypatch):
     monkeypatch.setattr("search_in_process.Training.fit", lambda *args, **kwargs: 1 / 0)
     search = run_search(tmp_path, max_trials=3)
-    assert len(trials_table(search)) == 3
+    assert len(tables(search)[0]) == 3
     with pytest.raises(RuntimeError, match="none of the 3 trials.*division by zero"):
-        best_trial(search)
+        best_of(search)
 
 
 def test_the_time_limit_holds_inside_a_trial_and_a_later_run_goes_on(tmp_path, monkeypatch):
     monkeypatch.setenv("SLEEP", "0.4")
-    stopped = trials_table(run_search(tmp_path, minutes=0.02))  # 1.2 s, a trial needs more
-    assert 1 <= len(stopped) < 4
-    assert "stopped by max_minutes after epoch" in stopped["reason"].iloc[-1]
+    stopped = tables(run_search(tmp_path / "cut", minutes=0.01))[0]  # 0.6 s: less than three epochs
+    assert stopped["status"].tolist() == ["interrupted"] and stopped["score"].between(0, 1).all()
+    assert stopped["reason"][0] == f"stopped by max_minutes after epoch {stopped['epochs'][0]}"
+    assert stopped["epochs"][0] in (1, 2)
     monkeypatch.setenv("SLEEP", "0")
-    assert len(trials_table(run_search(tmp_path))) == 4
+    resumed, whole = (tables(run_search(tmp_path / name, max_trials=2))[0] for name in ("cut", "whole"))
+    pd.testing.assert_frame_equal(resumed[VALUES], whole[VALUES])
 
 
 def test_only_the_best_trials_checkpoint_stays_on_the_disk(finished):
     kept = list(Path(finished.project_dir).glob("trial_*/*.weights.h5"))
-    assert [file.parent.name for file in kept] == [f"trial_{best_trial(finished).trial_id}"]
+    assert [file.parent.name for file in kept] == [best_of(finished).folder.name]
 
 
 def test_a_state_file_cut_short_is_named(finished, copied):
@@ -169,7 +175,7 @@ def test_impossible_settings_are_named(setting, value, tmp_path):
 
 
 def test_a_best_value_at_the_edge_is_said_by_the_grid_that_is_really_there(finished):
-    space = finished.oracle.get_space().space
+    space = finished.space
     assert at_the_edge({"units": 16, "rate": 1e-2}, space) == ["units = 16 is at the upper edge of 2 to 16"]
     assert at_the_edge({"units": 8, "rate": 1.02e-3}, space) == [
         "rate = 0.00102 is at the lower edge of 0.001 to 0.1"

@@ -1,0 +1,74 @@
+"""Figures of a search as a whole: what mattered, and where its minutes went."""
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from src.plots import BLUE, GREEN, GREY, ORANGE, make_axes
+
+COLOURS = {"completed": BLUE, "pruned": ORANGE, "failed": "black", "interrupted": GREEN, "running": GREY}
+
+
+def plot_importances(importances: pd.DataFrame, objective: str, ax: Axes | None = None) -> Axes:
+    """Returns two bars a hyperparameter: its share in the differences of the objective, by each evaluator.
+
+    Where the two disagree, there are too few trials to tell.
+    """
+    ax = make_axes(ax, 7, max(2.4, 0.9 + 0.5 * len(importances)))
+    ax.set(xlabel="share in the differences of the score (0 to 1)", ylabel="hyperparameter")
+    ax.set_title(f"Importance for {objective}, by PED-ANOVA and by fANOVA")
+    if importances.empty:
+        text = "no importance: it needs 4 completed trials\nwith different scores and different values"
+        ax.text(0.5, 0.5, text, transform=ax.transAxes, ha="center", va="center", color="0.4")
+        ax.set_yticks([])
+        return ax
+    rows = np.arange(len(importances))
+    for evaluator, colour, shift in (("PED-ANOVA", BLUE, -0.19), ("fANOVA", ORANGE, 0.19)):
+        shares = importances[evaluator].astype(float)
+        drawn = ax.barh(rows + shift, shares.fillna(0), height=0.38, color=colour, label=evaluator)
+        words = ["only some trials had it" if np.isnan(share) else f"{share:.2f}" for share in shares]
+        ax.bar_label(drawn, words, padding=3, fontsize=9)
+    ax.set_yticks(rows, importances["name"])
+    ax.invert_yaxis()
+    ax.grid(visible=False, axis="y")
+    ax.margins(x=0.12)
+    ax.legend(frameon=False, bbox_to_anchor=(1, 1), loc="upper left")
+    return ax
+
+
+def plot_timeline(trials: pd.DataFrame, ax: Axes | None = None) -> Axes:
+    """Returns a bar a trial from its start to its end, coloured by what came of it; pauses are left out.
+
+    Bars above each other at the same time are trials of several processes.
+    """
+    ax = make_axes(ax, 8, min(8, max(2.6, 1.2 + 0.2 * len(trials))))
+    ax.set(xlabel="minutes of search, without pauses", ylabel="trial", title="no trial has ended")
+    timed = trials[trials["seconds"].notna()] if len(trials) else trials
+    if timed.empty:
+        return ax
+    starts, minutes = active_minutes(timed), timed["seconds"] / 60
+    for status, colour in COLOURS.items():
+        rows = timed.index[timed["status"] == status]
+        if len(rows):
+            label = f"{status}: {minutes[rows].sum():.1f} min"
+            bar = {"height": 0.8, "color": colour, "label": label}
+            ax.barh(timed["trial"][rows], minutes[rows], left=starts[rows], **bar)
+    ax.set_ylim(timed["trial"].max() + 0.7, timed["trial"].min() - 0.7)
+    ax.yaxis.get_major_locator().set_params(integer=True)
+    untimed = len(trials) - len(timed)
+    missing = f"; {untimed} that {'has' if untimed == 1 else 'have'} not ended not shown" * bool(untimed)
+    ax.set_title(f"{len(timed)} trials in {(starts + minutes).max():.1f} minutes{missing}")
+    ax.legend(frameon=False, bbox_to_anchor=(1, 1), loc="upper left")
+    return ax
+
+
+def active_minutes(trials: pd.DataFrame) -> pd.Series:
+    """Returns each trial's start in minutes since the first one's, less the time in which none ran."""
+    starts = pd.to_datetime(trials["started"], utc=True, format="ISO8601")
+    starts = (starts - starts.min()).dt.total_seconds() / 60
+    placed, end, pauses = {}, 0.0, 0.0
+    for row in starts.sort_values(kind="stable").index:
+        pauses += max(0.0, starts[row] - end)
+        end = max(end, starts[row] + trials["seconds"][row] / 60)
+        placed[row] = starts[row] - pauses
+    return pd.Series(placed)[trials.index]

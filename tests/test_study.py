@@ -1,0 +1,466 @@
+"""An Optuna search that can be killed, shared and pruned, and still gives the trials that it should."""
+
+import gc
+import logging
+import math
+import os
+import subprocess
+import sys
+import traceback
+from pathlib import Path
+
+import keras_tuner
+import optuna
+import pandas as pd
+import pytest
+from pretended_search import Training, accuracy_of, search
+from search_in_process import run_search, tables
+
+from src import claims
+from src.claims import AGAIN, INTERRUPTED, PLACE, PROCESS, SURPLUS, VALUES, is_interrupted, machine, places
+from src.samplers import make_sampler
+from src.storage import storage_url
+from src.suggestions import SuggestedHyperParameters, explore_space
+from src.trials import best_trial
+
+TESTS = Path(__file__).resolve().parent
+TIMES = ["seconds", "started"]
+TRIALS, EPOCHS = 12, 6
+
+
+def in_processes(*jobs: str) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(TESTS.parent), "TQDM_DISABLE": "1"}
+    subprocess.run([sys.executable, TESTS / "pretended_search.py", *jobs], env=environment, check=True)
+
+
+def table_of(found) -> pd.DataFrame:
+    return tables(found)[0].drop(columns=TIMES)
+
+
+def optuna_trials(found) -> list[optuna.trial.FrozenTrial]:
+    return found.claims.study.get_trials()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick_collections():
+    """Keras collects garbage between models: most of a pretended trial's time."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A search of 12 trials that nothing disturbed."""
+    return search(tmp_path_factory.mktemp("whole"))
+
+
+@pytest.fixture(scope="module")
+def disturbed(tmp_path_factory):
+    """Folders of searches that processes were killed in, or shared; they are started from one program."""
+    folder = tmp_path_factory.mktemp("disturbed")
+    # Killed in the first trial (epochs 1 and 5 of 6) and later, then finished.
+    killed = [f"{folder}/killed:median:{epoch}" for epoch in (1, 5, 13, 17, 0)]
+    # Two at the same time; then three, one of which dies.
+    shared = [f"{folder}/shared:median:0+{folder}/shared:median:0"]
+    died = [f"{folder}/died:none:0+{folder}/died:none:8+{folder}/died:none:0", f"{folder}/died:none:0"]
+    in_processes(*killed, *shared, *died)
+    return folder
+
+
+def test_both_engines_leave_the_same_columns(tmp_path):
+    by_keras_tuner = tables(run_search(tmp_path / "a", max_trials=1))
+    by_optuna = tables(run_search(tmp_path / "b", "optuna", max_trials=2))
+    for one, other in zip(by_keras_tuner, by_optuna, strict=True):
+        assert one.columns.tolist() == other.columns.tolist()
+        assert one.dtypes.equals(other.dtypes)
+    trials, history = by_optuna
+    assert trials["status"].tolist() == ["completed"] * 2
+    assert trials["parameters"].tolist() == [193 * units + units + 1 for units in trials["units"]]  # by hand
+    best_of_each = history.groupby("trial")["val_accuracy"].max()
+    assert trials["score"].tolist() == pytest.approx(best_of_each.tolist())
+
+
+def test_every_trial_is_a_row_and_the_best_is_a_completed_one(whole):
+    trials, history = tables(whole)
+    assert trials["trial"].tolist() == list(range(1, TRIALS + 1))
+    assert set(trials["status"]) == {"completed", "pruned"}
+    for trial in trials.itertuples():
+        epochs = history[history["trial"] == trial.trial]["val_accuracy"]
+        assert (trial.epochs, trial.score) == (len(epochs), pytest.approx(epochs.max()))
+        assert trial.epochs == EPOCHS if trial.status == "completed" else trial.epochs < EPOCHS
+    completed = trials[trials["status"] == "completed"]
+    best = best_trial(whole.records(), "val_accuracy")
+    assert (best.score, best.status) == (completed["score"].max(), "completed")
+
+
+def test_a_trial_is_pruned_where_it_is_below_the_median_and_only_there(whole):
+    trials, history = tables(whole)
+    values = history.pivot_table(index="trial", columns="epoch", values="val_accuracy")
+    status = trials.set_index("trial")["status"]
+    for trial in trials.itertuples():
+        earlier = [number for number in range(1, trial.trial) if status[number] == "completed"]
+        best_so_far, medians = values.loc[trial.trial].cummax(), values.loc[earlier].median()
+        # A third of the 6 epochs pass, and nothing is saved after the last; NaN compares as False.
+        judged = range(2, EPOCHS) if len(earlier) >= 4 else []
+        below = [epoch for epoch in judged if best_so_far[epoch] < medians[epoch]]
+        assert (trial.status == "pruned") == bool(below)
+        if below:
+            reached = f"val_accuracy {best_so_far[below[0]]:.4f} so far"
+            words = f"after epoch {below[0]}, {reached}: worse than the median"
+            assert trial.reason.startswith(words)
+
+
+def test_the_first_trial_is_the_defaults_and_a_branch_not_taken_has_no_value(whole):
+    trials = tables(whole)[0]
+    assert trials.loc[0, ["units", "rate", "optimizer"]].tolist() == [2, 1e-3, "sgd"]
+    assert set(trials["optimizer"]) == {"sgd", "adam"}
+    assert (trials["momentum"].notna() == (trials["optimizer"] == "adam")).all()
+
+
+def test_the_same_seed_gives_the_same_table_and_0_is_a_seed(tmp_path):
+    found = {
+        name: table_of(search(tmp_path / name, seed=seed, max_trials=3))
+        for name, seed in [("first", 0), ("second", 0), ("other", 1)]
+    }
+    pd.testing.assert_frame_equal(found["first"], found["second"])
+    assert not set(found["first"]["rate"][1:]) & set(found["other"]["rate"][1:])
+
+
+def test_a_killed_search_goes_on_to_the_same_end(whole, disturbed):
+    found = search(disturbed / "killed")
+    pd.testing.assert_frame_equal(table_of(found), table_of(whole))
+    assert sum(AGAIN in trial.user_attrs for trial in optuna_trials(found)) == 4  # one for each kill
+    states = [trial.state for trial in optuna_trials(found)]
+    assert states.count(optuna.trial.TrialState.FAIL) == 4
+    assert optuna.trial.TrialState.RUNNING not in states
+
+
+@pytest.mark.parametrize("name", ["shared", "died"])
+def test_processes_that_share_a_study_train_each_trial_once(name, disturbed):
+    found = search(disturbed / name, pruner="median" if name == "shared" else "none")
+    assert [trial.number for trial in found.records()] == list(range(1, TRIALS + 1))
+    assert {trial.status for trial in found.records()} <= {"completed", "pruned"}
+    assert sorted(path.name for path in found.folder.glob("trial_*")) == [
+        f"trial_{place:04d}" for place in range(TRIALS)
+    ]
+    trained = [trial for trial in optuna_trials(found) if trial.intermediate_values]
+    processes = {trial.user_attrs[PROCESS][1] for trial in trained}
+    assert len(processes) >= 2
+    killed = [trial for trial in trained if trial.state is optuna.trial.TrialState.FAIL]
+    assert (len(trained), len(killed)) == ((12, 0) if name == "shared" else (13, 1))
+    again = [trial for trial in trained if AGAIN in trial.user_attrs]
+    assert [trial.params for trial in again] == [trial.params for trial in killed]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("pruner", ["median", "hyperband", "none"])
+def test_a_search_killed_again_and_again_goes_on_to_the_same_end(pruner, tmp_path):
+    in_processes(*[f"{tmp_path}/killed:{pruner}:{epoch}" for epoch in (2, 3, 5, 7, 11, 13, 4, 1, 0)])
+    found, undisturbed = (search(tmp_path / name, pruner=pruner) for name in ("killed", "whole"))
+    pd.testing.assert_frame_equal(table_of(found), table_of(undisturbed))
+
+
+@pytest.mark.slow
+def test_a_killed_search_of_real_networks_goes_on_to_the_same_end(tmp_path):
+    environment = {**os.environ, "KILL_AFTER_EPOCHS": "4", "PYTHONPATH": str(TESTS.parent)}
+    command = [sys.executable, TESTS / "search_in_process.py", tmp_path / "killed", "optuna", "3"]
+    assert subprocess.run(command, env=environment, capture_output=True).returncode < 0
+    found, undisturbed = (run_search(tmp_path / name, "optuna", max_trials=3) for name in ("killed", "whole"))
+    pd.testing.assert_frame_equal(table_of(found), table_of(undisturbed))
+
+
+def test_the_time_limit_holds_inside_a_trial_and_later_runs_go_on_to_the_same_end(whole, tmp_path, caplog):
+    blink = 1e-9  # minutes: over before the first epoch is
+    with caplog.at_level(logging.INFO):
+        cut = search(tmp_path, minutes=blink)
+    trials = tables(cut)[0]
+    assert trials[["status", "reason"]].values.tolist() == [
+        ["interrupted", "stopped by max_minutes after epoch 1"]
+    ]
+    assert "trial 1 of 12: interrupted (stopped by max_minutes after epoch 1)" in caplog.text
+    assert "stopped after 1e-09 minutes with 0 trials; run this notebook again" in caplog.text
+    best = best_trial(cut.records(), "val_accuracy")  # better than nothing, and said so
+    assert best.score == pytest.approx(accuracy_of(best.hyperparameters, 1), abs=0.01)
+    assert "no trial was completed: trial 1 is taken" in caplog.text
+    assert search(tmp_path, minutes=blink, max_trials=1).records()[0].status == "interrupted"
+    search(tmp_path, max_trials=5)
+    assert [trial.status for trial in search(tmp_path, minutes=blink).records()][5:] == ["interrupted"]
+    pd.testing.assert_frame_equal(table_of(search(tmp_path)), table_of(whole))
+
+
+def test_ctrl_c_interrupts_a_trial_and_a_later_run_goes_on_to_the_same_end(whole, tmp_path):
+    def press(values, epoch):
+        if epoch == 3 and values["optimizer"] == "adam":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        search(tmp_path, Training(press))
+    pd.testing.assert_frame_equal(table_of(search(tmp_path)), table_of(whole))
+
+
+def test_a_failing_trial_is_a_row_with_its_reason_and_the_search_goes_on(tmp_path, caplog):
+    def trouble(values, epoch):
+        if values["units"] > 12:
+            raise MemoryError("no room for\nthis model")
+        return math.nan if values["units"] > 8 and epoch == 2 else None
+
+    with caplog.at_level(logging.INFO):
+        found = search(tmp_path, Training(trouble), max_trials=20, sampler="random", pruner="none")
+    trials = tables(found)[0]
+    big, middle = trials["units"] > 12, trials["units"].between(10, 12)
+    assert big.any() and middle.any() and len(trials) == 20
+    assert set(trials[big]["reason"]) == {"MemoryError: no room for this model"}
+    assert set(trials[middle]["reason"]) == {"FailedTrialError: the loss was nan in epoch 2"}
+    assert set(trials[big | middle]["status"]) == {"failed"} and trials[big | middle]["score"].isna().all()
+    assert set(trials[~(big | middle)]["status"]) == {"completed"}
+    assert "failed (MemoryError: no room for this model)" in caplog.text
+
+
+def test_when_all_trials_fail_the_first_reason_is_told(tmp_path):
+    found = search(tmp_path, Training(lambda values, epoch: 1 / 0), max_trials=2)
+    with pytest.raises(RuntimeError, match="none of the 2 trials.*division by zero"):
+        best_trial(found.records(), "val_accuracy")
+
+
+def test_an_unknown_objective_names_those_there_are(tmp_path):
+    found = search(tmp_path, max_trials=1, objective="val_f1")
+    assert found.records()[0].reason == "ValueError: objective 'val_f1' is not among loss, val_accuracy"
+
+
+def test_more_trials_are_added_to_a_finished_search(tmp_path, whole):
+    assert len(search(tmp_path, max_trials=3).records()) == 3
+    pd.testing.assert_frame_equal(table_of(search(tmp_path)), table_of(whole))
+    assert len(search(tmp_path, max_trials=3).records()) == TRIALS  # nothing is trained, nothing is lost
+
+
+def test_another_search_begins_beside_the_old_one_in_the_same_database(tmp_path, caplog):
+    first = search(tmp_path, max_trials=1)
+    with caplog.at_level(logging.WARNING):
+        second = search(tmp_path, max_trials=2, sampler="random")
+    assert "changed: sampler" in caplog.text
+    names = optuna.get_all_study_names(f"sqlite:///{tmp_path / 'study.db'}")
+    assert sorted(names) == sorted([first.folder.name, second.folder.name])
+    assert len(first.records()) == 1
+
+
+@pytest.mark.parametrize("pruner", ["hyperband", "none"])
+def test_the_other_pruners(pruner, tmp_path):
+    trials = tables(search(tmp_path, max_trials=8, pruner=pruner, sampler="random", epochs=9))[0]
+    pruned = trials[trials["status"] == "pruned"]
+    assert len(pruned) if pruner == "hyperband" else pruned.empty
+    # Hyperband's rungs for 9 epochs are 1, 3 and 9; after the last one nothing is left to prune.
+    assert set(pruned["epochs"]) <= {1, 3} and pruned["reason"].str.contains("best third").all()
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"), [("max_trials", 0), ("epochs", 0), ("sampler", "best"), ("pruner", "garden")]
+)
+def test_impossible_settings_are_named(setting, value, tmp_path):
+    with pytest.raises(ValueError, match=f"{setting}.*{value}"):
+        search(tmp_path, **{setting: value})
+
+
+def test_the_space_is_written_as_keras_tuner_prints_it(whole, caplog, capsys, tmp_path):
+    with caplog.at_level(logging.INFO):
+        whole.search_space_summary()
+    tuner = keras_tuner.RandomSearch(Training().build, "val_accuracy", max_trials=1, directory=tmp_path)
+    tuner.search_space_summary()
+    printed = capsys.readouterr().out.splitlines()
+    written = "\n".join(record.getMessage() for record in caplog.records).splitlines()
+    assert sorted(written) == sorted(printed[-len(written) :]) and len(written) == 2 + 2 * 4
+
+
+# The space
+
+
+def entries(hp) -> dict:
+    found = {
+        "lost_top": hp.Float("lost_top", 0.2, 0.3, step=0.1),
+        "fifths": hp.Float("fifths", 0.0, 0.5, step=0.1),
+        "whole": hp.Float("whole", 0.1, 0.4, step=0.1),
+        "sevenths": hp.Int("sevenths", 3, 25, step=7),
+        "doubling": hp.Int("doubling", 16, 256, step=2, sampling="log"),
+        "tenfold": hp.Float("tenfold", 1e-4, 1.0, step=10, sampling="log"),
+        "any_int": hp.Int("any_int", 1, 100, sampling="log"),
+        "any_float": hp.Float("any_float", 1e-5, 1e-1, sampling="log"),
+        "number": hp.Choice("number", [0.0, 0.05, 0.1]),
+        "word": hp.Choice("word", ["max", "average"]),
+        "yes": hp.Boolean("yes"),
+        "fixed": hp.Fixed("fixed", 7),
+    }
+    with hp.conditional_scope("word", ["average"]):
+        found["inside"] = hp.Int("inside", 1, 3)
+        with hp.conditional_scope("inside", [2, 3]):
+            with hp.name_scope("deep"):
+                found["deep/inside"] = hp.Choice("inside", ["a", "b"])
+    return found
+
+
+@pytest.fixture(scope="module")
+def drawn():
+    """The values of 60 trials, beside what KerasTuner holds of them."""
+    study, found = optuna.create_study(), []
+    for place in range(60):
+        study.sampler = make_sampler("random", 0, place + 1, {})
+        hp = SuggestedHyperParameters(study.ask())
+        found.append((entries(hp), hp.values, entries(hp)))
+    return found
+
+
+def test_values_are_those_of_keras_tuners_own_grid(drawn):
+    space = {entry.name: entry for entry in explore_space(entries).space}
+    for name in ("lost_top", "fifths", "whole", "sevenths", "doubling", "tenfold", "number", "word", "yes"):
+        grid = list(space[name].values)
+        assert {values[name] for values, *_ in drawn} == set(grid), name  # to the last bit, and all of them
+    assert {values["lost_top"] for values, *_ in drawn} == {0.2}  # as KerasTuner itself loses the top
+    assert all(type(values["doubling"]) is int for values, *_ in drawn)
+    assert {values["fixed"] for values, *_ in drawn} == {7}
+    assert all(1 <= values["any_int"] <= 100 and 1e-5 <= values["any_float"] <= 1e-1 for values, *_ in drawn)
+    assert min(values["any_float"] for values, *_ in drawn) < 1e-4  # a log scale
+
+
+def test_a_scope_not_entered_has_no_value_and_a_second_look_finds_the_same(drawn):
+    for values, kept, second in drawn:
+        assert values == second
+        assert (values["inside"] is not None) == (values["word"] == "average") == ("inside" in kept)
+        assert (values["deep/inside"] is not None) == (values["inside"] in (2, 3)) == ("deep/inside" in kept)
+    assert {values["deep/inside"] for values, *_ in drawn} == {None, "a", "b"}
+
+
+def test_every_scope_is_explored_and_the_defaults_are_kept():
+    space = explore_space(entries)
+    assert [entry.name for entry in space.space][-2:] == ["inside", "deep/inside"]
+    assert len(space.space) == 14
+    assert space.values["word"] == "max" and "inside" not in space.values
+
+
+def test_a_range_that_optuna_cannot_draw_is_named():
+    with pytest.raises(ValueError, match="'odd'.*reverse_log"):
+        explore_space(lambda hp: hp.Float("odd", 1, 10, sampling="reverse_log"))
+
+
+# Claims
+
+
+def frozen(number, state="RUNNING", process=1, host=None, **attributes):
+    attributes[PROCESS] = [host or machine(), process, str(number)]
+    trial = optuna.create_trial(
+        state=optuna.trial.TrialState[state],
+        value=1.0 if state == "COMPLETE" else None,
+        user_attrs=attributes,
+    )
+    trial.number, trial._trial_id = number, number + 100
+    return trial
+
+
+def test_places_follow_the_order_of_creation_whatever_came_in_between():
+    trials = [
+        frozen(0),
+        frozen(1, "FAIL", **{SURPLUS: True}),
+        frozen(2, "FAIL"),
+        frozen(4, "FAIL", **{AGAIN: 2}),
+        frozen(5, **{AGAIN: 2}),  # came second
+        frozen(6, **{AGAIN: 4}),
+        frozen(7),
+        optuna.create_trial(value=1.0),  # not ours
+    ]
+    assert [trial.number for trial in places(trials)] == [0, 6, 7]
+
+
+@pytest.mark.parametrize(
+    ("trial", "wanted"),
+    [
+        (frozen(0, process=os.getppid()), False),  # lives
+        (frozen(0, process=2**22 + 1), True),  # beyond the largest process number
+        (frozen(0, process=os.getpid()), True),  # between two trials
+        (frozen(0, host="another"), False),
+        (frozen(1, host="another"), True),  # silent
+        (frozen(1, process=os.getppid()), False),  # silent, as after a night's sleep, but it lives
+        (frozen(0, "FAIL", **{INTERRUPTED: "by the deadline"}), True),
+        (frozen(0, "FAIL"), False),
+        (frozen(0, "COMPLETE"), False),
+    ],
+)
+def test_only_a_trial_that_nobody_trains_is_taken_again(trial, wanted):
+    assert is_interrupted(trial, silent=[101]) is wanted
+
+
+def test_two_processes_that_take_the_same_interrupted_trial_do_not_both_get_it(tmp_path):
+    found = search(tmp_path, max_trials=1, minutes=1e-9)
+    cut = optuna_trials(found)[0]
+    first, second = found.claims._add(cut), found.claims._add(cut)  # both saw it interrupted
+    assert first.user_attrs[PLACE] == 0 and first.user_attrs[VALUES] == cut.user_attrs[VALUES]
+    assert second is None and optuna_trials(found)[2].user_attrs[SURPLUS]
+
+
+def test_a_trial_that_kills_its_process_each_time_becomes_a_failed_row(tmp_path, monkeypatch):
+    monkeypatch.setattr(claims, "is_alive", lambda process: False)
+    found = search(tmp_path, max_trials=1, minutes=1e-9)
+    study = found.claims.study
+    for number in range(claims.MOST_DEATHS):
+        attributes = {PROCESS: [machine(), 1, str(number)], AGAIN: number, PLACE: 0}
+        study.add_trial(optuna.create_trial(state=optuna.trial.TrialState.RUNNING, user_attrs=attributes))
+    found = search(tmp_path, max_trials=2)
+    assert [trial.status for trial in found.records()] == ["failed", "completed"]
+    assert found.records()[0].reason == "its process died 5 times before an epoch was over"
+
+
+def test_a_trial_that_another_process_took_over_ends_quietly(tmp_path, caplog):
+    def steal(values, epoch):
+        if epoch == 2:
+            optuna.load_study(study_name=None, storage=f"sqlite:///{tmp_path / 'study.db'}").tell(
+                0, state=optuna.trial.TrialState.FAIL
+            )
+
+    with caplog.at_level(logging.WARNING):
+        search(tmp_path, Training(steal), max_trials=1)
+    assert "trial 1 was silent for so long that another process took it" in caplog.text
+
+
+# The storage
+
+SECRET = "s3cr{t@word"
+ADDRESS = "postgresql://me:s3cr{t%40word@127.0.0.1:1/db"
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        ADDRESS,
+        f"postgresql://host/db?user=me&password={SECRET}",
+        "postgresql://me:p@host:nonsense/s3cr{t@word",
+    ],
+)
+def test_a_password_is_refused_where_it_would_be_written_down_and_not_repeated(address, tmp_path):
+    with pytest.raises(ValueError, match="STORAGE_URL|no address") as caught:
+        search(tmp_path, storage=address)
+    assert "s3cr" not in "".join(traceback.format_exception(caught.value))
+
+
+def test_the_password_of_a_server_that_is_not_there_is_written_nowhere(tmp_path, monkeypatch, caplog, capfd):
+    monkeypatch.setenv("STORAGE_URL", ADDRESS)
+    with (
+        caplog.at_level(logging.DEBUG),
+        pytest.raises(ConnectionError, match="me:\\*\\*\\*@127.0.0.1") as caught,
+    ):
+        search(tmp_path)
+    written = [path.read_text(errors="replace") for path in tmp_path.rglob("*") if path.is_file()]
+    written += [caplog.text, *capfd.readouterr(), *traceback.format_exception(caught.value)]
+    assert not any("s3cr" in text for text in written)
+
+
+def test_addresses(tmp_path, monkeypatch):
+    monkeypatch.delenv("STORAGE_URL", raising=False)
+    assert storage_url("", tmp_path).database == str(tmp_path / "study.db")
+    assert storage_url("postgresql://me@host/db", tmp_path).drivername == "postgresql+psycopg"
+    monkeypatch.setenv("STORAGE_URL", ADDRESS)
+    assert storage_url("", tmp_path).password == SECRET and SECRET not in str(storage_url("", tmp_path))
+    assert storage_url("sqlite:///other.db", tmp_path).database == "other.db"
+
+
+def test_a_folder_with_signs_that_mean_something_in_addresses(tmp_path):
+    folder = tmp_path / "50% {new}?#&"
+    assert len(search(folder, max_trials=1).records()) == 1
+    assert (folder / "study.db").exists()
