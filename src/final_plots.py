@@ -1,0 +1,42 @@
+"""Figures of the finalists: tables in, matplotlib axes out."""
+
+import pandas as pd
+from matplotlib.axes import Axes
+
+from src.plots import BLUE, GREY, ORANGE, make_axes
+
+
+def plot_finalists(
+    trainings: pd.DataFrame, finalists: pd.DataFrame, objective: str, ax: Axes | None = None
+) -> Axes:
+    """Returns each finalist's score in the search beside its new trainings and their mean, winner first.
+
+    Args:
+        trainings: of `finalists.train_finalists`: trial, val_accuracy.
+        finalists: of `finalists.finalists_table`: trial, first_score, val_accuracy_mean, best mean first.
+        objective: the search's; its scores are drawn where they are accuracies as well.
+        ax: axes to draw on.
+    """
+    ax = make_axes(ax, 2.4 + 1.5 * len(finalists), 4.4)
+    places = {trial: place for place, trial in enumerate(finalists["trial"])}
+    if objective == "val_accuracy":
+        label = "in the search"
+        ax.scatter(places.values(), finalists["first_score"], marker="D", s=55, color=GREY, label=label)
+    ax.scatter(
+        trainings["trial"].map(places) + 0.12,
+        trainings["val_accuracy"],
+        color=BLUE,
+        alpha=0.8,
+        label="trained again",
+    )
+    means = finalists["val_accuracy_mean"]
+    across = [place + 0.12 for place in places.values()]
+    ax.hlines(means, [x - 0.1 for x in across], [x + 0.1 for x in across], color=ORANGE, lw=2.5, label="mean")
+    ax.set_xticks(range(len(places)), [f"trial {trial}" for trial in places])
+    ax.set_xlim(-0.5, len(places) - 0.5)
+    ax.margins(y=0.15)
+    ax.grid(visible=False, axis="x")
+    winner = finalists["trial"].iloc[0]
+    ax.set(ylabel="validation accuracy", title=f"Finalists trained again: trial {winner} won")
+    ax.legend(frameon=False, bbox_to_anchor=(1, 1), loc="upper left")
+    return ax

@@ -1,0 +1,138 @@
+"""The finalists: the best few hyperparameter sets trained to the end, each with several seeds.
+
+The best of many noisy scores is partly luck. So the choice between the best few is made on the mean of
+new trainings, and what the first scores had flattered is seen.
+"""
+
+import copy
+import logging
+import math
+import time
+from pathlib import Path
+
+import keras
+import pandas as pd
+
+from src.callbacks import Deadline, EpochProgress, HistoryFile, StopAtNaN
+from src.ensemble import average_networks, without_optimizer
+from src.evaluation import predict_table
+from src.runs import read_json, write_json, write_table
+from src.search_folder import read_history
+from src.training import PictureTraining, fixed
+from src.trials import TrialRecord
+
+logger = logging.getLogger(__name__)
+
+RESERVE = 0.1  # of the minutes, for an epoch that takes longer than those of the search
+
+
+def candidates(records: list[TrialRecord]) -> list[dict]:
+    """Returns what a finalist is known by: its trial, hyperparameters, score, and seconds_an_epoch."""
+    chosen = []
+    for record in records:
+        seconds = read_history(record.folder).groupby("execution")["seconds"].agg(["max", "count"])
+        chosen.append(
+            {
+                "trial": record.number,
+                "hyperparameters": record.hyperparameters,
+                "score": record.score,
+                "seconds_an_epoch": round(float(seconds["max"].sum() / seconds["count"].sum()), 2),
+            }
+        )
+    return chosen
+
+
+def train_finalists(
+    training: PictureTraining,
+    candidates: list[dict],
+    seeds: list[int],
+    folder: Path,
+    identity: dict,
+    minutes: float = 0.0,
+) -> pd.DataFrame:
+    """Returns one row a training: trial, seed, first_score, epochs, and what validation says of it.
+
+    Each training leaves a folder with its history, its weights and its validation predictions; one that
+    is there already, of the same settings, is not done again. Columns: trial, seed, first_score (the
+    search's), val_accuracy and val_loss (of the weights that are kept), val_accuracy_unaveraged (of the
+    last epoch's weights as they were), epochs, seconds, reason, folder.
+
+    Args:
+        training: what a training does; its `epochs` are the most that one gets.
+        candidates: hyperparameters, trial, score, and seconds_an_epoch in the search.
+        seeds: of the first weights, the order of the pictures and their transformations.
+        folder: of all finalists of the run.
+        identity: what else makes a training what it is (data, pictures, settings).
+        minutes: for all trainings together; as many epochs are planned as fit, so that a learning
+            rate's cycle comes to its end. 0 is no limit.
+    """
+    started, rows = time.monotonic(), []
+    waiting = [(candidate, seed) for seed in seeds for candidate in candidates]
+    for number, (candidate, seed) in enumerate(waiting):
+        left = minutes - (time.monotonic() - started) / 60 if minutes else math.inf
+        share = max(left, 0) / (len(waiting) - number)
+        place = folder / f"trial_{candidate['trial']}-seed_{seed}"
+        rows.append(train_finalist(training, candidate, seed, place, identity, share))
+    return pd.DataFrame(rows)
+
+
+def train_finalist(
+    training: PictureTraining, candidate: dict, seed: int, place: Path, identity: dict, minutes: float
+) -> dict:
+    """Returns one row of `train_finalists`, from a new training or from the one that is there."""
+    wanted = {**identity, "hyperparameters": candidate["hyperparameters"], "seed": seed}
+    wanted.update(epochs=training.epochs, patience=training.patience)
+    if (place / "result.json").exists() and read_json(place / "result.json")["identity"] == wanted:
+        logger.info("%s is trained already", place.name)
+        return read_json(place / "result.json")["row"]
+    place.mkdir(parents=True, exist_ok=True)
+    training = copy.copy(training)
+    training.epochs = planned_epochs(training.epochs, minutes, candidate["seconds_an_epoch"])
+    training.seed = seed
+    keras.utils.set_random_seed(seed)
+    hp = fixed(candidate["hyperparameters"])
+    model = training.build(hp)
+    deadline, history = (
+        Deadline.after(0 if math.isinf(minutes) else max(minutes, 1 / 60)),
+        HistoryFile(place / "history.csv"),
+    )
+    watching = [EpochProgress(place.name.replace("_", " "), training.epochs), history, deadline, StopAtNaN()]
+    started = time.monotonic()
+    last = training.fit(hp, model, training.epochs, watching).history
+    without_optimizer(model).save_weights(place / "model.weights.h5")
+    validation = training.serve("validation")
+    predictions = predict_table(model, validation)
+    with_mirror = predict_table(average_networks([model], mirrored=True), validation)
+    predictions["probability_with_mirror"] = with_mirror["probability"]
+    write_table(predictions, place / "validation.csv")
+    row = {
+        "trial": candidate["trial"],
+        "seed": seed,
+        "first_score": candidate["score"],
+        "val_accuracy": float(predictions["correct"].mean()),
+        "val_accuracy_unaveraged": last["val_accuracy"][-1],
+        "val_loss": min(last["val_loss"]) if training.patience else last["val_loss"][-1],
+        "epochs": len(last["loss"]),
+        "planned_epochs": training.epochs,
+        "seconds": round(time.monotonic() - started, 1),
+        "folder": place.name,
+    }
+    write_json(place / "result.json", {"identity": wanted, "row": row})
+    return row
+
+
+def planned_epochs(epochs: int, minutes: float, seconds_an_epoch: float) -> int:
+    """Returns how many epochs fit into the minutes, going by the search's: at most `epochs`, at least 1."""
+    if math.isinf(minutes):
+        return epochs
+    return max(1, min(epochs, int(60 * minutes * (1 - RESERVE) / max(seconds_an_epoch, 1e-3))))
+
+
+def load_network(
+    training: PictureTraining, candidates: list[dict], row: pd.Series, folder: Path
+) -> keras.Model:
+    """Returns a finalist's network with its trained weights."""
+    values = next(candidate for candidate in candidates if candidate["trial"] == row["trial"])
+    network = without_optimizer(training.build(fixed(values["hyperparameters"])))
+    network.load_weights(folder / row["folder"] / "model.weights.h5")
+    return network

@@ -1,0 +1,65 @@
+"""Averaged networks: the mean of what they say, in one file that opens without our code."""
+
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+
+from src.ensemble import average_networks
+from src.residual import build_residual_cnn
+
+
+@pytest.fixture(scope="module")
+def networks() -> list[keras.Model]:
+    keras.utils.set_random_seed(3)
+    made = [build_residual_cnn(16, width=8, stages=2, pooling=pooling) for pooling in ("average", "max")]
+    random = np.random.default_rng(3)
+    for network in made:  # a new block is silent: its gammas are zero
+        weights = [np.abs(weight + random.normal(0, 0.1, weight.shape)) for weight in network.get_weights()]
+        network.set_weights(weights)
+    return made
+
+
+@pytest.fixture(scope="module")
+def pictures() -> np.ndarray:
+    return np.random.default_rng(0).normal(0, 60, (5, 16, 16, 3)).astype("float32")
+
+
+def test_it_gives_the_mean_of_all_networks_and_views(networks, pictures):
+    views = (pictures, pictures[:, :, ::-1])
+    expected = np.mean([network.predict(view, verbose=0) for network in networks for view in views], axis=0)
+    averaged = average_networks(networks, mirrored=True)
+    assert averaged.predict(pictures, verbose=0) == pytest.approx(expected, abs=1e-6)
+
+
+def test_with_the_mirrored_view_a_picture_and_its_mirror_image_are_the_same(networks, pictures):
+    averaged = average_networks(networks[:1], mirrored=True)
+    both = [averaged.predict(view, verbose=0) for view in (pictures, pictures[:, :, ::-1])]
+    assert both[0] == pytest.approx(both[1], abs=1e-6)
+
+
+def test_one_network_alone_stays_what_it_is(networks, pictures):
+    alone = average_networks(networks[:1])
+    assert alone.predict(pictures, verbose=0) == pytest.approx(
+        networks[0].predict(pictures, verbose=0), abs=1e-6
+    )
+
+
+def test_the_saved_file_opens_in_safe_mode_without_our_code(networks, pictures, tmp_path):
+    averaged = average_networks(networks, mirrored=True)
+    averaged.save(tmp_path / "model.keras")
+    np.save(tmp_path / "pictures.npy", pictures)
+    script = (
+        "import keras, numpy, sys; model = keras.models.load_model('model.keras');"
+        "numpy.save('told.npy', model.predict(numpy.load('pictures.npy'), verbose=0));"
+        "assert not any(name.startswith('src') for name in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", script], cwd=tmp_path, check=True, capture_output=True)
+    assert np.load(tmp_path / "told.npy") == pytest.approx(averaged.predict(pictures, verbose=0), abs=1e-6)
+
+
+def test_nothing_to_average_is_said():
+    with pytest.raises(ValueError, match="no network to average"):
+        average_networks([])

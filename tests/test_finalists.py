@@ -1,0 +1,224 @@
+"""The best few trained again: what is kept, what is planned, who wins, what averaging gains."""
+
+import math
+import time
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+
+from src.augmentation import Augmentation
+from src.averaging import averaging_gains, choose_members, finalists_table
+from src.callbacks import HistoryFile
+from src.finalists import candidates, load_network, planned_epochs, train_finalists
+from src.generators import PictureBatches
+from src.spaces import Space
+from src.training import PictureTraining, fixed, growing_sizes, make_training, spans
+from src.trials import TrialRecord
+
+FINALISTS = [
+    {"trial": 4, "hyperparameters": {"units": 8, "batch_size": 4}, "score": 0.9, "seconds_an_epoch": 1.0},
+    {"trial": 2, "hyperparameters": {"units": 2, "batch_size": 8}, "score": 0.8, "seconds_an_epoch": 1.0},
+]
+
+
+def build(hp, image_size, steps) -> keras.Model:
+    layers = [
+        keras.Input((image_size, image_size, 3)),
+        keras.layers.Flatten(),
+        keras.layers.Rescaling(1 / 99),
+    ]
+    layers += [keras.layers.Dense(hp.Int("units", 1, 9), "relu"), keras.layers.Dense(1, "sigmoid")]
+    model = keras.Sequential(layers)
+    schedule = keras.optimizers.schedules.CosineDecay(0.01, steps)
+    model.compile(keras.optimizers.Adam(schedule), "binary_crossentropy", metrics=["accuracy"])
+    return model
+
+
+def serve(part: str, training: bool = False, batch_size: int = 8, seed: int | None = None) -> PictureBatches:
+    """Returns 16 training or 8 validation squares, those of code 1 bright."""
+    random = np.random.default_rng(0)
+    codes = np.arange(24) % 2
+    pixels = (random.integers(0, 200, (24, 8, 8, 3)) + 40 * codes[:, None, None, None]).astype("uint8")
+    rows = np.arange(16) if part == "train" else np.arange(16, 24)
+    names = [f"{row}.jpg" for row in rows]
+    return PictureBatches(pixels, rows, codes[rows], names, batch_size, training, seed=seed or 0, workers=1)
+
+
+def make(epochs: int = 3, **more) -> PictureTraining:
+    space = Space(build, lambda hp: {"batch_size": hp.Choice("batch_size", [4, 8])}, ("steps",))
+    return PictureTraining(space, {"image_size": 8, "decay_steps": 9}, serve, epochs, **more)
+
+
+def train(folder, minutes=0.0, seeds=(1, 2), epochs=3):
+    return train_finalists(make(epochs), FINALISTS, list(seeds), folder, {"data": "x"}, minutes)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("finalists")
+    return folder, train(folder)
+
+
+def test_a_network_gets_its_steps_and_only_the_settings_its_space_takes():
+    model = make(epochs=5).build(fixed({"units": 3, "batch_size": 4}))
+    assert model.optimizer._learning_rate.decay_steps == 5 * 16 / 4
+
+
+def test_every_finalist_is_trained_with_every_seed(trained):
+    folder, table = trained
+    assert set(zip(table["trial"], table["seed"], strict=True)) == {(4, 1), (4, 2), (2, 1), (2, 2)}
+    assert (table["epochs"] == 3).all()
+    for name in table["folder"]:
+        assert len(pd.read_csv(folder / name / "history.csv")) == 3
+
+
+def test_a_second_run_trains_nothing_and_a_changed_one_all(trained, monkeypatch):
+    folder, table = trained
+    pd.testing.assert_frame_equal(train(folder), table)
+    with monkeypatch.context() as patched:
+        patched.setattr(PictureTraining, "fit", lambda *args, **kwargs: 1 / 0)
+        train(folder)
+        with pytest.raises(ZeroDivisionError):
+            train(folder, epochs=4)
+
+
+def test_the_same_seed_gives_the_same_network_and_another_another(trained, tmp_path):
+    _, table = trained
+    again = train(tmp_path, seeds=(2,))
+    first = table[table["seed"] == 2].reset_index(drop=True)
+    pd.testing.assert_frame_equal(again.drop(columns="seconds"), first.drop(columns="seconds"))
+    losses = table.groupby("trial")["val_loss"].nunique()
+    assert (losses == 2).all()
+
+
+def test_a_loaded_network_predicts_what_its_table_says(trained):
+    folder, table = trained
+    row = table.iloc[1]
+    network = load_network(make(), FINALISTS, row, folder)
+    kept = pd.read_csv(folder / row["folder"] / "validation.csv")
+    told = network.predict(serve("validation"), verbose=0).ravel()
+    assert told == pytest.approx(kept["probability"].to_numpy(), abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("minutes", "seconds_an_epoch", "expected"),
+    [(math.inf, 60, 50), (10, 60, 9), (10, 1, 50), (0.1, 60, 1)],  # a tenth of the minutes is kept in reserve
+)
+def test_as_many_epochs_are_planned_as_fit(minutes, seconds_an_epoch, expected):
+    assert planned_epochs(50, minutes, seconds_an_epoch) == expected
+
+
+def test_the_minutes_are_shared_and_kept(tmp_path, monkeypatch):
+    fit = PictureTraining.fit
+
+    def slow(self, hp, model, epochs, callbacks, **more):
+        pause = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: time.sleep(0.3))
+        return fit(self, hp, model, epochs, [pause, *callbacks], **more)
+
+    monkeypatch.setattr(PictureTraining, "fit", slow)
+    table = train(tmp_path, minutes=0.04, seeds=(1,), epochs=50)  # 1.2 s for each, an epoch takes 0.3
+    assert (table["planned_epochs"] == 1).all(), "a second an epoch was seen in the search"
+    assert table["seconds"].sum() < 0.04 * 60 + 5
+
+
+def test_the_winner_is_chosen_on_the_mean_of_the_new_scores():
+    trainings = pd.DataFrame(
+        {
+            "trial": [7, 7, 3, 3],
+            "first_score": [0.95, 0.95, 0.9, 0.9],
+            "val_accuracy": [0.96, 0.80, 0.90, 0.92],
+            "folder": ["a", "b", "c", "d"],
+        }
+    )
+    table = finalists_table(trainings)
+    assert table["trial"].tolist() == [3, 7]
+    assert table["val_accuracy_mean"].tolist() == pytest.approx([0.91, 0.88])
+    assert table["difference"].tolist() == pytest.approx([0.01, -0.07])
+    assert choose_members(trainings, "none")["folder"].tolist() == ["c"]
+    assert choose_members(trainings, "seeds")["folder"].tolist() == ["c", "d"]
+    assert choose_members(trainings, "finalists")["folder"].tolist() == ["a", "b", "c", "d"]
+    with pytest.raises(ValueError, match="average is 'all'"):
+        choose_members(trainings, "all")
+
+
+def test_what_averaging_gains_is_counted_on_the_mean_probability(tmp_path):
+    """Codes 1, 1, 0, 0; network a is right on three, b on two, their mean on all four."""
+    told = {"a": [0.9, 0.4, 0.2, 0.1], "b": [0.3, 0.9, 0.7, 0.2]}
+    for name, probability in told.items():
+        (tmp_path / name).mkdir()
+        table = pd.DataFrame(
+            {"code": [1, 1, 0, 0], "probability": probability, "probability_with_mirror": 0.9}
+        )
+        table.to_csv(tmp_path / name / "validation.csv")
+    trainings = pd.DataFrame(
+        {"trial": [1, 2], "first_score": 0.5, "val_accuracy": [0.75, 0.5], "folder": ["a", "b"]}
+    )
+    gains = averaging_gains(trainings, tmp_path).set_index("prediction")
+    assert gains.loc["winner, one network", "as_it_is"] == 0.75
+    assert gains.loc["all finalists averaged", "as_it_is"] == 1
+    assert gains.loc["all finalists averaged", "as_it_is_gain"] == 25
+    assert gains.loc["all finalists averaged", "with_mirror_view_gain"] == pytest.approx(-25)
+
+
+def test_candidates_know_how_long_an_epoch_took(tmp_path):
+    rows = {"execution": [0, 0, 1, 1], "epoch": [1, 2, 1, 2], "seconds": [3, 5, 2, 3]}
+    pd.DataFrame(rows).to_csv(tmp_path / "history.csv", index=False)
+    record = TrialRecord(5, {"units": 2}, "completed", 0.7, "", tmp_path)
+    assert candidates([record]) == [
+        {"trial": 5, "hyperparameters": {"units": 2}, "score": 0.7, "seconds_an_epoch": 2.0}
+    ]
+
+
+def test_pictures_grow_to_their_full_size_in_two_thirds_of_the_epochs():
+    sizes = growing_sizes(64, 96, 9)
+    assert sizes == [64, 64, 80, 80, 96, 96, 96, 96, 96]
+    assert growing_sizes(64, 90, 3)[-1] == 90
+    assert growing_sizes(48, 48, 2) == [48, 48]
+    with pytest.raises(ValueError, match="first_image_size is 99; give at most image_size, 64"):
+        growing_sizes(99, 64, 3)
+
+
+def test_each_picture_size_is_one_span_of_epochs():
+    sizes = [8, 8, 16]
+    assert spans(sizes, 0, 6) == [(0, 2), (2, 6)]
+    assert spans(sizes, 1, 6) == [(1, 2), (2, 6)]
+    assert spans(sizes, 4, 6) == [(4, 6)]
+    assert spans([8], 0, 3) == [(0, 3)]
+    assert spans(sizes, 0, 2) == [(0, 2)]
+
+
+def test_a_training_grows_its_pictures_and_counts_its_epochs_through(tmp_path):
+    def build_any(hp, steps, image_size=None) -> keras.Model:
+        layers = [keras.Input((None, None, 3)), keras.layers.GlobalAveragePooling2D()]
+        model = keras.Sequential([*layers, keras.layers.Dense(1, "sigmoid")])
+        model.compile("sgd", "binary_crossentropy", metrics=["accuracy"])
+        return model
+
+    def serve_augmented(part, training=False, **choices):
+        batches = serve(part, training, **choices)
+        batches.augmentation = Augmentation() if training else None
+        return batches
+
+    space = Space(build_any, lambda hp: {}, ("steps",))
+    training = PictureTraining(space, {}, serve_augmented, 3, patience=9)
+    training.first_image_size = 4
+    sizes = []
+    watch = keras.callbacks.LambdaCallback(on_train_begin=lambda logs: sizes.append("begins"))
+    history = training.fit(
+        fixed({}), training.build(fixed({})), 3, [HistoryFile(tmp_path / "history.csv"), watch]
+    )
+    assert growing_sizes(4, 8, 3) == [4, 8, 8]
+    assert len(sizes) == 2
+    assert history.epoch == [0, 1, 2] and len(history.history["val_loss"]) == 3
+    kept = pd.read_csv(tmp_path / "history.csv")
+    assert kept["epoch"].tolist() == [1, 2, 3] and (kept["execution"] == 0).all()
+    assert kept["seconds"].is_monotonic_increasing
+
+
+def test_an_unknown_space_is_named(tmp_path):
+    with pytest.raises(
+        ValueError, match="space 'huge' is unknown; choose one of published, described, modern"
+    ):
+        make_training(tmp_path, "huge", 3)
