@@ -20,7 +20,7 @@ SOURCES := $(wildcard src/*.py) $(wildcard notebooks/profiles/$(PROFILE).yaml) $
 export TF_CPP_MIN_LOG_LEVEL ?= 1
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install run test test-slow lint dashboard lab clean FORCE
+.PHONY: help install run test test-slow bench dashboard lab clean FORCE
 
 help:  ## show the targets
 	@sed -n 's/^\([a-z-]*\):.*##/\1 --/p' $(MAKEFILE_LIST)
@@ -60,6 +60,9 @@ test-slow: $(INSTALLED)  ## run the sample profile end to end, and the other slo
 .PHONY: test-backends
 test-backends: $(INSTALLED)  ## run the sample profile on JAX and PyTorch too, in .venv-jax and .venv-torch
 	$(PYTHON) tests/backends.py --set '$(SET)'
+
+bench: $(INSTALLED)  ## measure the input against its peers: make bench [DATA=folder-or.zip]
+	$(PYTHON) tests/benchmarks/input_speed.py $(if $(filter command environment,$(origin DATA)),--data '$(DATA_PATH)')
 
 dashboard: $(INSTALLED)  ## open optuna-dashboard on a run's search: make dashboard [PROFILE=cpu] [DATA=path] [RUN=name]
 	@test -e '$(FOLDER)/search/study.db' || { echo '$(FOLDER)/search/study.db is missing: this run has no Optuna search yet (make run first, or give its PROFILE, DATA or RUN)'; exit 1; }

@@ -1,10 +1,11 @@
-"""The pixel cache: every used picture decoded once, uint8, memory-mapped, shared by all trials."""
+"""The pixel cache: every picture decoded once, uint8, memory-mapped, shared by all trials."""
 
 import hashlib
 import logging
 import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Lock
 
 import cv2
 import numpy as np
@@ -12,6 +13,7 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from src.config import is_headless
+from src.features import extract_features
 from src.pictures import read_picture
 
 logger = logging.getLogger(__name__)
@@ -23,26 +25,98 @@ INTERPOLATIONS = {
 }
 
 
-def cache_key(table: pd.DataFrame, image_size: int, interpolation: str) -> str:
-    """Returns 16 hex digits that change whenever any cached pixel might.
+class CacheWriter:
+    """A cache in the making: any thread writes any row, in any order; it is renamed when it is whole.
 
-    They stand for the names and contents of the pictures, the size and the way of resizing.
+    The file is a NumPy array of shape (files, image_size, image_size, 3), uint8, RGB, with a row for
+    every file of the features table, in the order of `image_name`. A row that is never written is
+    black, and a gap in the file that takes no space.
     """
-    text = f"1 {image_size} {interpolation}\n" + "\n".join(table["image_name"] + " " + table["content_hash"])
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def __init__(self, caches: Path, image_size: int, interpolation: str = "area"):
+        """Opens a temporary file.
+
+        Args:
+            caches: the folder of all caches, made where it is missing.
+            image_size: side of the square pictures, in pixels.
+            interpolation: area, bilinear or nearest.
+
+        Raises:
+            ValueError: an unknown interpolation, or a size below 8.
+        """
+        if interpolation not in INTERPOLATIONS:
+            raise ValueError(
+                f"interpolation {interpolation!r} is unknown; choose one of {', '.join(INTERPOLATIONS)}"
+            )
+        if image_size < 8:
+            raise ValueError(f"image_size is {image_size}; three poolings need at least 8 pixels")
+        caches.mkdir(parents=True, exist_ok=True)
+        self.caches, self.image_size, self.interpolation = caches, image_size, interpolation
+        self._partial = caches / f"{image_size}-{interpolation}.{os.getpid()}.partial"
+        self._file, self._lock = self._partial.open("wb"), Lock()
+        self._begin = self._write_header(0)
+
+    def __enter__(self) -> "CacheWriter":
+        """Returns itself."""
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Deletes the temporary file, unless it was finished."""
+        self._file.close()
+        self._partial.unlink(missing_ok=True)
+
+    def write(self, row: int, picture: np.ndarray) -> None:
+        """Writes a picture, RGB, uint8, of any size, as that row."""
+        side, mode = self.image_size, self.interpolation
+        if mode == "area" and min(picture.shape[:2]) < side:
+            mode = "bilinear"  # shrinking by area averages what falls into a pixel; it cannot enlarge
+        square = cv2.resize(picture, (side, side), interpolation=INTERPOLATIONS[mode])
+        with self._lock:
+            self._file.seek(self._begin + row * square.nbytes)
+            self._file.write(square)
+
+    def finish(self, table: pd.DataFrame) -> Path:
+        """Returns the file under the name that stands for what is in it: the pictures of this table."""
+        path = self.caches / f"{cache_key(table, self.image_size, self.interpolation)}.npy"
+        self._write_header(len(table))
+        self._file.truncate(self._begin + len(table) * self.image_size**2 * 3)
+        self._file.close()
+        os.replace(self._partial, path)
+        logger.info("pixel cache %s: %d files at %d pixels", path.name, len(table), self.image_size)
+        return path
+
+    def _write_header(self, rows: int) -> int:
+        """Returns where the first row begins; NumPy leaves space for the number of rows to grow."""
+        shape = (rows, self.image_size, self.image_size, 3)
+        self._file.seek(0)
+        np.lib.format.write_array_header_1_0(
+            self._file, {"descr": "|u1", "fortran_order": False, "shape": shape}
+        )
+        return self._file.tell()
+
+
+def extract_and_cache(
+    folder: Path, caches: Path, image_size: int, interpolation: str = "area"
+) -> pd.DataFrame:
+    """Returns the features of all files below a folder, and makes their cache from the same decoding.
+
+    Arguments and errors are those of `extract_features` and of `build_cache`.
+    """
+    with CacheWriter(caches, image_size, interpolation) as writer:
+        table = extract_features(folder, keep=writer.write)
+        writer.finish(table)
+    return table
 
 
 def build_cache(
     folder: Path, table: pd.DataFrame, caches: Path, image_size: int, interpolation: str = "area"
 ) -> Path:
-    """Returns the file of the cached pixels of the used pictures, made first where it is missing.
-
-    The file is a NumPy array of shape (pictures, image_size, image_size, 3), uint8, RGB, its rows in
-    the order of `image_name`. It is written under a temporary name and renamed when whole.
+    """Returns the file of the cached pixels, made first where notebook 01 made none of this size.
 
     Args:
         folder: where the picture files are.
-        table: the features table; rows whose `split` is set are cached.
+        table: the features table; all its labelled pictures are cached, so that another choice of
+            those that are used does not need another cache.
         caches: the folder of all caches.
         image_size: side of the square pictures, in pixels.
         interpolation: area, bilinear or nearest.
@@ -50,61 +124,56 @@ def build_cache(
     Raises:
         ValueError: an unknown interpolation, a size below 8, or a picture that changed since 01.
     """
-    if interpolation not in INTERPOLATIONS:
-        raise ValueError(
-            f"interpolation {interpolation!r} is unknown; choose one of {', '.join(INTERPOLATIONS)}"
-        )
-    if image_size < 8:
-        raise ValueError(f"image_size is {image_size}; three poolings need at least 8 pixels")
-    pictures = cached_rows(table)
-    path = caches / f"{cache_key(pictures, image_size, interpolation)}.npy"
+    path = caches / f"{cache_key(table, image_size, interpolation)}.npy"
     if path.exists():
-        logger.info("pixel cache %s is there: %d pictures", path.name, len(pictures))
+        logger.info("pixel cache %s is there: %d files at %d pixels", path.name, len(table), image_size)
         return path
-    caches.mkdir(parents=True, exist_ok=True)
-    partial = caches / f"{path.stem}.{os.getpid()}.partial"
-    try:
-        shape = (len(pictures), image_size, image_size, 3)
-        pixels = np.lib.format.open_memmap(partial, mode="w+", dtype=np.uint8, shape=shape)
+    ordered = table.sort_values("image_name", ignore_index=True)
+    pictures = ordered[(ordered["category"] != "") & ordered["height"].notna()]["image_name"]
+    with CacheWriter(caches, image_size, interpolation) as writer, ThreadPoolExecutor(os.cpu_count()) as pool:
 
-        def fill(row: int, name: str) -> None:
-            picture = read_picture(folder / name)
-            # Shrinking by area averages what falls into a pixel; it cannot enlarge.
-            mode = (
-                "bilinear"
-                if interpolation == "area" and min(picture.shape[:2]) < image_size
-                else interpolation
-            )
-            cv2.resize(picture, (image_size, image_size), dst=pixels[row], interpolation=INTERPOLATIONS[mode])
+        def decode(row: int) -> None:
+            writer.write(row, read_picture(folder / pictures[row]))
 
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            jobs = pool.map(fill, range(len(pictures)), pictures["image_name"])
-            for _ in tqdm(jobs, "decoding pictures", len(pictures), unit=" pictures", disable=is_headless()):
-                pass
-        pixels.flush()
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
-    logger.info("pixel cache %s: %d pictures, %.0f MB", path.name, len(pictures), path.stat().st_size / 1e6)
-    return path
+        jobs = pool.map(decode, pictures.index)
+        for _ in tqdm(jobs, "decoding pictures", len(pictures), unit=" pictures", disable=is_headless()):
+            pass
+        return writer.finish(table)
+
+
+def cache_key(table: pd.DataFrame, image_size: int, interpolation: str) -> str:
+    """Returns 16 hex digits that change whenever any cached pixel might.
+
+    They stand for the names and contents of the files, the size and the way of resizing.
+    """
+    files = table.sort_values("image_name")
+    text = f"2 {image_size} {interpolation}\n" + "\n".join(files["image_name"] + " " + files["content_hash"])
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def cached_rows(table: pd.DataFrame) -> pd.DataFrame:
-    """Returns the rows of the features table that a cache holds, in the cache's order."""
-    used = table[table["split"].isin(["train", "validation", "test"])]
-    return used.sort_values("image_name").reset_index(drop=True)
+    """Returns the rows of the features table that are in a part of the split, by `image_name`.
+
+    Their index is their row in the cache.
+    """
+    files = table.sort_values("image_name", ignore_index=True)
+    return files[files["split"].isin(["train", "validation", "test"])]
 
 
-def open_cache(path: Path, pictures: int) -> np.ndarray:
-    """Returns the cached pixels as a read-only memory map, shape (pictures, size, size, 3).
+def open_cache(path: Path, files: int) -> np.ndarray:
+    """Returns the cached pixels as a read-only memory map, shape (files, size, size, 3).
+
+    Args:
+        path: the cache.
+        files: how many rows the features table has.
 
     Raises:
         FileNotFoundError: the cache is gone; notebook 02 makes it anew.
-        ValueError: the file holds another number of pictures.
+        ValueError: it belongs to another number of files.
     """
     if not path.exists():
         raise FileNotFoundError(f"{path} is missing; run notebook 02 again to make the pixel cache")
     pixels = np.load(path, mmap_mode="r", allow_pickle=False)
-    if len(pixels) != pictures:
-        raise ValueError(f"{path} holds {len(pixels)} pictures, not {pictures}; run notebook 02 again")
+    if len(pixels) != files:
+        raise ValueError(f"{path} is of {len(pixels)} files, not of {files}; run notebook 02 again")
     return pixels

@@ -3,8 +3,9 @@
 import hashlib
 import os
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,17 +15,20 @@ from sklearn.model_selection import train_test_split
 from tqdm.auto import tqdm
 
 from src.config import PUBLISHED_HELD_BACK, PUBLISHED_SPLIT_SEED, is_headless
-from src.listing import USED, describe_file, list_files
+from src.listing import USED, describe_file, list_files, name_file
 from src.runs import replace_text
 
 # The first five are the published ones. A text that says nothing is "", a number that is unknown is NA.
 COLUMNS = ["image_name", "category", "code", "size", "aspect_ratio", "height", "width", "bytes"]
 COLUMNS += ["status", "reason", "content_hash", "perceptual_hash"]
 WHOLE_NUMBERS = ["code", "height", "width", "bytes"]
+FILES_AT_A_TIME = 16  # that a thread takes; to hand them over one by one takes as long as to hash them
 MINIMUM_PER_CLASS = 10  # fewer cannot be split into three parts that mean something
 
 
-def extract_features(folder: Path, workers: int | None = None) -> pd.DataFrame:
+def extract_features(
+    folder: Path, workers: int | None = None, keep: Callable[[int, np.ndarray], None] | None = None
+) -> pd.DataFrame:
     """Returns the features of all files below a folder, hidden ones included, sorted by `image_name`.
 
     The label is the folder's name (`Cat/0.jpg`) or, where there is none, the first part of the
@@ -37,6 +41,8 @@ def extract_features(folder: Path, workers: int | None = None) -> pd.DataFrame:
     Args:
         folder: where the files are.
         workers: threads; by default one a core, 8 at most.
+        keep: is given the row and the RGB pixels of each picture that has a label, in any order, by
+            any thread, so that nobody has to decode it again.
 
     Raises:
         FileNotFoundError: there is no such folder.
@@ -45,14 +51,25 @@ def extract_features(folder: Path, workers: int | None = None) -> pd.DataFrame:
     folder = Path(folder)
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder} is not a folder; give the one that holds the pictures")
-    paths = list_files(folder)
-    with warnings.catch_warnings(), ThreadPoolExecutor(workers or min(8, os.cpu_count() or 1)) as pool:
+    paths = sorted(list_files(folder), key=lambda path: name_file(folder, path))
+
+    def describe(first: int) -> list[dict]:
+        numbered = enumerate(paths[first : first + FILES_AT_A_TIME], first)
+        return [describe_file(folder, path, keep and partial(keep, row)) for row, path in numbered]
+
+    rows = []
+    with (
+        warnings.catch_warnings(),
+        ThreadPoolExecutor(workers or min(8, os.cpu_count() or 1)) as pool,
+        tqdm(desc="reading pictures", total=len(paths), unit=" pictures", disable=is_headless()) as progress,
+    ):
         # Broken EXIF does not hurt a picture, and too many pixels become a reason.
         warnings.filterwarnings("ignore", "Truncated File Read|Corrupt EXIF data", UserWarning)
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        jobs = pool.map(lambda path: describe_file(folder, path), paths)
-        rows = list(tqdm(jobs, "reading pictures", len(paths), unit=" pictures", disable=is_headless()))
-    table = pd.DataFrame(rows, columns=COLUMNS).sort_values("image_name", ignore_index=True)
+        for described in pool.map(describe, range(0, len(paths), FILES_AT_A_TIME)):
+            rows += described
+            progress.update(len(described))
+    table = pd.DataFrame(rows, columns=COLUMNS)
     positive, classes = _find_classes(table, str(folder))
     code = {name: int(name == positive) for name in classes}
     table["code"] = table["category"].map(code)

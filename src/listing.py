@@ -3,7 +3,10 @@
 import hashlib
 import os
 import stat
+from collections.abc import Callable
 from pathlib import Path
+
+import numpy as np
 
 from src.config import PART_NAMES
 from src.layouts import read_prefix
@@ -26,17 +29,26 @@ def list_files(folder: Path) -> list[Path]:
     return found
 
 
-def describe_file(folder: Path, path: Path) -> dict:
+def name_file(folder: Path, path: Path) -> str:
+    """Returns the path below the folder, with `/`, as text that any table can hold."""
+    return os.fsencode(path.relative_to(folder).as_posix()).decode("utf-8", "backslashreplace")
+
+
+def describe_file(folder: Path, path: Path, keep: Callable[[np.ndarray], None] | None = None) -> dict:
     """Returns the row of one file below the folder.
 
     Keys: image_name, category, status, reason, content_hash and perceptual_hash (texts, "" where there
     is nothing to say), bytes, height and width (where known). Reasons are `kind` or `kind: detail`.
+
+    Args:
+        folder: the data folder.
+        path: a file in it.
+        keep: is given the decoded picture, where there is one and its label is known.
     """
-    raw_name = path.relative_to(folder).as_posix()
-    name = os.fsencode(raw_name).decode("utf-8", "backslashreplace")
+    name = name_file(folder, path)
     row = {"image_name": name, "category": read_label(name), "status": LEFT_OUT, "reason": ""}
     row |= {"content_hash": "", "perceptual_hash": ""}
-    if name != raw_name:
+    if name != path.relative_to(folder).as_posix():
         return row | {"reason": "the name is not UTF-8: no table can hold it, rename the file"}
     try:
         information = path.lstat()
@@ -53,7 +65,11 @@ def describe_file(folder: Path, path: Path) -> dict:
         return row | {"reason": str(error)}
     row |= {"height": picture.shape[0], "width": picture.shape[1]}
     row["perceptual_hash"] = perceptual_hash(picture)
-    return row | ({"status": USED} if row["category"] else {"reason": "the name carries no label"})
+    if not row["category"]:
+        return row | {"reason": "the name carries no label"}
+    if keep:
+        keep(picture)
+    return row | {"status": USED}
 
 
 def read_label(name: str) -> str:

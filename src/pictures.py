@@ -4,9 +4,9 @@ import io
 from pathlib import Path
 
 import cv2
-import imagehash
 import numpy as np
 from PIL import Image, ImageOps
+from scipy.fft import dct
 
 # Pillow tries no other format: some of its plugins start other programs (EPS starts Ghostscript).
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF")
@@ -15,6 +15,8 @@ MAXIMUM_PIXELS = 100_000_000
 MINIMUM_SIDE = 2  # a line of pixels is no photograph, and cannot be resized to one
 MINIMUM_CONTRAST = 2  # standard deviation of the grey levels
 END_OF_JPEG = b"\xff\xd9"
+HASH_SIDE = 32  # pixels of the grey picture that is hashed
+LOWEST = dct(np.eye(HASH_SIDE), axis=0)[:16]  # the 16 lowest of its frequencies along one side
 
 
 def read_picture(path: Path | str) -> np.ndarray:
@@ -97,13 +99,20 @@ def perceptual_hash(picture: np.ndarray) -> str:
     """Returns a hash of how the picture looks: 64 hex digits, or "" for a picture without contrast.
 
     It is ImageHash's phash with 256 bits, which say for each of the 16 x 16 lowest frequencies of the
-    grey picture at 32 x 32 pixels whether it is above the median. Saving anew or resizing changes a
-    few bits. A plain area has no frequencies to compare, so it resembles nothing.
+    grey picture at 32 x 32 pixels whether it is above the median; two products of matrices take a tenth
+    of ImageHash's own time. Saving anew or resizing changes a few bits. A plain area has no frequencies
+    to compare, so it resembles nothing.
 
     Args:
         picture: RGB, uint8, shape (height, width, 3).
     """
-    grey = cv2.cvtColor(cv2.resize(picture, (32, 32), interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2GRAY)
-    if grey.std() < MINIMUM_CONTRAST:
+    grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
+    if max(grey.shape) <= 16 * HASH_SIDE:
+        # Averaging over areas takes as long as decoding, unless they are whole blocks of pixels. Up to
+        # twice their size the way there by bilinear interpolation passes over no pixel.
+        grey = cv2.resize(grey, (8 * HASH_SIDE, 8 * HASH_SIDE), interpolation=cv2.INTER_LINEAR)
+    grey = cv2.resize(grey, (HASH_SIDE, HASH_SIDE), interpolation=cv2.INTER_AREA)
+    if cv2.meanStdDev(grey)[1].item() < MINIMUM_CONTRAST:
         return ""
-    return str(imagehash.phash(Image.fromarray(grey), hash_size=16, highfreq_factor=2))
+    frequencies = LOWEST @ grey @ LOWEST.T
+    return np.packbits(frequencies > np.median(frequencies)).tobytes().hex()

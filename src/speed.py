@@ -8,7 +8,8 @@ from pathlib import Path
 import pandas as pd
 
 from src.cache import cached_rows
-from src.generators import PictureBatches, preprocess
+from src.generators import PictureBatches
+from src.preprocessing import preprocess
 
 
 def published_generator(

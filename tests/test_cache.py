@@ -8,29 +8,49 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from src.cache import build_cache, cached_rows, open_cache
+from src.cache import build_cache, cached_rows, extract_and_cache, open_cache
+from src.features import extract_features, split_features
+
+NAMES = [f"cat.{number}.png" for number in (5, 3, 1, 0, 2, 4)]
 
 
 @pytest.fixture
 def pictures(tmp_path) -> tuple[Path, pd.DataFrame]:
     """Six PNG pictures of different sizes, one of them left out, in an order that is not the names'."""
     random = np.random.default_rng(0)
-    names = [f"cat.{number}.png" for number in (5, 3, 1, 0, 2, 4)]
-    for name in names:
+    for name in NAMES:
         height, width = random.integers(20, 60, 2)
         cv2.imwrite(str(tmp_path / name), random.integers(0, 256, (height, width, 3), dtype="uint8"))
-    table = pd.DataFrame({"image_name": names, "content_hash": [name[4] * 8 for name in names]})
+    table = pd.DataFrame({"image_name": NAMES, "content_hash": [name[4] * 8 for name in NAMES]})
+    table = table.assign(category="cat", height=20)
     return tmp_path, table.assign(split=["train", "test", "", "validation", "train", "train"])
 
 
-def test_rows_are_the_used_pictures_in_the_order_of_their_names(pictures, tmp_path):
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    """Ten pictures of each class, and files that cannot be used before, between and behind them."""
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    random = np.random.default_rng(1)
+    for name in [f"{category}.{number}.jpg" for category in ("cat", "dog") for number in range(10)]:
+        height, width = random.integers(12, 60, 2)
+        cv2.imwrite(str(folder / name), random.integers(0, 256, (height, width, 3), dtype="uint8"))
+    (folder / "dog.5.jpg").rename(folder / "7.jpg")  # a picture without a label
+    cv2.imwrite(str(folder / "dog.11.jpg"), np.zeros((30, 30, 3), "uint8"))
+    for name in ("a.txt", "cat.3.txt", "zebra.0.jpg"):
+        (folder / name).write_bytes(b"no picture")
+    return folder
+
+
+def test_rows_are_the_files_in_the_order_of_their_names(pictures, tmp_path):
     folder, table = pictures
     path = build_cache(folder, table, tmp_path / "cache", 16, "area")
-    pixels = open_cache(path, 5)
-    names = cached_rows(table)["image_name"].tolist()
-    assert names == ["cat.0.png", "cat.2.png", "cat.3.png", "cat.4.png", "cat.5.png"]
-    assert pixels.dtype == np.uint8 and pixels.shape == (5, 16, 16, 3)
-    for row, name in enumerate(names):
+    pixels = open_cache(path, 6)
+    rows = cached_rows(table)
+    assert rows["image_name"].tolist() == [f"cat.{number}.png" for number in (0, 2, 3, 4, 5)]
+    assert rows.index.tolist() == [0, 2, 3, 4, 5], "cat.1.png is left out, and has its row all the same"
+    assert pixels.dtype == np.uint8 and pixels.shape == (6, 16, 16, 3)
+    for row, name in enumerate(sorted(NAMES)):
         picture = cv2.cvtColor(cv2.imread(str(folder / name)), cv2.COLOR_BGR2RGB)
         np.testing.assert_array_equal(
             pixels[row], cv2.resize(picture, (16, 16), interpolation=cv2.INTER_AREA)
@@ -40,10 +60,27 @@ def test_rows_are_the_used_pictures_in_the_order_of_their_names(pictures, tmp_pa
 
 def test_nearest_gives_the_pixels_that_keras_generators_give(pictures, tmp_path):
     folder, table = pictures
-    pixels = open_cache(build_cache(folder, table, tmp_path / "cache", 24, "nearest"), 5)
-    for row, name in enumerate(cached_rows(table)["image_name"]):
+    pixels = open_cache(build_cache(folder, table, tmp_path / "cache", 24, "nearest"), 6)
+    for row, name in enumerate(sorted(NAMES)):
         theirs = keras.utils.load_img(folder / name, target_size=(24, 24), interpolation="nearest")
         np.testing.assert_array_equal(pixels[row], np.asarray(theirs))
+
+
+@pytest.mark.parametrize("interpolation", ["area", "nearest"])
+def test_one_decoding_gives_the_cache_that_a_second_one_would(folder, tmp_path, interpolation, monkeypatch):
+    table = split_features(extract_and_cache(folder, tmp_path / "one", 24, interpolation))
+    two = build_cache(folder, table, tmp_path / "two", 24, interpolation)
+    assert [path.read_bytes() for path in (tmp_path / "one").iterdir()] == [two.read_bytes()]
+    monkeypatch.setattr("src.cache.read_picture", lambda path: pytest.fail("decoded again"))
+    one = build_cache(folder, table, tmp_path / "one", 24, interpolation)
+    assert one.name == two.name
+    pixels = open_cache(one, len(table))
+    assert pixels[:3].any(axis=(1, 2, 3)).tolist() == [False, False, True], "7.jpg, a.txt, cat.0.jpg"
+    assert len(cached_rows(table)) == 20 and pixels.any(axis=(1, 2, 3)).sum() == 19, "one picture is black"
+
+
+def test_features_are_the_same_with_a_cache_and_without(folder, tmp_path):
+    pd.testing.assert_frame_equal(extract_and_cache(folder, tmp_path / "c", 16), extract_features(folder))
 
 
 def test_a_second_call_decodes_nothing(pictures, tmp_path, monkeypatch):
@@ -53,25 +90,29 @@ def test_a_second_call_decodes_nothing(pictures, tmp_path, monkeypatch):
     assert build_cache(folder, table, tmp_path / "cache", 16) == first
 
 
-def test_any_change_makes_another_cache(pictures, tmp_path):
+def test_any_change_of_a_pixel_makes_another_cache(pictures, tmp_path):
     folder, table = pictures
     caches = tmp_path / "cache"
     changed = table.assign(content_hash=["other", *table["content_hash"][1:]])
-    fewer = table.assign(split=["", *table["split"][1:]])
     paths = [
         build_cache(folder, table, caches, 16),
         build_cache(folder, table, caches, 24),
         build_cache(folder, table, caches, 16, "nearest"),
         build_cache(folder, changed, caches, 16),
-        build_cache(folder, fewer, caches, 16),
+        build_cache(folder, table[1:], caches, 16),
     ]
     assert len(set(paths)) == 5
 
 
-def test_another_split_of_the_same_pictures_shares_the_cache(pictures, tmp_path):
+def test_another_choice_or_split_of_the_same_files_shares_the_cache(pictures, tmp_path):
     folder, table = pictures
-    other = table.assign(split=table["split"].replace({"test": "train", "train": "test"}))
-    assert build_cache(folder, table, tmp_path / "c", 16) == build_cache(folder, other, tmp_path / "c", 16)
+    others = [
+        table.assign(split=table["split"].replace({"test": "train", "train": "test"})),
+        table.assign(split=["", *table["split"][1:]]),
+        table[::-1],
+    ]
+    path = build_cache(folder, table, tmp_path / "c", 16)
+    assert {build_cache(folder, other, tmp_path / "c", 16) for other in others} == {path}
 
 
 def test_a_picture_that_cannot_be_read_leaves_no_half_cache(pictures, tmp_path):
@@ -82,15 +123,35 @@ def test_a_picture_that_cannot_be_read_leaves_no_half_cache(pictures, tmp_path):
     assert list((tmp_path / "cache").iterdir()) == []
 
 
+def test_features_that_cannot_be_used_leave_no_half_cache(folder, tmp_path):
+    for path in folder.glob("dog.*"):
+        path.unlink()
+    with pytest.raises(ValueError, match="1 classes"):
+        extract_and_cache(folder, tmp_path / "cache", 16)
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_a_full_disk_is_an_error_and_not_a_reason_to_leave_a_picture_out(folder, tmp_path, monkeypatch):
+    def write(self, row, picture):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("src.cache.CacheWriter.write", write)
+    with pytest.raises(OSError, match="No space left"):
+        extract_and_cache(folder, tmp_path / "cache", 16)
+
+
 def test_a_missing_or_foreign_cache_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="run notebook 02"):
         open_cache(tmp_path / "none.npy", 3)
     np.save(tmp_path / "other.npy", np.zeros((2, 8, 8, 3), dtype="uint8"))
-    with pytest.raises(ValueError, match="holds 2 pictures, not 3"):
+    with pytest.raises(ValueError, match="of 2 files, not of 3"):
         open_cache(tmp_path / "other.npy", 3)
 
 
 @pytest.mark.parametrize(("size", "interpolation"), [(4, "area"), (16, "cubic")])
-def test_impossible_settings_are_named(size, interpolation, pictures, tmp_path):
-    with pytest.raises(ValueError, match="4|cubic"):
-        build_cache(*pictures, tmp_path / "cache", size, interpolation)
+def test_impossible_settings_are_named_before_anything_is_decoded(size, interpolation, pictures, tmp_path):
+    folder, table = pictures
+    for make in (build_cache, lambda folder, table, *settings: extract_and_cache(folder, *settings)):
+        with pytest.raises(ValueError, match="4|cubic"):
+            make(folder, table, tmp_path / "cache", size, interpolation)
+    assert not (tmp_path / "cache").exists()
