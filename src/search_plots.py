@@ -44,7 +44,7 @@ def _count(ids: pd.Series) -> str:
 def plot_objective_by_trial(trials: pd.DataFrame, objective: str, ax: Axes | None = None) -> Axes:
     """Returns every trial's score in the order of the trials, with the best so far as a line.
 
-    A pruned trial is hollow; one without a score (failed, running) is a cross on the lower edge.
+    One stopped early (pruned, interrupted) is hollow; one without a score is a cross on the lower edge.
     """
     ax = make_axes(ax, 8, 4.4)
     trials = trials.reset_index(drop=True)
@@ -62,7 +62,8 @@ def plot_objective_by_trial(trials: pd.DataFrame, objective: str, ax: Axes | Non
         ax.scatter(best, trials["score"][best], marker="*", s=230, color=ORANGE, ec="black", zorder=4)
     if len(stopped):
         hollow = {"facecolor": "white", "edgecolor": BLUE, "zorder": 3}
-        ax.scatter(stopped.index, stopped["score"], label="pruned", **hollow)
+        states = " or ".join(sorted(stopped["status"].unique()))
+        ax.scatter(stopped.index, stopped["score"], label=states, **hollow)
     if len(missing):
         lower_edge = {"marker": "x", "color": "black", "transform": ax.get_xaxis_transform()}
         states = " or ".join(sorted(missing["status"].unique()))
@@ -92,11 +93,9 @@ def plot_trial_curves(
     for key, epochs in history.groupby(executions, sort=False):
         trial = key[0]
         label = f"best: trial {trial}" if trial == best else "other trials"
-        style = (
-            {"color": ORANGE, "linewidth": 2.5, "zorder": 3}
-            if trial == best
-            else {"color": "0.7", "linewidth": 1}
-        )
+        style = {"color": "0.7", "linewidth": 1}
+        if trial == best:
+            style = {"color": ORANGE, "linewidth": 2.5, "zorder": 3}
         ax.plot(epochs["epoch"], epochs[metric], marker=".", label=None if label in shown else label, **style)
         shown.add(label)
     if shown:
@@ -121,7 +120,9 @@ def plot_hyperparameters(
         ax, placed = make_axes(panel), place_values(trials[name], name in log)
         x = placed.positions + shifts(len(trials), 0.08 * placed.gap if placed.discrete else 0)
         lower_edge = {"transform": ax.get_xaxis_transform(), "clip_on": False, "zorder": 4}
-        ax.scatter(x[scored], trials["score"][scored], color=BLUE, s=28, alpha=0.75, linewidth=0)
+        fill = np.where(trials["status"][scored] == "completed", BLUE, "white")
+        dots = {"c": fill, "edgecolor": BLUE, "s": 28, "alpha": 0.75, "linewidth": 0.8}
+        ax.scatter(x[scored], trials["score"][scored], **dots)
         ax.scatter(x[~scored], np.zeros((~scored).sum()), marker="x", s=24, color="black", **lower_edge)
         if best is not None:
             ax.scatter(x[best], trials["score"][best], marker="*", s=190, color=ORANGE, ec="black", zorder=5)
@@ -135,7 +136,7 @@ def plot_hyperparameters(
         grid[0, 0].set_yticks([])
     figure.supylabel(objective)
     figure.suptitle(
-        f"Each hyperparameter against {objective} (star: best trial, cross: a trial without a score)"
+        f"Each hyperparameter against {objective} (star: best, hollow: stopped early, cross: no score)"
     )
     return figure
 
@@ -149,7 +150,7 @@ def plot_parallel_coordinates(
 ) -> Axes:
     """Returns a line a trial across one axis a hyperparameter, coloured by where it ends: its objective.
 
-    Dark is better, the best trial is thick; one without a score is dotted and ends before the objective.
+    Dark is better, the best is thick, stopped early is dashed; without a score, dotted, it ends before it.
     "unused" is where a trial had no such hyperparameter.
     """
     last = len(hyperparameters)
@@ -174,12 +175,11 @@ def plot_parallel_coordinates(
     shades = plt.get_cmap("viridis")(np.linspace(0, 0.9, 256))
     colours = ListedColormap(shades if objective.endswith("loss") else shades[::-1])
     order = scores.sort_values(ascending=objective.endswith("loss") is False, na_position="first").index
+    styles = trials["status"].map(lambda status: "-" if status == "completed" else "--")
     for row in order:
-        style = (
-            {"color": "0.6", "linestyle": ":"}
-            if np.isnan(scores[row])
-            else {"color": colours(heights[last][row])}
-        )
+        style = {"color": "0.6", "linestyle": ":"}
+        if not np.isnan(scores[row]):
+            style = {"color": colours(heights[last][row]), "linestyle": styles[row]}
         width = 3.5 if row == best else 1.3
         ax.plot(
             *smooth(heights.loc[row].to_numpy()), linewidth=width, zorder=3 if row == best else 2, **style
@@ -194,6 +194,6 @@ def plot_parallel_coordinates(
     )
     ax.tick_params(axis="x", length=0)
     ax.spines[:].set_visible(False)
-    legend = "dark: better, thick: best, dotted: no score"
+    legend = "dark: better, thick: best, dashed: stopped early, dotted: no score"
     ax.set_title(f"{_count(trials['trial'])}: hyperparameters and {objective} ({legend})")
     return ax

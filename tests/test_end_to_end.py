@@ -19,7 +19,8 @@ from src.sample import draw_sample
 
 pytestmark = pytest.mark.slow
 PROJECT = Path(__file__).resolve().parents[1]
-SMALL = ["image_size=24", "batch_size=16", "max_trials=2", "epochs=2", "final_epochs=2"]
+SMALL = ["image_size=24", "first_image_size=0", "max_trials=2", "epochs=2", "final_epochs=2"]
+SMALL += ["finalists=1", "final_seeds=1"]
 
 
 def step_command(run: Path, step: str, *arguments: str) -> list[str]:

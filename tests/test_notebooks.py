@@ -1,6 +1,7 @@
 """The notebooks as files: clean, short, alike where they should be; and the profiles that set them."""
 
 import ast
+import inspect
 import re
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import nbformat
 import pytest
 
 from src import config
+from src.model import build_cnn
 from src.pipeline import NOTEBOOKS, STEPS, check_parameters, notebook_parameters, read_profile
 
 ALL = ["00_run_all", *STEPS]
@@ -114,8 +116,11 @@ def test_the_published_profile_and_the_defaults_are_the_experiment_as_it_was():
         **{"image_size": 180, "batch_size": 32, "width_shift_range": 0.3, "height_shift_range": 0.3},
         **{"shear_range": 0.2, "zoom_range": 0.2, "fill_mode": "nearest", "horizontal_flip": True},
         **{"rotation_range": 0.0, "epoch_fraction": 1 / 16, "interpolation": "nearest", "space": "published"},
-        **{"tuner": "random", "objective": "val_accuracy", "max_trials": 20, "executions": 1, "epochs": 35},
-        **{"patience": 5, "learning_rate": 1e-4, "decay_steps": 10_000, "drop_extreme_aspect": 3},
+        **{"tuner": "random", "objective": "val_accuracy", "max_trials": 20, "epochs": 35},
+        **{"patience": 5, "learning_rate": 1e-4, "drop_extreme_aspect": 3, "first_image_size": 0},
+        **{"crop_range": 0.0, "color_jitter": 0.0, "finalists": 1, "final_seeds": 1, "average": "none"},
+        **{"mirrored_views": False, "weight_averaging": 0.0, "precision": "float32"},
         **{"leave_out_duplicates": False, "seed": 42, "max_minutes": 0.0},
     }
     assert {key: values[key] for key in expected} == expected
+    assert inspect.signature(build_cnn).parameters["decay_steps"].default == 10_000

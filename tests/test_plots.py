@@ -6,6 +6,7 @@ import matplotlib
 
 matplotlib.use("Agg")
 
+import keras_tuner
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -13,7 +14,8 @@ import pytest
 from matplotlib.colors import to_hex
 from PIL import Image
 
-from src import plots, scales, search_plots
+from src import plots, scales, search_plots, study_plots
+from src.importance import measure_importances
 
 
 @pytest.fixture(autouse=True)
@@ -329,3 +331,116 @@ def test_the_marks_of_two_hundred_trials_touch():
     ax.figure.canvas.draw()
     boxes = [label.get_window_extent() for label in ax.get_xticklabels()]
     assert all(left.x1 < right.x0 for left, right in pairwise(boxes))
+
+
+# The search as a whole: src.importance and src.study_plots
+
+
+@pytest.fixture
+def space():
+    hp = keras_tuner.HyperParameters()
+    hp.Int("filters", 32, 96, step=32)
+    hp.Float("l2", 1e-5, 1e-1, sampling="log")
+    hp.Choice("pooling", ["max", "average"])
+    hp.Fixed("fixed", 1)
+    return hp.space
+
+
+@pytest.fixture
+def many():
+    """40 completed trials whose score is decided by filters; a pruned and a failed one say otherwise."""
+    random = np.random.default_rng(0)
+    filters = random.choice([32, 64, 96], 40)
+    table = pd.DataFrame({
+        "trial": range(1, 41), "filters": filters, "l2": 10 ** random.uniform(-5, -1, 40), "fixed": 1,
+        "pooling": random.choice(["max", "average"], 40), "score": filters / 100, "status": "completed",
+    })  # fmt: skip
+    others = table.head(2).assign(trial=[41, 42], score=[9.0, np.nan], status=["pruned", "failed"])
+    return pd.concat([table, others], ignore_index=True)
+
+
+@pytest.mark.parametrize("objective", ["val_accuracy", "val_loss"])
+def test_the_one_hyperparameter_that_decides_is_not_the_most_important(many, space, objective):
+    found = measure_importances(many, space, objective)
+    assert set(found["name"]) == set(NAMES) and found["name"][0] == "filters"
+    assert found[["PED-ANOVA", "fANOVA"]].sum().tolist() == pytest.approx([1, 1])
+    assert (found.loc[0, ["PED-ANOVA", "fANOVA"]] > 0.5).all()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda trials: trials[:0],
+        lambda trials: trials[:3],
+        lambda trials: trials.assign(status="pruned"),
+        lambda trials: trials.assign(score=np.nan, status="failed"),
+        lambda trials: trials.assign(score=0.5),
+        lambda trials: trials.assign(filters=32, l2=1e-3, pooling="max"),
+        lambda trials: trials[["trial", "score", "status"]],
+    ],
+    ids=["none", "three", "all pruned", "all failed", "one score", "one value", "no hyperparameters"],
+)
+def test_a_search_that_says_nothing_of_importance_is_drawn_as_if_it_did(many, space, change):
+    found = measure_importances(change(many), space, "val_accuracy")
+    assert found.empty and found.columns.tolist() == ["name", "PED-ANOVA", "fANOVA"]
+    assert "4 completed trials" in shown(study_plots.plot_importances(found, "val_accuracy"))[0]
+
+
+def test_a_hyperparameter_of_some_trials_or_of_one_value_breaks_the_importances(many, space):
+    table = many.assign(l2=1e-3, pooling=many["pooling"].where(many.index % 2 == 0))
+    table["filters"] = table["filters"].astype(float)  # as a column with a missing row comes from a CSV
+    found = measure_importances(table, space, "val_accuracy").set_index("name")
+    assert found.index.tolist() == ["filters", "pooling"]
+    assert np.isnan(found.loc["pooling", "fANOVA"]) and found["PED-ANOVA"].notna().all()
+    ax = study_plots.plot_importances(found.reset_index(), "val_accuracy")
+    assert "only some trials had it" in shown(ax)
+
+
+def test_a_bar_of_the_importances_has_another_length_or_evaluator():
+    table = pd.DataFrame({"name": ["l2", "pooling"], "PED-ANOVA": [0.75, 0.25], "fANOVA": [0.4, 0.6]})
+    ax = study_plots.plot_importances(table, "val_accuracy")
+    assert texts(ax.get_yticklabels()) == ["l2", "pooling"] and legend(ax) == ["PED-ANOVA", "fANOVA"]
+    lengths = [[bar.get_width() for bar in bars] for bars in ax.containers]
+    assert lengths == [[0.75, 0.25], [0.4, 0.6]]
+    assert "val_accuracy, by PED-ANOVA and by fANOVA" in ax.get_title()
+    assert ax.get_xlabel().startswith("share") and ax.get_ylabel() == "hyperparameter"
+
+
+@pytest.fixture
+def timed():
+    """Two at the same time, an hour of pause, one more; the last one runs."""
+    at = "2026-01-01T{}:00.000+00:00".format
+    return pd.DataFrame({
+        "trial": [1, 2, 3, 4], "seconds": [120.0, 60, 180, np.nan],
+        "started": [at("10:00"), at("10:01"), at("11:02"), ""],
+        "status": ["completed", "pruned", "completed", "running"],
+    })  # fmt: skip
+
+
+def test_the_timeline_shows_a_pause_or_loses_a_trial(timed):
+    ax = study_plots.plot_timeline(timed)
+    spans = {
+        round(bar.get_y() + bar.get_height() / 2): (bar.get_x(), bar.get_width())
+        for bars in ax.containers
+        for bar in bars
+    }
+    assert spans == {1: (0, 2), 2: (1, 1), 3: (2, 3)}  # minutes: start, length
+    assert legend(ax) == ["completed: 5.0 min", "pruned: 1.0 min"]
+    assert ax.get_title() == "3 trials in 5.0 minutes; 1 that has not ended not shown"
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("minutes of search, without pauses", "trial")
+
+
+@pytest.mark.parametrize("rows", [slice(0), slice(3, 4)], ids=["no trial", "one that runs"])
+def test_a_search_without_an_ended_trial_breaks_the_timeline(timed, rows):
+    assert study_plots.plot_timeline(timed[rows]).get_title() == "no trial has ended"
+
+
+def test_a_trial_that_was_stopped_early_looks_like_a_completed_one(trials):
+    panel = search_plots.plot_hyperparameters(trials, "val_accuracy", ["filters"]).axes[0]
+    fill = [to_hex(colour) for colour in panel.collections[0].get_facecolor()]
+    assert fill == [plots.BLUE.lower()] * 3 + ["#ffffff"]  # trial 5 was pruned
+    cut = trials.replace({"status": {"pruned": "interrupted"}})
+    ax = search_plots.plot_objective_by_trial(cut, "val_accuracy")
+    assert "interrupted" in legend(ax) and "pruned" not in legend(ax)
+    lines = search_plots.plot_parallel_coordinates(trials, NAMES, "val_accuracy", log={"l2"}).lines
+    assert [line.get_linestyle() for line in lines if len(line.get_xdata()) > 2].count("--") == 1
