@@ -3,8 +3,8 @@
     python tests/benchmarks/input_speed.py [--data ZIP_OR_FOLDER] [--parts abcd] [--results FILE.json]
 
 Without `--data` the files are the originals of `../shared/data/train.zip`, where they are, else drawn
-pictures of that size. All that is compared takes turns in one run; a ratio is the median of the rounds' own ratios,
-and the least and the largest of them follow. Each of these lines ends in a ratio or a percentage:
+pictures of that size. All that is compared takes turns in one run; a ratio is the median of the rounds' own
+ratios, and the least and the largest of them follow. Each of these lines ends in a ratio or a percentage:
 
 (a) augmented training batches of 180 x 180, as published: `PictureBatches` with one worker a core against
     Keras's ImageDataGenerator and against tf.data with Keras's augmentation layers (`input_peers.py`).
