@@ -15,7 +15,7 @@ from sklearn.model_selection import train_test_split
 from tqdm.auto import tqdm
 
 from src.config import PUBLISHED_HELD_BACK, PUBLISHED_SPLIT_SEED, is_headless
-from src.listing import USED, describe_file, list_files, name_file
+from src.listing import USED, describe_file, list_files
 from src.runs import replace_text
 
 # The first five are the published ones. A text that says nothing is "", a number that is unknown is NA.
@@ -51,22 +51,22 @@ def extract_features(
     folder = Path(folder)
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder} is not a folder; give the one that holds the pictures")
-    paths = sorted(list_files(folder), key=lambda path: name_file(folder, path))
+    files = list_files(folder)
 
     def describe(first: int) -> list[dict]:
-        numbered = enumerate(paths[first : first + FILES_AT_A_TIME], first)
-        return [describe_file(folder, path, keep and partial(keep, row)) for row, path in numbered]
+        numbered = enumerate(files[first : first + FILES_AT_A_TIME], first)
+        return [describe_file(name, path, keep and partial(keep, row)) for row, (name, path) in numbered]
 
     rows = []
     with (
         warnings.catch_warnings(),
         ThreadPoolExecutor(workers or min(8, os.cpu_count() or 1)) as pool,
-        tqdm(desc="reading pictures", total=len(paths), unit=" pictures", disable=is_headless()) as progress,
+        tqdm(desc="reading pictures", total=len(files), unit=" pictures", disable=is_headless()) as progress,
     ):
         # Broken EXIF does not hurt a picture, and too many pixels become a reason.
         warnings.filterwarnings("ignore", "Truncated File Read|Corrupt EXIF data", UserWarning)
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        for described in pool.map(describe, range(0, len(paths), FILES_AT_A_TIME)):
+        for described in pool.map(describe, range(0, len(files), FILES_AT_A_TIME)):
             rows += described
             progress.update(len(described))
     table = pd.DataFrame(rows, columns=COLUMNS)

@@ -16,8 +16,12 @@ USED = "used"
 LEFT_OUT = "left out"
 
 
-def list_files(folder: Path) -> list[Path]:
-    """Returns all files below the folder, links (not followed) and folders that cannot be listed."""
+def list_files(folder: Path) -> list[tuple[str, Path]]:
+    """Returns name and path of all files below the folder, sorted by name.
+
+    Links (not followed) and folders that cannot be listed are among them. The name is the path below
+    the folder, with `/`, as text that any table can hold.
+    """
     found: list[Path] = []
 
     def keep_folder(error: OSError) -> None:
@@ -26,32 +30,28 @@ def list_files(folder: Path) -> list[Path]:
     for parent, folders, files in os.walk(folder, onerror=keep_folder):
         found += [Path(parent, name) for name in files]
         found += [Path(parent, name) for name in folders if Path(parent, name).is_symlink()]
-    return found
+    raw_names = [path.relative_to(folder).as_posix() for path in found]
+    names = [os.fsencode(name).decode("utf-8", "backslashreplace") for name in raw_names]
+    return sorted(zip(names, found, strict=True))
 
 
-def name_file(folder: Path, path: Path) -> str:
-    """Returns the path below the folder, with `/`, as text that any table can hold."""
-    return os.fsencode(path.relative_to(folder).as_posix()).decode("utf-8", "backslashreplace")
-
-
-def describe_file(folder: Path, path: Path, keep: Callable[[np.ndarray], None] | None = None) -> dict:
-    """Returns the row of one file below the folder.
+def describe_file(name: str, path: Path, keep: Callable[[np.ndarray], None] | None = None) -> dict:
+    """Returns the row of one file.
 
     Keys: image_name, category, status, reason, content_hash and perceptual_hash (texts, "" where there
     is nothing to say), bytes, height and width (where known). Reasons are `kind` or `kind: detail`.
 
     Args:
-        folder: the data folder.
-        path: a file in it.
+        name: as `list_files` gives it.
+        path: where the file is.
         keep: is given the decoded picture, where there is one and its label is known.
     """
-    name = name_file(folder, path)
     row = {"image_name": name, "category": read_label(name), "status": LEFT_OUT, "reason": ""}
     row |= {"content_hash": "", "perceptual_hash": ""}
-    if name != path.relative_to(folder).as_posix():
+    if not path.as_posix().endswith(name):
         return row | {"reason": "the name is not UTF-8: no table can hold it, rename the file"}
     try:
-        information = path.lstat()
+        information = os.lstat(path)
         refusal = _refuse_file(information)
         if refusal:
             return row | {"reason": refusal}

@@ -52,7 +52,7 @@ def decode_picture(data: bytes) -> np.ndarray:
     # OpenCV may give a cut-off JPEG back with its lower half grey, and no error. A whole one has its
     # end marker somewhere behind the start of its scan, where Pillow has stopped reading. Only files
     # that fail this quick look, and the other formats, are decoded twice.
-    whole_jpeg = image.format == "JPEG" and data.find(END_OF_JPEG, buffer.tell()) >= 0
+    whole_jpeg = image.format == "JPEG" and data.rfind(END_OF_JPEG, buffer.tell()) >= 0
     if not whole_jpeg:
         _decode_by_pillow(image)
     # OpenCV has no rule for inks that were not inverted, and its older versions know no GIF.
@@ -115,4 +115,6 @@ def perceptual_hash(picture: np.ndarray) -> str:
     if cv2.meanStdDev(grey)[1].item() < MINIMUM_CONTRAST:
         return ""
     frequencies = LOWEST @ grey @ LOWEST.T
-    return np.packbits(frequencies > np.median(frequencies)).tobytes().hex()
+    ordered = np.sort(frequencies, axis=None)
+    median = (ordered[127] + ordered[128]) / 2  # np.median itself takes ten times as long
+    return np.packbits(frequencies > median).tobytes().hex()

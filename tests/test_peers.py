@@ -29,7 +29,7 @@ SIZE = 16
 def run_folder(tmp_path_factory) -> Path:
     """What notebooks 01 and 02 leave of a small drawn sample, its caches in the folder `data/cache`."""
     root = tmp_path_factory.mktemp("peers")
-    drawn = draw_sample(root / "drawn", number=60, traps=False)
+    drawn = draw_sample(root / "drawn", number=60)  # with files that cannot be used
     table = split_features(extract_features(drawn))
     save_features(table, root / "run" / "features.csv")
     cache = build_cache(drawn, table, root / "data" / "cache", SIZE)
@@ -71,8 +71,10 @@ def cells_of(line: str) -> list[str]:
 
 def test_peers_get_the_split_and_the_rows_of_the_cache_that_src_reads(run_folder):
     """The features table is read without pandas there; one row off, and every label is another picture's."""
-    pictures = cached_rows(load_features(run_folder / "features.csv"))
-    pixels = open_cache(next((run_folder.parent / "data" / "cache").iterdir()), len(pictures))
+    table = load_features(run_folder / "features.csv")
+    pictures = cached_rows(table)
+    pixels = open_cache(next((run_folder.parent / "data" / "cache").iterdir()), len(table))
+    assert len(pictures) < len(table)  # left-out files lie between them
     parts = load_parts(run_folder)
     for name in ("train", "validation", "test"):
         chosen = pictures[pictures["split"] == name]

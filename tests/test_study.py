@@ -4,6 +4,7 @@ import gc
 import logging
 import math
 import os
+import shutil
 import subprocess
 import sys
 import traceback
@@ -29,7 +30,8 @@ TRIALS, EPOCHS = 12, 6
 
 
 def in_processes(*jobs: str) -> None:
-    environment = {**os.environ, "PYTHONPATH": str(TESTS.parent), "TQDM_DISABLE": "1"}
+    path = os.pathsep.join([str(TESTS.parent), os.environ.get("PYTHONPATH", "")]).strip(os.pathsep)
+    environment = {**os.environ, "PYTHONPATH": path, "TQDM_DISABLE": "1"}
     subprocess.run([sys.executable, TESTS / "pretended_search.py", *jobs], env=environment, check=True)
 
 
@@ -461,6 +463,20 @@ def test_addresses(tmp_path, monkeypatch):
 
 
 def test_a_folder_with_signs_that_mean_something_in_addresses(tmp_path):
-    folder = tmp_path / "50% {new}?#&"
+    folder = tmp_path / "50% {new}#&"
     assert len(search(folder, max_trials=1).records()) == 1
     assert (folder / "study.db").exists()
+
+
+@pytest.mark.skipif(not shutil.which("make"), reason="make is not installed")
+def test_make_dashboard_opens_the_database_of_the_run_or_says_that_there_is_none(tmp_path):
+    command = ["make", "-C", TESTS.parent, "dashboard", "RUN=mine", "INSTALLED="]
+    environment = {**os.environ, "OUTPUT_ROOT": str(tmp_path)}
+    missing = subprocess.run(command, env=environment, capture_output=True, text=True)
+    database = tmp_path / "mine" / "search" / "study.db"
+    assert missing.returncode and f"{database} is missing" in missing.stdout
+    assert "optuna-dashboard" not in missing.stdout
+    database.parent.mkdir(parents=True)
+    database.touch()
+    found = subprocess.run([*command, "-n"], env=environment, capture_output=True, text=True)
+    assert f".venv/bin/optuna-dashboard 'sqlite:///{database}'" in found.stdout

@@ -69,7 +69,7 @@ def measure_growth(originals: Path, number: int, work: Path) -> dict:
     """
     folder = work / "pictures"
     folder.mkdir()
-    link_pictures(sorted(list_files(originals)), folder, number)
+    link_pictures([path for _, path in list_files(originals)], folder, number)
     watch = Watch()
     before = watch.peak = watch.now()
     watch.start()

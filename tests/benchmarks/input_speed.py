@@ -108,20 +108,26 @@ def line(letter: str, what: str, result: dict) -> str:
     return f"({letter}) {what} [{result['low']:.1f} to {result['high']:.1f}] {result['ratio']:.1f}x"
 
 
-def make_batches(cache: Path, table: pd.DataFrame, augmentation: Augmentation, **more) -> PictureBatches:
+def make_batches(
+    cache: Path,
+    table: pd.DataFrame,
+    augmentation: Augmentation,
+    batch_size: int = BATCH_SIZE,
+    kind: type[PictureBatches] = PictureBatches,
+) -> PictureBatches:
     """Returns the training part's batches, with one worker a core."""
     pictures = cached_rows(table)
     chosen = pictures[pictures["split"] == "train"]
-    return PictureBatches(
+    return kind(
         open_cache(cache, len(table)),
         chosen.index.to_numpy(),
         chosen["code"].to_numpy(),
         chosen["image_name"].tolist(),
+        batch_size,
         shuffle=True,
         augmentation=augmentation,
         seed=SEED,
         workers=os.cpu_count() or 1,
-        **more,
     )
 
 
@@ -131,7 +137,7 @@ def compare_batches(folder: Path, table: pd.DataFrame, cache: Path, rounds: int,
     published = {name: value for name, value in asdict(augmentation).items() if name in KERAS_NAMES}
     served = (folder, table, IMAGE_SIZE, BATCH_SIZE, augmentation, SEED)
     sources = {
-        "ours": make_batches(cache, table, augmentation, batch_size=BATCH_SIZE),
+        "ours": make_batches(cache, table, augmentation),
         "ImageDataGenerator": published_generator(folder, table, IMAGE_SIZE, BATCH_SIZE, published, SEED),
         "tf.data": tfdata_batches(*served),
         "tf.data with .cache()": tfdata_batches(*served, in_memory=True),
@@ -212,15 +218,13 @@ def measure_waiting(table: pd.DataFrame, cache: Path, rounds: int, model: keras.
     one at the fastest precision: the less it computes, the more it would wait.
     """
     defaults = notebook_parameters("02_generators")
-    augmentation = Augmentation(
-        **{f.name: defaults[f.name] for f in fields(Augmentation) if f.name in defaults}
-    )
+    known = {field.name for field in fields(Augmentation)} & defaults.keys()
+    augmentation = Augmentation(**{name: defaults[name] for name in known})
     modern = SPACES["modern"]
-    batches = make_batches(cache, table, augmentation, **batch_size_of(modern.choose_batches(fixed({}))))
-    batches.__class__ = EveryOtherEpoch
-    precision = fastest_precision(has_accelerator())
+    batch_size = modern.choose_batches(fixed({}))["batch_size"]
+    batches = make_batches(cache, table, augmentation, batch_size, EveryOtherEpoch)
     if model is None:
-        keras.config.set_dtype_policy(precision)
+        keras.config.set_dtype_policy(fastest_precision(has_accelerator()))
         model = modern.build(fixed({}), image_size=IMAGE_SIZE, steps=len(batches) * 2 * (rounds + 1))
         keras.config.set_dtype_policy("float32")
     watch = EpochSeconds()
@@ -229,16 +233,9 @@ def measure_waiting(table: pd.DataFrame, cache: Path, rounds: int, model: keras.
     waiting = (real - kept) / real * 100
     share = {"percent": waiting.median(), "low": waiting.min(), "high": waiting.max()}
     speed = len(batches.rows) / real.median()
-    what = (
-        f"waiting for data: of an epoch at {speed:,.0f} pictures/s ({precision}), against a batch in memory"
-    )
+    what = f"waiting for data: the modern network, {speed:,.0f} pictures/s, against one batch in memory"
     text = f"(c) {what} [{share['low']:.1f} to {share['high']:.1f}] {share['percent']:.1f} %"
     return {"lines": [text], "waiting": share, "seconds": {"real": real.tolist(), "kept": kept.tolist()}}
-
-
-def batch_size_of(choices: dict) -> dict:
-    """Returns what of a space's choices for its batches is the batch size."""
-    return {"batch_size": choices["batch_size"]}
 
 
 def measure_sizes(folder: Path, sizes: tuple[int, ...] = SIZES) -> dict:
@@ -253,11 +250,11 @@ def measure_sizes(folder: Path, sizes: tuple[int, ...] = SIZES) -> dict:
     first, last = table.iloc[0], table.iloc[-1]
     growth = {name: last[name] / first[name] for name in ("pictures", "seconds", "peak_memory_mb")}
     against = f"{last['pictures']:,.0f} pictures against {first['pictures']:,.0f}"
+    megabytes = f"{last['peak_memory_mb']:.0f} MB against {first['peak_memory_mb']:.0f}"
     lines = [
         *table.round(1).to_string(index=False).splitlines(),
-        f"(d) seconds, {against}: {growth['pictures']:.1f} times as many take {growth['seconds']:.1f}x",
-        f"(d) peak memory, {against}: {first['peak_memory_mb']:.0f} MB become "
-        f"{last['peak_memory_mb']:.0f} MB, {growth['peak_memory_mb']:.1f}x",
+        f"(d) seconds of {against}, {growth['pictures']:.1f} times as many: {growth['seconds']:.1f}x",
+        f"(d) peak memory of {against}, {megabytes}: {growth['peak_memory_mb']:.1f}x",
     ]
     return {"lines": lines, "sizes": rows, "growth": growth}
 

@@ -16,35 +16,32 @@ class Part(NamedTuple):
     pictures: np.ndarray  # uint8 RGB, shape (n, size, size, 3), in memory
     codes: np.ndarray  # 0 or 1 a picture, shape (n,)
     image_names: list[str]
-    categories: list[str]
 
 
 def load_parts(run: Path) -> dict[str, Part]:
     """Returns the parts train, validation and test of a run whose notebooks 01 and 02 have run.
 
     AutoKeras's environment has neither pandas nor the rest of what `src` needs, so the features table is
-    read here by itself: the used rows in the order of `image_name` are the rows of the cache.
+    read here by itself: its rows in the order of `image_name` are the rows of the cache.
 
     Raises:
         FileNotFoundError: a file of the run, or its cache, is missing.
-        ValueError: the cache holds another number of pictures.
+        ValueError: the cache is of another number of files.
     """
     cache = find_paths().data / "cache" / read_json(run / "input.json")["cache"]
     for path in (run / "features.csv", cache):
         if not path.exists():
             raise FileNotFoundError(f"{path} is missing; run notebooks 01 and 02 on this run first")
     with (run / "features.csv").open(newline="", encoding="utf-8") as file:
-        used = [row for row in csv.DictReader(file) if row["split"] in ("train", "validation", "test")]
-    used.sort(key=lambda row: row["image_name"])
+        files = sorted(csv.DictReader(file), key=lambda row: row["image_name"])
     pixels = np.load(cache, mmap_mode="r", allow_pickle=False)
-    if len(pixels) != len(used):
-        raise ValueError(f"{cache} holds {len(pixels)} pictures, not {len(used)}; run notebook 02 again")
+    if len(pixels) != len(files):
+        raise ValueError(f"{cache} is of {len(pixels)} files, not of {len(files)}; run notebook 02 again")
     parts = {}
     for name in ("train", "validation", "test"):
-        rows = [number for number, row in enumerate(used) if row["split"] == name]
-        codes = np.array([int(float(used[row]["code"])) for row in rows], dtype="float32")
-        names, categories = ([used[row][key] for row in rows] for key in ("image_name", "category"))
-        parts[name] = Part(pixels[rows], codes, names, categories)
+        rows = [number for number, entry in enumerate(files) if entry["split"] == name]
+        codes = np.array([float(files[row]["code"]) for row in rows], dtype="float32")
+        parts[name] = Part(pixels[rows], codes, [files[row]["image_name"] for row in rows])
     return parts
 
 
