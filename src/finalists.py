@@ -16,6 +16,7 @@ import pandas as pd
 from src.callbacks import Deadline, EpochProgress, HistoryFile, StopAtNaN
 from src.ensemble import average_networks, without_optimizer
 from src.evaluation import predict_table
+from src.normalization import settle_normalization
 from src.runs import read_json, write_json, write_table
 from src.search_folder import read_history
 from src.training import PictureTraining, fixed
@@ -99,6 +100,10 @@ def train_finalist(
     watching = [EpochProgress(place.name.replace("_", " "), training.epochs), history, deadline, StopAtNaN()]
     started = time.monotonic()
     last = training.fit(hp, model, training.epochs, watching).history
+    if training.space.settles_normalization:
+        in_any_order = training.serve("train")
+        in_any_order.shuffle = True  # by name, a batch would be of one class
+        settle_normalization(model, in_any_order)
     without_optimizer(model).save_weights(place / "model.weights.h5")
     validation = training.serve("validation")
     predictions = predict_table(model, validation)

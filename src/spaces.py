@@ -93,15 +93,17 @@ class Space(NamedTuple):
         build: function of `hp` and the settings that returns a compiled network.
         choose_batches: function of `hp` that returns arguments of `load_batches`.
         settings: names of the settings that `build` takes beside `image_size`.
+        settles_normalization: whether a finalist's batch normalization is measured anew at its end.
     """
 
     build: Callable[..., keras.Model]
     choose_batches: Callable[[keras_tuner.HyperParameters], dict]
     settings: tuple[str, ...]
+    settles_normalization: bool = False
 
 
 SPACES = {
     "published": Space(published, as_settled, ("learning_rate",)),
     "described": Space(described, as_settled, ("learning_rate",)),
-    "modern": Space(modern, modern_batches, ("steps", "optimizer", "weight_averaging")),
+    "modern": Space(modern, modern_batches, ("steps", "optimizer", "weight_averaging"), True),
 }

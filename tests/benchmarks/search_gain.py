@@ -52,6 +52,7 @@ def serve_some(run: Path, pictures: dict, image_size: int, part: str, **choices)
     """Returns the batches of some pictures of a part, made smaller."""
     batches = load_batches(run, part, **choices)
     kept, batches.pixels = shrunk(run, part, pictures[part], image_size)
+    batches.picture_sizes = [image_size]
     batches.rows, batches.codes = np.arange(len(kept)), batches.codes[kept]
     batches.image_names = [batches.image_names[place] for place in kept]
     return batches
