@@ -84,14 +84,14 @@ def tfdata_batches(
     fill = {"fill_mode": augmentation.fill_mode, "seed": seed}
     shifts = augmentation.height_shift_range, augmentation.width_shift_range
     zoom = (-augmentation.zoom_range, augmentation.zoom_range)
-    transform = keras.Sequential(
-        [
-            keras.layers.RandomFlip("horizontal", seed=seed),
-            keras.layers.RandomTranslation(*shifts, **fill),
-            keras.layers.RandomShear(x_factor=shear, **fill),
-            keras.layers.RandomZoom(zoom, zoom, **fill),
-        ]
-    )
+    layers = [
+        keras.layers.RandomTranslation(*shifts, **fill),
+        keras.layers.RandomShear(x_factor=shear, **fill),
+        keras.layers.RandomZoom(zoom, zoom, **fill),
+    ]
+    if augmentation.horizontal_flip:
+        layers.insert(0, keras.layers.RandomFlip("horizontal", seed=seed))
+    transform = keras.Sequential(layers)
 
     def decode(path, code):
         picture = tf.io.decode_jpeg(tf.io.read_file(path), channels=3)
