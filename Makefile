@@ -14,13 +14,14 @@ FOLDER := $(OUTPUT)/$(RUN)
 PYTHON := .venv/bin/python
 INSTALLED := .venv/installed$(if $(GPU),-gpu)
 STEP = $(PYTHON) -m src.pipeline '$(FOLDER)'
+WORKERS = $(PYTHON) -m src.workers '$(FOLDER)'
 SOURCES := $(wildcard src/*.py) $(wildcard notebooks/profiles/$(PROFILE).yaml) $(FOLDER)/parameters.txt
 
 # Start-up lines of TensorFlow 2.20; 2.21 prints some of them all the same.
 export TF_CPP_MIN_LOG_LEVEL ?= 1
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install run test test-slow bench dashboard lab clean FORCE
+.PHONY: help install run test test-slow bench workers worker reproduce dashboard lab clean FORCE
 
 help:  ## show the targets
 	@sed -n 's/^\([a-z-]*\):.*##/\1 --/p' $(MAKEFILE_LIST)
@@ -63,6 +64,15 @@ test-backends: $(INSTALLED)  ## run the sample profile on JAX and PyTorch too, i
 
 bench: $(INSTALLED)  ## measure the input against its peers: make bench [DATA=folder-or.zip]
 	$(PYTHON) tests/benchmarks/input_speed.py $(if $(filter command environment,$(origin DATA)),--data '$(DATA_PATH)')
+
+workers: $(FOLDER)/02_generators.ipynb  ## search with several processes, one a GPU or N on a CPU: make workers N=2 [...]
+	@$(WORKERS) --number $(or $(N),2) --profile '$(PROFILE)' --data '$(DATA_PATH)' --set $(SET)
+
+worker: $(FOLDER)/02_generators.ipynb  ## the same with one process, as on each of several machines; STORAGE_URL in the environment
+	@$(WORKERS) --number 1 --profile '$(PROFILE)' --data '$(DATA_PATH)' --set $(SET)
+
+reproduce: $(INSTALLED)  ## run a run once more and compare: make reproduce RUN=sample-sample
+	@$(PYTHON) -m src.reproduction '$(FOLDER)'
 
 dashboard: $(INSTALLED)  ## open optuna-dashboard on a run's search: make dashboard [PROFILE=cpu] [DATA=path] [RUN=name]
 	@test -e '$(FOLDER)/search/study.db' || { echo '$(FOLDER)/search/study.db is missing: this run has no Optuna search yet (make run first, or give its PROFILE, DATA or RUN)'; exit 1; }

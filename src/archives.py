@@ -15,6 +15,7 @@ from pathlib import Path, PurePosixPath
 from tqdm.auto import tqdm
 
 from src.config import is_headless
+from src.messages import one_line
 
 try:
     import fcntl
@@ -28,6 +29,7 @@ HARMLESS_BYTES = 100_000_000
 MAX_MEMBERS = 500_000
 SPARE_BYTES = 200_000_000  # what has to stay free on the disk afterwards
 LONGEST_NAME = 255  # bytes in one part of a path, the limit of common file systems
+LONGEST_PATH = 1_000  # bytes; Windows takes 260, Linux 4,096, the place that it is unpacked to included
 
 READABLE_METHODS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}
 ENCRYPTED = 0x1 | 0x40 | 0x2000  # bits 0, 6 and 13 of the flags, PKWARE's APPNOTE 4.4.4
@@ -54,7 +56,7 @@ def read_members(zip_path: Path) -> dict[str, zipfile.ZipInfo]:
             infos = archive.infolist()
     except BROKEN as error:
         raise ValueError(
-            f"{zip_path} is not a whole zip file ({error}); copy or download it again"
+            f"{zip_path} is not a whole zip file ({one_line(error, 200)}); copy or download it again"
         ) from error
     if len(infos) > MAX_MEMBERS:
         raise ValueError(f"{zip_path} holds {len(infos):,} members, more than the {MAX_MEMBERS:,} accepted")
@@ -151,7 +153,7 @@ def _read_chunks(zip_path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo
             while chunk := file.read(1 << 20):
                 yield chunk
     except BROKEN as error:
-        raise _refusal(zip_path, info, f"is damaged ({error}); copy or download the zip again") from error
+        raise _refusal(zip_path, info, f"is damaged ({one_line(error, 200)}); fetch the zip again") from error
 
 
 def _clean_path(zip_path: Path, info: zipfile.ZipInfo) -> PurePosixPath:
@@ -159,6 +161,8 @@ def _clean_path(zip_path: Path, info: zipfile.ZipInfo) -> PurePosixPath:
     if not info.flag_bits & UTF8_NAME:
         with suppress(UnicodeError):  # otherwise it really is a name in code page 437
             name = name.encode("cp437").decode("utf-8")
+    if len(name.encode()) > LONGEST_PATH:
+        raise _refusal(zip_path, info, f"has a path longer than {LONGEST_PATH} bytes; pack it again")
     path = PurePosixPath(name.replace("\\", "/"))
     if path.is_absolute() or re.match(r"[A-Za-z]:", name) or ".." in path.parts or not path.parts:
         raise _refusal(zip_path, info, "would leave the folder it is unpacked to; do not trust this zip")

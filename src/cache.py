@@ -14,7 +14,10 @@ from tqdm.auto import tqdm
 
 from src.config import is_headless
 from src.features import extract_features
+from src.listing import list_files
+from src.messages import one_line
 from src.pictures import read_picture
+from src.resources import check_space
 
 logger = logging.getLogger(__name__)
 
@@ -100,8 +103,10 @@ def extract_and_cache(
 ) -> pd.DataFrame:
     """Returns the features of all files below a folder, and makes their cache from the same decoding.
 
-    Arguments and errors are those of `extract_features` and of `build_cache`.
+    Arguments and errors are those of `extract_features` and of `build_cache`; what it needs of the disk is
+    asked for before it begins.
     """
+    _check_space(caches, len(list_files(folder)) if folder.is_dir() else 0, image_size)
     with CacheWriter(caches, image_size, interpolation) as writer:
         table = extract_features(folder, keep=writer.write)
         writer.finish(table)
@@ -123,6 +128,7 @@ def build_cache(
 
     Raises:
         ValueError: an unknown interpolation, a size below 8, or a picture that changed since 01.
+        OSError: the disk has less room than the cache takes.
     """
     path = caches / f"{cache_key(table, image_size, interpolation)}.npy"
     if path.exists():
@@ -130,6 +136,7 @@ def build_cache(
         return path
     ordered = table.sort_values("image_name", ignore_index=True)
     pictures = ordered[(ordered["category"] != "") & ordered["height"].notna()]["image_name"]
+    _check_space(caches, len(table), image_size)
     with CacheWriter(caches, image_size, interpolation) as writer, ThreadPoolExecutor(os.cpu_count()) as pool:
 
         def decode(row: int) -> None:
@@ -139,6 +146,10 @@ def build_cache(
         for _ in tqdm(jobs, "decoding pictures", len(pictures), unit=" pictures", disable=is_headless()):
             pass
         return writer.finish(table)
+
+
+def _check_space(caches: Path, files: int, image_size: int) -> None:
+    check_space(caches, files * image_size**2 * 3, f"the pixel cache of {files:,} files")
 
 
 def cache_key(table: pd.DataFrame, image_size: int, interpolation: str) -> str:
@@ -169,11 +180,18 @@ def open_cache(path: Path, files: int) -> np.ndarray:
 
     Raises:
         FileNotFoundError: the cache is gone; notebook 02 makes it anew.
-        ValueError: it belongs to another number of files.
+        ValueError: it is damaged, or belongs to another number of files.
     """
     if not path.exists():
         raise FileNotFoundError(f"{path} is missing; run notebook 02 again to make the pixel cache")
-    pixels = np.load(path, mmap_mode="r", allow_pickle=False)
+    try:
+        pixels = np.lib.format.open_memmap(path, mode="r")  # reads no zip and no pickle, as np.load might
+    except Exception as error:  # NumPy's reader of headers raises many kinds
+        raise ValueError(f"{path} is no pixel cache ({one_line(error)}); delete it, run 01 and 02") from error
+    if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[1:] != (pixels.shape[1],) * 2 + (3,):
+        raise ValueError(
+            f"{path} holds {pixels.dtype} of shape {pixels.shape}, no squares; delete it, run 01 and 02"
+        )
     if len(pixels) != files:
         raise ValueError(f"{path} is of {len(pixels)} files, not of {files}; run notebook 02 again")
     return pixels

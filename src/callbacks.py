@@ -1,6 +1,5 @@
 """What watches a training: progress, the history file, the deadline, a loss that is no number."""
 
-import csv
 import logging
 import math
 import time
@@ -8,9 +7,11 @@ from pathlib import Path
 
 import keras
 import keras_tuner
+import pandas as pd
 from tqdm.auto import tqdm
 
 from src.config import is_headless
+from src.runs import write_table
 
 logger = logging.getLogger(__name__)
 
@@ -51,39 +52,44 @@ class EpochProgress(keras.callbacks.Callback):
 
 
 class HistoryFile(keras.callbacks.Callback):
-    """Appends a row an epoch to a CSV file as it happens; a second training becomes execution 1."""
+    """Keeps a row an epoch in a CSV file, replaced whole as it happens; a second training is execution 1.
+
+    Attributes:
+        rows: of the epochs so far: execution, epoch (from 1), losses and metrics, seconds of training.
+        parameters: of the network, once it has begun to train.
+        earlier: seconds of training before this process went on with it.
+    """
 
     def __init__(self, path: Path):
-        """Keeps the file's path; the folder must exist."""
+        """Keeps the file's path."""
         super().__init__()
         self.path = Path(path)
-        self.execution = -1
+        self.rows: list[dict] = []
         self.next_epoch = self.parameters = None
+        self.earlier = 0.0
 
     def __deepcopy__(self, memo) -> "HistoryFile":
         """Returns itself, so that it counts a trial's executions."""
         return self
 
+    def restore(self, rows: list[dict]) -> None:
+        """Takes the rows of an interrupted training, which now goes on."""
+        self.rows, self.earlier = rows, rows[-1]["seconds"]
+
     def on_epoch_begin(self, epoch, logs=None):
         """Counts the execution at its first epoch: one that does not follow the epoch before."""
         if epoch != self.next_epoch:
-            self.execution += 1
+            goes_on = self.rows and self.next_epoch is None  # with a restored training
+            self.execution = self.rows[-1]["execution"] + (not goes_on) if self.rows else 0
+            self.started = time.monotonic() - (self.earlier if goes_on else 0)
             self.parameters = self.model.count_params()
-            self.started = time.monotonic()
-            if self.execution == 0:
-                self.path.unlink(missing_ok=True)
         self.next_epoch = epoch + 1
 
     def on_epoch_end(self, epoch, logs=None):
         """Writes the row."""
         row = {"execution": self.execution, "epoch": epoch + 1, **(logs or {})}
-        row["seconds"] = round(time.monotonic() - self.started, 2)
-        new = not self.path.exists()
-        with self.path.open("a", newline="") as file:
-            writer = csv.DictWriter(file, row.keys())
-            if new:
-                writer.writeheader()
-            writer.writerow(row)
+        self.rows.append({**row, "seconds": round(time.monotonic() - self.started, 2)})
+        write_table(pd.DataFrame(self.rows), self.path)
 
 
 class Deadline(keras.callbacks.Callback):
@@ -109,6 +115,10 @@ class Deadline(keras.callbacks.Callback):
         """Whether the moment is over."""
         return time.monotonic() >= self.moment
 
+    def seconds_left(self) -> float:
+        """Returns the seconds until the moment, at least 0."""
+        return max(0.0, self.moment - time.monotonic())
+
     def on_epoch_end(self, epoch, logs=None):
         """Stops where the moment is over."""
         if self.passed:
@@ -117,10 +127,25 @@ class Deadline(keras.callbacks.Callback):
 
 
 class StopAtNaN(keras.callbacks.Callback):
-    """Fails a trial at the first epoch whose loss is not a finite number."""
+    """Fails a trial as soon as its loss is not a finite number.
+
+    An epoch's loss so far is a mean, which stays what it is once one batch made it NaN: a look at every
+    16th batch sees it too, and does not make an accelerator wait for each one.
+    """
+
+    every = 16
+
+    def on_epoch_begin(self, epoch, logs=None):
+        """Notes the epoch."""
+        self.epoch = epoch
+
+    def on_train_batch_end(self, batch, logs=None):
+        """Looks now and then."""
+        if batch % self.every == self.every - 1:
+            self.on_epoch_end(self.epoch, logs)
 
     def on_epoch_end(self, epoch, logs=None):
         """Raises FailedTrialError, which KerasTuner records."""
-        loss = (logs or {}).get("loss", 0.0)
+        loss = float((logs or {}).get("loss", 0.0))
         if not math.isfinite(loss):
             raise keras_tuner.errors.FailedTrialError(f"the loss was {loss} in epoch {epoch + 1}")

@@ -65,13 +65,24 @@ class Claims:
         taken = places(self.study.get_trials(deepcopy=False))
         return [trial for trial in taken if PLACE in trial.user_attrs]
 
+    def interrupted(self) -> list[FrozenTrial]:
+        """Returns the trials that were cut short and that nobody trains now, in the order of their places."""
+        taken = places(self.study.get_trials(deepcopy=False))[: self.max_trials]
+        silent = self._silent_trials()
+        return [trial for trial in taken if is_interrupted(trial, silent)]
+
+    def has_one_free(self) -> bool:
+        """Returns whether there is a trial that nobody has taken, or an interrupted one."""
+        return len(places(self.study.get_trials(deepcopy=False))) < self.max_trials or bool(
+            self.interrupted()
+        )
+
     def take(self) -> optuna.Trial | None:
         """Returns the next trial to be trained, an interrupted one first; None where all are taken."""
         while True:
             trials = self.study.get_trials(deepcopy=False)
             taken = places(trials)[: self.max_trials]
-            silent = self._silent_trials()
-            interrupted = [trial for trial in taken if is_interrupted(trial, silent)]
+            interrupted = self.interrupted()
             if not interrupted and len(taken) == self.max_trials:
                 return None
             trial = self._add(interrupted[0] if interrupted else None)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from src import archives, downloads, layouts
 from src.config import Paths
+from src.messages import one_line, quote
 from src.sample import draw_sample
 
 logger = logging.getLogger(__name__)
@@ -39,10 +40,11 @@ def find_data(data: str, paths: Paths) -> Path:
     elif data == "kaggle":
         source = downloads.download_kaggle()
     elif data != "sample":
-        source = Path(data).expanduser().absolute()
-        if not data.strip() or not source.exists():
+        source = Path(os.path.expanduser(data)).absolute()
+        if not data.strip() or not os.path.exists(source):  # False, too, for what no path can be
             known = ", ".join(["auto", "sample", *downloads.SOURCES, "kaggle"])
-            raise FileNotFoundError(f"no folder or zip at '{data}' ({source}); give a path or one of {known}")
+            where = f"{quote(data, 300)} (from {quote(os.getcwd(), 300)})"
+            raise FileNotFoundError(f"no folder or zip at {where}; give a path or one of {known}")
     found = locate(source, paths.data / "unpacked") if source else draw_sample(paths.data / "sample")
     logger.info("pictures in %s (%s)", found, why)
     return found
@@ -83,8 +85,10 @@ def _is_understood(source: Path) -> bool:
         return False
 
 
-def locate(source: Path, unpacked: Path, depth: int = 0) -> Path:
+def locate(source: Path, unpacked: Path, outer: tuple[Path, ...] = ()) -> Path:
     """Returns the canonical folder in `source`, a folder or a zip; zips are unpacked below `unpacked`.
+
+    `outer` are the zips that `source` came out of, the outermost first.
 
     Raises:
         ValueError: none or more than one data set, other than two classes, or zips in zips too deep.
@@ -96,22 +100,22 @@ def locate(source: Path, unpacked: Path, depth: int = 0) -> Path:
     ]
     if not found:
         seen = layouts.describe(_list_names(source))
-        raise ValueError(f"no labelled pictures of two classes in {source}: found {seen}; wanted {WANTED}")
+        raise _refusal(f"no labelled pictures of two classes in {source}: found {seen}; wanted {WANTED}")
     if len(found) > 1:
-        raise ValueError(
+        raise _refusal(
             f"more than one data set in {source}: {'; '.join(found)}; give the path of one as `data`"
         )
     if readings and len(readings[0].classes) != 2:
-        raise ValueError(
+        raise _refusal(
             f"two classes are wanted, found {len(readings[0].classes)}: {found[0]}; move the rest away"
         )
     if source.is_dir() and readings:
         return source / readings[0].folder
-    if depth == DEEPEST_NESTING:
-        raise ValueError(f"zips in zips, more than {depth} deep, in {source}; unpack them by hand")
+    if len(outer) == DEEPEST_NESTING:
+        raise _refusal(f"zips in zips, more than {len(outer)} deep, in {outer[0]}; unpack them by hand")
     whole = source if source.is_file() else zips[0]
-    folder = unpacked / f"{whole.stem}-{archives.fingerprint(whole)}"
-    return locate(archives.unpack(whole, folder), unpacked, depth + 1)
+    folder = unpacked / f"{whole.stem[:50]}-{archives.fingerprint(whole)}"
+    return locate(archives.unpack(whole, folder), unpacked, (*outer, whole))
 
 
 def _survey(source: Path) -> tuple[list[layouts.Reading], list[Path]]:
@@ -129,8 +133,8 @@ def _survey(source: Path) -> tuple[list[layouts.Reading], list[Path]]:
 
 def _list_names(source: Path) -> list[str]:
     """Returns the files of a folder or zip as sorted relative posix paths; hidden ones are left out."""
-    if source.is_file():
-        if not _is_zip(source.name):
+    if not source.is_dir():
+        if not source.is_file() or not _is_zip(source.name):  # a device, a pipe, a link to nowhere
             raise ValueError(f"{source} is neither a folder nor a .zip; give a folder or a zip as `data`")
         names = list(archives.read_members(source))
     else:
@@ -150,6 +154,10 @@ def _list_names(source: Path) -> list[str]:
 
 def _is_zip(name: str) -> bool:
     return name.lower().endswith(".zip")
+
+
+def _refusal(message: str) -> ValueError:
+    return ValueError(one_line(message))  # names in it are those of strangers
 
 
 def _count(classes: Counter) -> str:

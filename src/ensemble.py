@@ -1,5 +1,8 @@
 """Several networks, and several views of a picture, as one network whose probability is their mean."""
 
+import os
+from pathlib import Path
+
 import keras
 from keras import layers, ops
 
@@ -39,3 +42,13 @@ def without_optimizer(network: keras.Model, name: str | None = None) -> keras.Mo
     The optimizer is two thirds of a saved file, and a user of the file has no code for ours.
     """
     return keras.Model(network.inputs[0], network.outputs[0], name=name or network.name)
+
+
+def save_weights(network: keras.Model, path: Path) -> None:
+    """Saves a network's weights without its optimizer's state; the file, `.weights.h5`, is replaced whole."""
+    partial = path.with_name(f"{os.getpid()}.partial.weights.h5")
+    try:
+        without_optimizer(network).save_weights(partial)
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)

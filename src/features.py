@@ -16,6 +16,7 @@ from tqdm.auto import tqdm
 
 from src.config import PUBLISHED_HELD_BACK, PUBLISHED_SPLIT_SEED, is_headless
 from src.listing import USED, describe_file, list_files
+from src.messages import one_line, quote
 from src.runs import replace_text
 
 # The first five are the published ones. A text that says nothing is "", a number that is unknown is NA.
@@ -23,6 +24,8 @@ COLUMNS = ["image_name", "category", "code", "size", "aspect_ratio", "height", "
 COLUMNS += ["status", "reason", "content_hash", "perceptual_hash"]
 WHOLE_NUMBERS = ["code", "height", "width", "bytes"]
 FILES_AT_A_TIME = 16  # that a thread takes; to hand them over one by one takes as long as to hash them
+PARTS = ("train", "validation", "test")
+AGAIN = "run notebook 01 again"
 MINIMUM_PER_CLASS = 10  # fewer cannot be split into three parts that mean something
 
 
@@ -100,7 +103,7 @@ def split_features(table: pd.DataFrame, seed: int = PUBLISHED_SPLIT_SEED) -> pd.
     )
     validation, test = train_test_split(rest, test_size=0.5, stratify=category[rest], random_state=seed)
     table = table.assign(split="")
-    for name, rows in (("train", train), ("validation", validation), ("test", test)):
+    for name, rows in zip(PARTS, (train, validation, test), strict=True):
         table.loc[rows, "split"] = name
     return table
 
@@ -124,16 +127,35 @@ def load_features(path: Path) -> pd.DataFrame:
     try:
         table = pd.read_csv(path, dtype=str, keep_default_na=False)
     except ValueError as error:  # pandas' EmptyDataError and ParserError are ValueErrors
-        raise ValueError(f"{path} is not a features table ({error}); run notebook 01 again") from error
+        raise ValueError(f"{path} is not a features table ({one_line(error)}); {AGAIN}") from error
+    if not isinstance(table.index, pd.RangeIndex):  # pandas has taken the first columns for an index
+        raise ValueError(f"{path} has rows with more values than columns; {AGAIN}")
     missing = [name for name in COLUMNS if name not in table]
     if missing:
-        raise ValueError(f"{path} lacks the column {', '.join(missing)}; run notebook 01 again")
+        raise ValueError(f"{path} lacks the column {', '.join(missing)}; {AGAIN}")
     for name in [*WHOLE_NUMBERS, "aspect_ratio"]:
         try:
             table[name] = pd.to_numeric(table[name]).astype("float64" if name == "aspect_ratio" else "Int64")
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"{path}, column {name}: {error}; run notebook 01 again") from error
+        except (OverflowError, TypeError, ValueError) as error:
+            raise ValueError(f"{path}, column {name}: {one_line(error)}; {AGAIN}") from error
     return _complete(table)
+
+
+def check_split(table: pd.DataFrame, source: str) -> None:
+    """Raises ValueError, naming the source, where no batches can be made of a table: its split or codes."""
+    if "split" not in table:
+        raise ValueError(f"{source} lacks the column split; {AGAIN}")
+    if unknown := sorted(set(table["split"]) - {"", *PARTS}):
+        raise ValueError(f"{source}: split is {quote(unknown[0])} in some rows; {AGAIN}")
+    used = table[table["split"] != ""]
+    if twice := sorted(used["image_name"][used["image_name"].duplicated()]):
+        raise ValueError(f"{source}: image_name {quote(twice[0])} is there twice; {AGAIN}")
+    pairs = used[["code", "category"]].drop_duplicates().sort_values(["code", "category"])
+    if list(pairs["code"].fillna(-1)) != [0, 1] or not all(pairs["category"]):
+        found = ", ".join(f"{code} {quote(category)}" for code, category in pairs.to_numpy()[:10])
+        raise ValueError(
+            f"{source}: code and category of the used rows are {found or 'none'}, not one class each; {AGAIN}"
+        )
 
 
 def class_names(table: pd.DataFrame) -> list[str]:
@@ -153,7 +175,9 @@ def _complete(table: pd.DataFrame) -> pd.DataFrame:
     """Returns the table with its number types set and the two columns that follow from height and width."""
     table = table.astype(dict.fromkeys(WHOLE_NUMBERS, "Int64"))
     sides = zip(table["height"], table["width"], strict=True)
-    table["size"] = [None if height is pd.NA else (int(height), int(width)) for height, width in sides]
+    table["size"] = [
+        None if height is pd.NA or width is pd.NA else (int(height), int(width)) for height, width in sides
+    ]
     table["aspect_ratio"] = (table["height"] / table["width"]).to_numpy("float64", na_value=np.nan)
     return table
 
@@ -161,7 +185,7 @@ def _complete(table: pd.DataFrame) -> pd.DataFrame:
 def _find_classes(table: pd.DataFrame, source: str) -> tuple[str, Iterable[str]]:
     """Returns the class of code 1 and both classes, in the alphabet's order, of the used rows."""
     counts = table.loc[table["status"] == USED, "category"].value_counts().sort_index()
-    found = ", ".join(f"{name}: {count}" for name, count in counts.items()) or "none"
+    found = one_line(", ".join(f"{name}: {count}" for name, count in counts.items())) or "none"
     if len(counts) != 2:
         raise ValueError(
             f"{source} holds {len(counts)} classes of usable pictures ({found}); exactly two are needed, "

@@ -8,18 +8,22 @@ import copy
 import logging
 import math
 import time
+from functools import partial
 from pathlib import Path
 
 import keras
 import pandas as pd
 
 from src.callbacks import Deadline, EpochProgress, HistoryFile, StopAtNaN
-from src.ensemble import average_networks, without_optimizer
+from src.checkpoints import Checkpoint
+from src.ensemble import average_networks, save_weights, without_optimizer
 from src.evaluation import predict_table
+from src.locks import hold
 from src.normalization import settle_normalization
+from src.resources import check_space, full_disk, is_full, training_bytes
 from src.runs import read_json, write_json, write_table
-from src.search_folder import read_history
-from src.training import PictureTraining, fixed
+from src.search_folder import read_history, search_folder
+from src.training import PictureTraining, fixed, within_memory
 from src.trials import TrialRecord
 
 logger = logging.getLogger(__name__)
@@ -67,50 +71,71 @@ def train_finalists(
         minutes: for all trainings together; as many epochs are planned as fit, so that a learning
             rate's cycle comes to its end. 0 is no limit.
     """
-    started, rows = time.monotonic(), []
+    identity = {**identity, "epochs": training.epochs, "patience": training.patience}
+    folder, rows = search_folder(folder, identity), []
     waiting = [(candidate, seed) for seed in seeds for candidate in candidates]
-    for number, (candidate, seed) in enumerate(waiting):
-        left = minutes - (time.monotonic() - started) / 60 if minutes else math.inf
-        share = max(left, 0) / (len(waiting) - number)
-        place = folder / f"trial_{candidate['trial']}-seed_{seed}"
-        rows.append(train_finalist(training, candidate, seed, place, identity, share))
+    with hold(folder):
+        for number, (candidate, seed) in enumerate(waiting):
+            left = minutes - sum(row["seconds"] for row in rows) / 60 if minutes else math.inf
+            share = max(left, 0) / (len(waiting) - number)
+            place = folder / f"trial_{candidate['trial']}-seed_{seed}"
+            rows.append(train_finalist(training, candidate, seed, place, share))
     return pd.DataFrame(rows)
 
 
 def train_finalist(
-    training: PictureTraining, candidate: dict, seed: int, place: Path, identity: dict, minutes: float
+    training: PictureTraining, candidate: dict, seed: int, place: Path, minutes: float
 ) -> dict:
-    """Returns one row of `train_finalists`, from a new training or from the one that is there."""
-    wanted = {**identity, "hyperparameters": candidate["hyperparameters"], "seed": seed}
-    wanted.update(epochs=training.epochs, patience=training.patience)
-    if (place / "result.json").exists() and read_json(place / "result.json")["identity"] == wanted:
+    """Returns one row of `train_finalists`, from the training that is there or from a new one.
+
+    One that was interrupted goes on after its last whole epoch, as it was planned when it began.
+    """
+    values = candidate["hyperparameters"]
+    if (place / "result.json").exists() and read_json(place / "result.json")["hyperparameters"] == values:
         logger.info("%s is trained already", place.name)
         return read_json(place / "result.json")["row"]
-    place.mkdir(parents=True, exist_ok=True)
+    epochs = planned_epochs(training.epochs, minutes, candidate["seconds_an_epoch"])
+    plan = {"hyperparameters": values, "epochs": epochs, "minutes": None if math.isinf(minutes) else minutes}
+    if (place / "plan.json").exists() and read_json(place / "plan.json")["hyperparameters"] == values:
+        plan = read_json(place / "plan.json")
+    write_json(place / "plan.json", plan)
+    try:
+        row = within_memory(training, partial(_train, candidate, seed, place, plan))
+    except Exception as error:
+        raise (full_disk(place) if is_full(error) else error) from error
+    write_json(place / "result.json", {"hyperparameters": values, "row": row})
+    for path in place.glob("checkpoint.npz*"):
+        path.unlink(missing_ok=True)
+    return row
+
+
+def _train(candidate: dict, seed: int, place: Path, plan: dict, training: PictureTraining) -> dict:
     training = copy.copy(training)
-    training.epochs = planned_epochs(training.epochs, minutes, candidate["seconds_an_epoch"])
-    training.seed = seed
+    training.epochs, training.seed = plan["epochs"], seed
     keras.utils.set_random_seed(seed)
-    hp = fixed(candidate["hyperparameters"])
+    hp = fixed(plan["hyperparameters"])
     model = training.build(hp)
-    deadline, history = (
-        Deadline.after(0 if math.isinf(minutes) else max(minutes, 1 / 60)),
-        HistoryFile(place / "history.csv"),
-    )
+    check_space(place, training_bytes(model.count_params()), f"the training of {place.name}")
+    history = HistoryFile(place / "history.csv")
+    checkpoint = Checkpoint(place / "checkpoint.npz", history, {**plan, "divisor": training.batch_divisor})
+    deadline = Deadline.after(0)
+    if plan["minutes"] is not None:
+        spent = read_history(place)["seconds"].max() / 60 if checkpoint.path.exists() else 0.0
+        deadline = Deadline.after(max(plan["minutes"] - spent, 1 / 60))
     watching = [EpochProgress(place.name.replace("_", " "), training.epochs), history, deadline, StopAtNaN()]
     started = time.monotonic()
-    last = training.fit(hp, model, training.epochs, watching).history
+    last = training.fit(hp, model, training.epochs, [*watching, checkpoint]).history
     if training.space.settles_normalization:
         in_any_order = training.serve("train")
         in_any_order.shuffle = True  # by name, a batch would be of one class
         settle_normalization(model, in_any_order)
-    without_optimizer(model).save_weights(place / "model.weights.h5")
+    save_weights(model, place / "model.weights.h5")
     validation = training.serve("validation")
     predictions = predict_table(model, validation)
     with_mirror = predict_table(average_networks([model], mirrored=True), validation)
     predictions["probability_with_mirror"] = with_mirror["probability"]
     write_table(predictions, place / "validation.csv")
-    row = {
+    return {
         "trial": candidate["trial"],
         "seed": seed,
         "first_score": candidate["score"],
@@ -119,11 +144,9 @@ def train_finalist(
         "val_loss": min(last["val_loss"]) if training.patience else last["val_loss"][-1],
         "epochs": len(last["loss"]),
         "planned_epochs": training.epochs,
-        "seconds": round(time.monotonic() - started, 1),
-        "folder": place.name,
+        "seconds": round(history.earlier + time.monotonic() - started, 1),
+        "folder": f"{place.parent.name}/{place.name}",
     }
-    write_json(place / "result.json", {"identity": wanted, "row": row})
-    return row
 
 
 def planned_epochs(epochs: int, minutes: float, seconds_an_epoch: float) -> int:

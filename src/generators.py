@@ -11,9 +11,9 @@ import numpy as np
 from src.augmentation import DRAWS, KERAS_DRAWS, Augmentation, apply_transform, apply_transforms
 from src.cache import cached_rows, open_cache
 from src.config import find_paths
-from src.features import load_features
+from src.features import check_split, load_features
+from src.parameters import read_input
 from src.preprocessing import preprocess
-from src.runs import read_json
 
 
 @lru_cache(maxsize=4)
@@ -61,7 +61,7 @@ class PictureBatches(keras.utils.PyDataset):
             rows: the cache's rows of this part, shape (n,).
             codes: 0 or 1 a picture of this part, shape (n,).
             image_names: the pictures' names, n of them.
-            batch_size: pictures a batch; the last one of an epoch may be smaller.
+            batch_size: pictures a batch, all of them where there are fewer; an epoch's last may be smaller.
             shuffle: whether each pass through the pictures has an order of its own.
             augmentation: random transformations, or None.
             epoch_fraction: in (0, 1].
@@ -81,7 +81,7 @@ class PictureBatches(keras.utils.PyDataset):
         self.pixels, self.rows = pixels, np.asarray(rows)
         self.codes = np.asarray(codes, dtype="float32")
         self.image_names = list(image_names)
-        self.batch_size, self.shuffle = batch_size, shuffle
+        self.batch_size, self.shuffle = min(batch_size, len(rows)), shuffle
         self.augmentation, self.epoch_fraction, self.seed = augmentation, epoch_fraction, seed
         self.picture_sizes = [pixels.shape[1]]  # of augmented pictures: epoch by epoch, the last one stays
         self.epoch = 0
@@ -164,14 +164,19 @@ def load_batches(
         batch_size: instead of the run's, where a trial chose its own.
         augmentation_strength: factor of the ranges of the run's transformations, training only.
         seed: of the order and the transformations, instead of the run's.
+
+    Raises:
+        FileNotFoundError: one of the files is missing.
+        ValueError: one of them is damaged.
     """
-    settings = read_json(run / "input.json")
+    settings = read_input(run)
     table = load_features(run / "features.csv")
+    check_split(table, str(run / "features.csv"))
     pictures = cached_rows(table)
     pixels = open_cache(find_paths().data / "cache" / settings["cache"], len(table))
     chosen = pictures[pictures["split"] == part]
     epoch_fraction = 1.0 if part == "test" else settings["epoch_fraction"]
-    augmentation = Augmentation(**settings["augmentation"]).strengthened(augmentation_strength)
+    augmentation = settings["augmentation"].strengthened(augmentation_strength)
     return PictureBatches(
         pixels,
         rows=chosen.index.to_numpy(),

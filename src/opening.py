@@ -11,6 +11,7 @@ import pandas as pd
 
 from src.evaluation import losses, predict_table
 from src.generators import load_batches
+from src.messages import one_line
 from src.runs import file_fingerprint, read_json, write_json, write_table
 
 logger = logging.getLogger(__name__)
@@ -36,17 +37,20 @@ def open_test(run: Path, model_file: Path) -> Opening:
 
     Raises:
         FileNotFoundError: the model is missing.
+        ValueError: it is no model of ours, and has then not been shown the test part; or a damaged table.
     """
-    if not model_file.exists():
+    if not model_file.is_file():
         raise FileNotFoundError(f"{model_file} is missing; run notebook 04 first")
     fingerprint = file_fingerprint(model_file)
     predictions_file = run / "test" / f"{fingerprint}-predictions.csv"
     figures_file = run / "test" / f"{fingerprint}-keras.json"
     log_file = run / "test_openings.csv"
-    log = pd.read_csv(log_file) if log_file.exists() else pd.DataFrame()
+    log = _read_table(log_file) if log_file.exists() else pd.DataFrame()
     if predictions_file.exists() and figures_file.exists():
         logger.info("this model has seen the test set already; its predictions are read, not made again")
     else:
+        batches = load_batches(run, "test")
+        model = load_classifier(model_file, batches.pixels.shape[1])
         opening = {
             "time": datetime.now(UTC).isoformat(timespec="seconds"),
             "model": fingerprint,
@@ -54,9 +58,42 @@ def open_test(run: Path, model_file: Path) -> Opening:
         }
         log = pd.concat([log, pd.DataFrame([opening])], ignore_index=True)
         write_table(log, log_file)
-        model = keras.models.load_model(model_file)
-        batches = load_batches(run, "test")
         predictions = predict_table(model, batches)
         write_table(predictions, predictions_file)
         write_json(figures_file, losses(model, batches, predictions))
-    return Opening(pd.read_csv(predictions_file), read_json(figures_file), log)
+    return Opening(_read_table(predictions_file), read_json(figures_file), log)
+
+
+def load_classifier(model_file: Path, image_size: int) -> keras.Model:
+    """Returns a saved network of one sigmoid output; no code that the file might carry is run.
+
+    Args:
+        model_file: the saved `.keras` model.
+        image_size: side of the pictures that it will be shown, in pixels.
+
+    Raises:
+        ValueError: it is no whole Keras model, needs code to be opened, or is of another input or output.
+    """
+    again = "run notebook 04 again"
+    try:
+        model = keras.models.load_model(model_file, safe_mode=True)
+    except Exception as error:  # Keras raises many kinds
+        raise ValueError(f"{model_file} is no model to be opened: {one_line(error, 300)}; {again}") from error
+    taken, given = getattr(model, "input_shape", None), getattr(model, "output_shape", None)
+    if taken not in [(None, side, side, 3) for side in (image_size, None)] or given != (None, 1):
+        raise ValueError(
+            f"{model_file} makes {given} of {taken}; wanted is one probability (None, 1) of pictures "
+            f"(None, {image_size}, {image_size}, 3); {again}"
+        )
+    if "accuracy" not in ((model.get_compile_config() or {}).get("metrics") or []):
+        raise ValueError(f"{model_file} was not compiled with the metric accuracy; {again}")
+    return model
+
+
+def _read_table(path: Path) -> pd.DataFrame:
+    try:
+        return pd.read_csv(path)
+    except ValueError as error:
+        raise ValueError(
+            f"{path} is no table ({one_line(error)}); put it right, or delete it and run notebook 05 again"
+        ) from error

@@ -8,6 +8,8 @@ import numpy as np
 from PIL import Image, ImageOps
 from scipy.fft import dct
 
+from src.messages import one_line
+
 # Pillow tries no other format: some of its plugins start other programs (EPS starts Ghostscript).
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF")
 MAXIMUM_BYTES = 300_000_000
@@ -32,6 +34,9 @@ def read_picture(path: Path | str) -> np.ndarray:
         return decode_picture(Path(path).read_bytes())
     except ValueError as error:
         raise ValueError(f"{path} is left out of every data set: {error}") from error
+    except OSError as error:
+        reason = f"{path} cannot be read: {error.strerror}; put the file back or run notebook 01 again"
+        raise type(error)(reason) from error
 
 
 def decode_picture(data: bytes) -> np.ndarray:
@@ -69,9 +74,9 @@ def _open_header(buffer: io.BytesIO) -> Image.Image:
     except Image.UnidentifiedImageError as error:
         raise ValueError(f"not a picture: no whole header of {', '.join(FORMATS)}") from error
     except Image.DecompressionBombError as error:
-        raise ValueError(f"too many pixels: {_one_line(error)}") from error
+        raise ValueError(f"too many pixels: {one_line(error)}") from error
     except Exception as error:  # Pillow's plugins raise many kinds on broken headers
-        raise ValueError(f"truncated or damaged: {_one_line(error)}") from error
+        raise ValueError(f"truncated or damaged: {one_line(error)}") from error
 
 
 def _decode_by_pillow(image: Image.Image) -> Image.Image:
@@ -80,7 +85,7 @@ def _decode_by_pillow(image: Image.Image) -> Image.Image:
         image.load()
         return ImageOps.exif_transpose(image)
     except Exception as error:  # OSError, SyntaxError, struct.error, EOFError, IndexError, ...
-        raise ValueError(f"truncated or damaged: {_one_line(error)}") from error
+        raise ValueError(f"truncated or damaged: {one_line(error)}") from error
 
 
 def _decode_by_opencv(data: bytes) -> np.ndarray | None:
@@ -89,10 +94,6 @@ def _decode_by_opencv(data: bytes) -> np.ndarray | None:
         return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
     except cv2.error:
         return None
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
 
 
 def perceptual_hash(picture: np.ndarray) -> str:

@@ -13,10 +13,13 @@ from pathlib import Path
 
 import nbformat
 import papermill
-import yaml
 from papermill.exceptions import PapermillExecutionError
 
 from src.config import find_paths
+from src.locks import hold
+from src.messages import one_line, quote
+from src.parameters import check_value, read_setting, read_yaml_profile
+from src.resources import full_disk, is_full
 from src.runs import read_json
 
 logger = logging.getLogger(__name__)
@@ -40,23 +43,17 @@ def read_profile(profile: str) -> dict[str, object]:
         FileNotFoundError: there is no such profile.
         ValueError: the file is not a flat mapping.
     """
-    path = NOTEBOOKS / "profiles" / f"{profile}.yaml"
+    folder = NOTEBOOKS / "profiles"
     if profile == "gpu":
         return {}
-    if not path.exists():
-        names = sorted(file.stem for file in path.parent.glob("*.yaml"))
-        raise FileNotFoundError(f"there is no profile {profile!r}; choose gpu, {', '.join(names)}")
-    try:
-        values = yaml.safe_load(path.read_text())
-    except yaml.YAMLError as error:
-        raise ValueError(f"{path} is not readable YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(values, dict):
-        raise ValueError(f"{path} holds no `name: value` lines")
-    return values
+    names = sorted(file.stem for file in folder.glob("*.yaml") if file.is_file())
+    if profile not in names:
+        raise FileNotFoundError(f"there is no profile {quote(profile)}; choose gpu, {', '.join(names)}")
+    return read_yaml_profile(folder / f"{profile}.yaml")
 
 
 def check_parameters(values: dict[str, object], source: str) -> None:
-    """Raises ValueError for a name that no notebook has, or a value of another type than its default.
+    """Raises ValueError for a name that no notebook has, or a value of another type or out of range.
 
     papermill itself only warns, and the run then goes on with a setting that nobody asked for.
     """
@@ -64,14 +61,9 @@ def check_parameters(values: dict[str, object], source: str) -> None:
     for name, value in values.items():
         if name not in known:
             raise ValueError(
-                f"{source}: no notebook has a parameter {name!r}; known: {', '.join(sorted(known))}"
+                f"{source}: no notebook has a parameter {quote(name)}; known: {', '.join(sorted(known))}"
             )
-        wanted = type(known[name])
-        whole_number = wanted is float and type(value) is int
-        if type(value) is not wanted and not whole_number:
-            raise ValueError(
-                f"{source}: {name} is {value!r}; it has to be {wanted.__name__}, as {known[name]!r}"
-            )
+        check_value(name, value, type(known[name]), source)
 
 
 def run_notebook(name: str, output: Path, parameters: dict[str, object]) -> None:
@@ -87,7 +79,10 @@ def run_notebook(name: str, output: Path, parameters: dict[str, object]) -> None
     partial = output.with_suffix(".partial.ipynb")
     failed = output.with_suffix(".failed.ipynb")
     failed.unlink(missing_ok=True)
-    os.environ.update(HEADLESS="1", NOTEBOOK_RUN=str(output))  # for the kernel, which inherits them
+    command = " ".join(["python", "-m", f"src.{Path(sys.argv[0]).stem}", *sys.argv[1:]])
+    os.environ.update(
+        HEADLESS="1", NOTEBOOK_RUN=str(output), RUN_COMMAND=command
+    )  # for the kernel, which inherits them
     logger.info("---- %s", name)
     try:
         with stderr_into(output.with_suffix(".stderr.txt")):
@@ -127,22 +122,21 @@ def run_name(profile: str, data: str) -> str:
 
 def read_settings(profile: str, settings: list[str]) -> dict[str, object]:
     """Returns a profile's parameters with `name=value` settings laid over them, all of them checked."""
-    values = read_profile(profile)
-    for setting in settings:
-        name, _, value = setting.partition("=")
-        values[name] = yaml.safe_load(value)
-    check_parameters(values, profile)
-    return values
+    values, chosen = read_profile(profile), dict(map(read_setting, settings))
+    check_parameters(values, f"profiles/{profile}.yaml")
+    check_parameters(chosen, "settings")
+    return {**values, **chosen}
 
 
 def run_all(profile: str = "gpu", data: str = "auto", settings: str = "") -> Path:
     """Returns the run's folder after running notebooks 01 to 05 in order, as `make run` does."""
     values = read_settings(profile, settings.split())
-    data = str(Path(data).resolve()) if Path(data).exists() else data
+    data = str(Path(data).resolve()) if os.path.exists(data) else data
     run = run_name(profile, data)
     folder = find_paths().output / run
-    for step in STEPS:
-        run_notebook(step, folder / f"{step}.ipynb", {**values, "data": data, "run": run})
+    with hold(folder):
+        for step in STEPS:
+            run_notebook(step, folder / f"{step}.ipynb", {**values, "data": data, "run": run})
     return folder
 
 
@@ -178,12 +172,13 @@ def main(arguments: list[str] | None = None) -> int:
             return 0
         values = read_settings(chosen.profile, chosen.set)
         values.update(data=chosen.data, run=chosen.run.name)
-        run_notebook(chosen.step, chosen.run / f"{chosen.step}.ipynb", values)
+        with hold(chosen.run):
+            run_notebook(chosen.step, chosen.run / f"{chosen.step}.ipynb", values)
     except PapermillExecutionError as error:
-        sys.stderr.write(f"{chosen.step} stopped: {error.ename}: {error.evalue}\n")
+        sys.stderr.write(f"{chosen.step} stopped: {error.ename}: {one_line(error.evalue)}\n")
         return 1
-    except (ValueError, FileNotFoundError) as error:
-        sys.stderr.write(f"{error}\n")
+    except (ValueError, OSError, RuntimeError) as error:  # RuntimeError: another process, or a dead kernel
+        sys.stderr.write(f"{full_disk(chosen.run) if is_full(error) else one_line(error)}\n")
         return 1
     except KeyboardInterrupt:
         sys.stderr.write(f"{chosen.step} was interrupted; the same command goes on where it stopped\n")

@@ -1,5 +1,6 @@
 """Figures of the data, the training and the evaluation: tables in, matplotlib axes out."""
 
+import os
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -27,7 +28,12 @@ def save_figure(drawn: Axes | Figure, path: Path) -> None:
     """Returns nothing; writes the figure that `drawn` is, or belongs to, to `path`, whose folder is made."""
     path.parent.mkdir(parents=True, exist_ok=True)
     figure = drawn if isinstance(drawn, Figure) else drawn.figure
-    figure.savefig(path, dpi=150, bbox_inches="tight")
+    partial = path.with_name(f"{path.stem}.{os.getpid()}.partial{path.suffix}")
+    try:
+        figure.savefig(partial, dpi=150, bbox_inches="tight")
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def plot_confusion_matrix(matrix: pd.DataFrame, ax: Axes | None = None) -> Axes:

@@ -26,11 +26,14 @@ def read_json(path: Path) -> dict[str, Any]:
             f"{path} is missing; run the notebooks before this one, in order, on this run"
         )
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
         raise ValueError(
             f"{path} is not readable JSON ({error}); delete it and run its notebook again"
         ) from error
+    if not isinstance(values, dict):
+        raise ValueError(f"{path} holds no names and values; delete it and run its notebook again")
+    return values
 
 
 def write_table(table: pd.DataFrame, path: Path) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+from src.callbacks import HistoryFile
 from src.claims import PLACE, REASON
 
 SAMPLERS = ("tpe", "random")
@@ -69,17 +70,25 @@ class PlacedHyperband(optuna.pruners.HyperbandPruner):
 class ReportEpochs(keras.callbacks.Callback):
     """Tells the study each epoch's objective, and stops the training where the pruner says so."""
 
-    def __init__(self, trial: optuna.Trial, objective: str, epochs: int):
-        """Keeps the trial and what to report of it."""
+    def __init__(self, trial: optuna.Trial, objective: str, epochs: int, history: HistoryFile):
+        """Keeps the trial, what to report of it, and where the epochs of an interrupted attempt are found."""
         super().__init__()
-        self.trial, self.objective, self.epochs = trial, objective, epochs
+        self.trial, self.objective, self.epochs, self.history = trial, objective, epochs, history
         self.pruned_at: int | None = None
+        self.reported = 0
+
+    def on_train_begin(self, logs=None):
+        """Reports the epochs that were trained before this process went on."""
+        for row in self.history.rows[self.reported :]:
+            self.trial.report(float(row[self.objective]), row["epoch"])
+            self.reported = row["epoch"]
 
     def on_epoch_end(self, epoch, logs=None):
         """Reports; after the last epoch there is nothing left to be saved by pruning."""
         if self.objective not in (logs or {}):
             raise ValueError(f"objective {self.objective!r} is not among {', '.join(logs or {})}")
         self.trial.report(float(logs[self.objective]), epoch + 1)
+        self.reported = epoch + 1
         if epoch + 1 < self.epochs and self.trial.should_prune():
             self.pruned_at = epoch + 1
             self.model.stop_training = True

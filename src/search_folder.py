@@ -13,6 +13,7 @@ import keras
 import pandas as pd
 
 from src.callbacks import Deadline, EpochProgress, HistoryFile, StopAtNaN
+from src.checkpoints import Checkpoint
 from src.runs import read_json, write_json
 
 logger = logging.getLogger(__name__)
@@ -28,8 +29,8 @@ def search_folder(folder: Path, identity: dict) -> Path:
         now = json.loads(text)
         changed = [key for key in now if now[key] != earlier.get(key)]
         logger.warning(
-            "this is another search than the last one here (changed: %s); it starts anew in %s, "
-            "the earlier trials stay in %s and are not mixed in",
+            "this is another search or training than the last one here (changed: %s); it starts anew in %s, "
+            "the earlier results stay in %s and are not mixed in",
             ", ".join(changed),
             project,
             max(others, key=lambda path: path.stat().st_mtime).parent,
@@ -38,44 +39,41 @@ def search_folder(folder: Path, identity: dict) -> Path:
     return project
 
 
-def check_state(project: Path) -> None:
-    """Raises ValueError naming the file where KerasTuner's state was cut short by a kill."""
-    for path in [*project.glob("*.json"), *project.glob("trial_*/trial.json")]:
-        try:
-            json.loads(path.read_text())
-        except ValueError as error:
-            raise ValueError(
-                f"{path} is not whole ({error}); delete {path.parent} and run the search again"
-            ) from error
-
-
 @contextmanager
 def recording(
-    folder: Path, title: str, epochs: int, deadline: Deadline
+    folder: Path, title: str, epochs: int, deadline: Deadline, identity: dict | None = None, note: str = ""
 ) -> Iterator[list[keras.callbacks.Callback]]:
     """Gives the callbacks that watch a trial, and notes at its end what it was and how long it took.
 
     Args:
-        folder: of the trial; what an interrupted attempt left in it is deleted.
+        folder: of the trial.
         title: of its progress.
         epochs: largest number of epochs.
         deadline: of the search; it stops the trial, too.
+        identity: what the trial trains; an interrupted attempt at the same is gone on with, epoch by epoch.
+            Without it the trial begins anew.
+        note: what is to be said of the trial, even if it completes.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    for name in ("history.csv", "record.json"):
-        (folder / name).unlink(missing_ok=True)
+    (folder / "record.json").unlink(missing_ok=True)
     history = HistoryFile(folder / "history.csv")
+    watching = [EpochProgress(title, epochs), history, deadline, StopAtNaN()]
+    if identity is None:
+        history.path.unlink(missing_ok=True)
+    else:
+        watching.append(Checkpoint(folder / "checkpoint.npz", history, identity))
     started, clock, deadline.stopped_at = datetime.now(UTC), time.monotonic(), None
     try:
-        yield [EpochProgress(title, epochs), history, deadline, StopAtNaN()]
+        yield watching
     finally:
         # Stopped after its last epoch means that nothing is missing.
         stopped_at = None if deadline.stopped_at == epochs else deadline.stopped_at
         record = {
-            "seconds": round(time.monotonic() - clock, 1),
+            "seconds": round(history.earlier + time.monotonic() - clock, 1),
             "parameters": history.parameters,
             "stopped_at": stopped_at,
             "started": started.isoformat(timespec="milliseconds"),
+            "note": note,
         }
         write_json(folder / "record.json", record)
 

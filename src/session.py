@@ -10,6 +10,9 @@ from pathlib import Path
 import keras
 
 from src.config import find_paths
+from src.made_by import note_notebook
+from src.resources import check_writable
+from src.runs import read_json
 
 logger = logging.getLogger(__name__)
 
@@ -37,22 +40,16 @@ def start_run(name: str, seed: int, deterministic: str = "auto", precision: str 
         raise ValueError(f"deterministic is {deterministic!r}; choose auto, yes or no")
     if precision not in PRECISIONS:
         raise ValueError(f"precision is {precision!r}; choose one of {', '.join(PRECISIONS)}")
-    logging.basicConfig(stream=sys.stdout, format="%(message)s", level=logging.INFO, force=True)
-    for talkative in ("matplotlib", "PIL", "absl", "h5py"):
-        logging.getLogger(talkative).setLevel(logging.WARNING)
-    keras.utils.set_random_seed(seed)
-    accelerator = has_accelerator()
-    wanted = deterministic == "yes" or (deterministic == "auto" and not accelerator)
-    if wanted and keras.backend.backend() == "tensorflow":
-        import tensorflow  # the one switch that Keras has no neutral name for
-
-        tensorflow.config.experimental.enable_op_determinism()
-    policy = fastest_precision(accelerator) if precision == "auto" else precision
-    keras.config.set_dtype_policy(policy)
     folder = find_paths().output / name
-    folder.mkdir(parents=True, exist_ok=True)
+    check_writable(folder)
+    settle(seed, deterministic, precision)
+    accelerator = has_accelerator()
+    policy = keras.config.dtype_policy().name
     packages = ", ".join(f"{package} {version(package)}" for package in ("keras", keras.backend.backend()))
     device = "accelerator" if accelerator else f"CPU with {os.cpu_count()} cores"
+    wanted = is_deterministic(deterministic)
+    facts = {"device": device, "precision": policy, "deterministic": wanted}
+    note_notebook(folder, facts)
     logger.info(
         "Python %s, %s, %s, %s%s",
         platform.python_version(),
@@ -62,6 +59,31 @@ def start_run(name: str, seed: int, deterministic: str = "auto", precision: str 
         ", deterministic" * wanted,
     )
     return folder
+
+
+def read_computing(name: str) -> dict[str, str]:
+    """Returns how the networks of a run compute, as notebook 01 settled it: deterministic and precision."""
+    settings = read_json(find_paths().output / name / "data.json")
+    return {word: settings.get(word, "auto") for word in ("deterministic", "precision")}
+
+
+def settle(seed: int, deterministic: str, precision: str) -> None:
+    """Turns on the log, seeds Python, NumPy and Keras, and settles how Keras computes; as of `start_run`."""
+    logging.basicConfig(stream=sys.stdout, format="%(message)s", level=logging.INFO, force=True)
+    for talkative in ("matplotlib", "PIL", "absl", "h5py", "filelock"):
+        logging.getLogger(talkative).setLevel(logging.WARNING)
+    keras.utils.set_random_seed(seed)
+    if is_deterministic(deterministic) and keras.backend.backend() == "tensorflow":
+        import tensorflow  # the one switch that Keras has no neutral name for
+
+        tensorflow.config.experimental.enable_op_determinism()
+    policy = fastest_precision(has_accelerator()) if precision == "auto" else precision
+    keras.config.set_dtype_policy(policy)
+
+
+def is_deterministic(word: str) -> bool:
+    """Returns whether the same seed is to give the same numbers to the last bit."""
+    return word == "yes" or (word == "auto" and not has_accelerator())
 
 
 def fastest_precision(accelerator: bool) -> str:

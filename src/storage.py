@@ -1,5 +1,6 @@
 """Where the trials of an Optuna search live: SQLite in the run's folder, or a database server."""
 
+import logging
 import os
 import random
 import time
@@ -11,7 +12,10 @@ import optuna
 import sqlalchemy
 from optuna.storages import RDBStorage
 
+logger = logging.getLogger(__name__)
+
 BEAT, SILENCE = 30, 300  # seconds between two signs of life; without any for so long, a process is dead
+PATIENCE = 600  # seconds that a server may be away in the middle of a search
 ATTEMPTS = 6  # at opening: two processes that create the same tables at once disturb each other
 ALIASES = {"postgres": "postgresql+psycopg", "postgresql": "postgresql+psycopg"}
 
@@ -73,6 +77,8 @@ def open_study(url: sqlalchemy.URL, name: str, direction: str) -> tuple[optuna.S
             study = optuna.create_study(
                 study_name=name, storage=storage, direction=direction, load_if_exists=True
             )
+            if url.get_backend_name() != "sqlite":
+                sqlalchemy.event.listen(storage.engine, "do_connect", connect_patiently)
             return study, storage
         except Exception as error:  # each kind of database has errors of its own
             text = f"{type(error).__name__}: {' '.join(str(error).split())}"
@@ -85,6 +91,23 @@ def open_study(url: sqlalchemy.URL, name: str, direction: str) -> tuple[optuna.S
             text = text.replace(written, "***")
     driver = " (pip install 'psycopg[binary]')" if "ImportError" in text and "psycopg" in str(url) else ""
     raise ConnectionError(f"cannot open the storage {shown(url)}: {text}{driver}")
+
+
+def connect_patiently(dialect, record, arguments: list, settings: dict):
+    """Returns a connection to a server that may be away for a while: it is waited for, `PATIENCE` seconds."""
+    give_up_at, said = time.monotonic() + PATIENCE, False
+    while True:
+        try:
+            return dialect.connect(*arguments, **settings)
+        except dialect.loaded_dbapi.OperationalError:  # refused, or starting up
+            if time.monotonic() > give_up_at:
+                raise
+        if not said:
+            logger.warning(
+                "the storage does not answer; it is waited for, %d minutes at most", PATIENCE // 60
+            )
+        said = True
+        time.sleep(1.0)
 
 
 def shown(url: sqlalchemy.URL) -> str:

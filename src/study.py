@@ -2,65 +2,82 @@
 
 import logging
 import math
-from collections.abc import Iterable
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import keras
-import keras_tuner
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+from src.attempts import Attempts
 from src.callbacks import Deadline
-from src.claims import INTERRUPTED, PLACE, REASON, VALUES, Claims, heartbeat
-from src.samplers import PRUNERS, SAMPLERS, ReportEpochs, make_pruner, make_sampler
-from src.search_folder import one_line, read_record, recording, search_folder
+from src.claims import INTERRUPTED, PLACE, REASON, VALUES, Claims
+from src.samplers import PRUNERS, SAMPLERS, make_pruner
+from src.search_folder import search_folder
 from src.storage import open_study, storage_url
-from src.suggestions import SuggestedHyperParameters, explore_space, log_space
+from src.suggestions import explore_space, log_space
 from src.training import PictureTraining
-from src.trials import TrialRecord, log_trial, lower_is_better
+from src.trials import ENDED, TrialRecord, drop_weights, give_up, log_trial, lower_is_better
 
 logger = logging.getLogger(__name__)
 
+WAIT = 2.0  # seconds between two looks at the trials of other processes
 STATUS = {TrialState.COMPLETE: "completed", TrialState.PRUNED: "pruned", TrialState.RUNNING: "running"}
 
 
 @dataclass
 class StudySearch:
-    """A search that Optuna runs; made by `make_study`, whose arguments these are."""
+    """A search that Optuna runs; made by `make_study`, whose arguments are its recipe."""
 
-    training: PictureTraining
-    folder: Path
-    claims: Claims
-    hyperparameters: keras_tuner.HyperParameters
-    objective: str
-    epochs: int
-    seed: int
-    sampler: str
-    pruner: str
+    attempts: Attempts
+    recipe: dict
+
+    @property
+    def folder(self) -> Path:
+        """The search's own folder."""
+        return self.attempts.folder
+
+    @property
+    def claims(self) -> Claims:
+        """Who trains what."""
+        return self.attempts.claims
 
     @property
     def space(self) -> list:
         """The entries of the search space, as KerasTuner has them."""
-        return self.hyperparameters.space
+        return self.attempts.hyperparameters.space
 
     def search_space_summary(self) -> None:
         """Writes the space as KerasTuner prints it."""
         log_space(self.space)
 
-    def run_for(self, minutes: float = 0) -> None:
-        """Runs the trials that are missing; with `minutes`, ends at the first epoch after them."""
+    def run_for(self, minutes: float = 0, train: Callable[[Deadline], int | None] | None = None) -> None:
+        """Runs the trials that are missing; with `minutes`, ends at the first epoch after them.
+
+        Trials that other processes train are waited for: whoever of them dies leaves its trial to the rest.
+
+        Args:
+            minutes: see above; 0 is no limit.
+            train: trains one trial and returns its number, None where all are taken; by default in this
+                process.
+
+        Raises:
+            RuntimeError: each of the first trials failed.
+            OSError: the disk is full.
+        """
         deadline, asked = Deadline.after(minutes), self.claims.max_trials
         logger.info("search: %d trials done, %d asked for", self._ended(), asked)
-        while (trial := self.claims.take()) is not None:
-            number = trial.user_attrs[PLACE] + 1
-            try:
-                self._run_trial(trial, deadline)
-            except optuna.exceptions.UpdateFinishedTrialError:
-                logger.warning("trial %d was silent for so long that another process took it", number)
-            records = self.records()
-            mine = next(record for record in records if record.number == number)
-            log_trial(mine, records, self.objective, asked, self._ended())
+        said = False
+        while not self._is_over():
+            number = (train or self.train_one)(deadline)
+            if number is None:
+                if not said:
+                    logger.info("waiting for %d trials that other processes train", len(self._running()))
+                said = True
+                time.sleep(WAIT)
+            else:
+                self._report(number)
             if deadline.passed and self._ended() < asked:
                 logger.info(
                     "the search stopped after %g minutes with %d trials; run this notebook again to go on",
@@ -68,15 +85,39 @@ class StudySearch:
                     self._ended(),
                 )
                 return
-        if running := sum(record.status == "running" for record in self.records()):
-            logger.info("%d trials are still being trained by other processes", running)
+
+    def train_one(self, deadline: Deadline) -> int | None:
+        """Returns the number of the trial that it has trained, None where all are taken."""
+        trial = self.claims.take()
+        if trial is None:
+            return None
+        number = trial.user_attrs[PLACE] + 1
+        try:
+            self.attempts.run(trial, deadline)
+        except optuna.exceptions.UpdateFinishedTrialError:
+            logger.warning("trial %d was silent for so long that another process took it", number)
+        return number
 
     def records(self) -> list[TrialRecord]:
         """Returns the trials in the order of their places."""
         return [self._record(trial) for trial in self.claims.trials()]
 
+    def _report(self, number: int) -> None:
+        records, attempts = self.records(), self.attempts
+        mine = next(record for record in records if record.number == number)
+        log_trial(mine, records, attempts.objective, self.claims.max_trials, self._ended())
+        drop_weights(records, attempts.objective, attempts.keep_models)
+        give_up(records)
+
+    def _is_over(self) -> bool:
+        all_taken = len(self.claims.trials()) >= self.claims.max_trials
+        return all_taken and not self.claims.interrupted() and not self._running()
+
+    def _running(self) -> list[TrialRecord]:
+        return [record for record in self.records() if record.status == "running"]
+
     def _ended(self) -> int:
-        return sum(trial.status in ("completed", "pruned", "failed") for trial in self.records())
+        return sum(trial.status in ENDED for trial in self.records())
 
     def _record(self, trial: FrozenTrial) -> TrialRecord:
         place, attributes = trial.user_attrs[PLACE], trial.user_attrs
@@ -84,62 +125,9 @@ class StudySearch:
         status = STATUS.get(trial.state, "interrupted" if INTERRUPTED in attributes else "failed")
         score = trial.value if status == "completed" else math.nan
         if status in ("pruned", "interrupted"):
-            score = self._best(trial.intermediate_values.values())
-        return TrialRecord(
-            place + 1, attributes.get(VALUES, {}), status, score, reason, self._folder_of(place)
-        )
-
-    def _best(self, values: Iterable[float]) -> float:
-        finite = [float(value) for value in values if not math.isnan(value)]
-        return (min if lower_is_better(self.objective) else max)(finite, default=math.nan)
-
-    def _folder_of(self, place: int) -> Path:
-        return self.folder / f"trial_{place:04d}"
-
-    def _run_trial(self, trial: optuna.Trial, deadline: Deadline) -> None:
-        place = trial.user_attrs[PLACE]
-        self.claims.study.sampler = make_sampler(self.sampler, self.seed, place, self.hyperparameters.values)
-        keras.backend.clear_session()
-        keras.utils.set_random_seed(self.seed + place)
-        hp, score = SuggestedHyperParameters(trial), None
-        try:
-            with heartbeat(self.claims.storage, trial):
-                state, score, attributes = self._train(trial, hp, deadline)
-        except (optuna.exceptions.UpdateFinishedTrialError, optuna.exceptions.StorageInternalError):
-            raise  # not the trial's fault: it stays to be taken again, or has been
-        except Exception as error:
-            state, attributes = TrialState.FAIL, {VALUES: hp.values, REASON: one_line(error)}
-        except BaseException as error:  # Ctrl-C, or the end of the notebook
-            self._end(trial, TrialState.FAIL, None, {INTERRUPTED: f"stopped by {type(error).__name__}"})
-            raise
-        self._end(trial, state, score, attributes)
-
-    def _train(self, trial: optuna.Trial, hp: SuggestedHyperParameters, deadline: Deadline) -> tuple:
-        place, reporter = trial.user_attrs[PLACE], ReportEpochs(trial, self.objective, self.epochs)
-        folder, title = self._folder_of(place), f"trial {place + 1} of {self.claims.max_trials}"
-        with recording(folder, title, self.epochs, deadline) as watching:
-            model = self.training.build(hp)
-            trial.set_user_attr(VALUES, hp.values)
-            self.hyperparameters.merge(hp, overwrite=False)
-            callbacks = [*watching, reporter]
-            history = self.training.fit(hp, model, epochs=self.epochs, callbacks=callbacks)
-        values = history.history[self.objective]
-        if reporter.pruned_at:
-            value = f"{self.objective} {self._best(values):.4f} so far"
-            reason = f"after epoch {reporter.pruned_at}, {value}: {PRUNERS[self.pruner]}"
-            return TrialState.PRUNED, None, {REASON: reason}
-        if stopped_at := read_record(folder)["stopped_at"]:
-            reason = f"stopped by max_minutes after epoch {stopped_at}"
-            return TrialState.FAIL, None, {INTERRUPTED: reason}
-        if math.isnan(score := self._best(values)):
-            raise ValueError(f"{self.objective} was not a number")
-        return TrialState.COMPLETE, score, {}
-
-    def _end(self, trial: optuna.Trial, state: TrialState, score: float | None, attributes: dict) -> None:
-        # The attributes first: killed in between, the trial is taken again, and nothing is lost.
-        for name, value in attributes.items():
-            trial.set_user_attr(name, value)
-        self.claims.study.tell(trial, score, state, skip_if_finished=True)
+            score = self.attempts.best(trial.intermediate_values.values())
+        folder = self.attempts.folder_of(place)
+        return TrialRecord(place + 1, attributes.get(VALUES, {}), status, score, reason, folder)
 
 
 def make_study(
@@ -153,6 +141,7 @@ def make_study(
     sampler: str = "tpe",
     pruner: str = "median",
     storage: str = "",
+    keep_models: int = 0,
 ) -> StudySearch:
     """Returns an Optuna search that goes on with the one in `folder`, or on a server, where it is the same.
 
@@ -172,12 +161,14 @@ def make_study(
         pruner: median, hyperband or none.
         storage: address of a database server, without password; empty means the one in the environment
             variable STORAGE_URL, and without that SQLite in `folder`.
+        keep_models: of so many of the best trials the trained weights stay, as model.weights.h5.
 
     Raises:
         ValueError: an unknown sampler or pruner, a number below 1, a hyperparameter that Optuna cannot
             draw, or a password in `storage`.
         ConnectionError: the storage cannot be opened.
     """
+    recipe = dict(locals())
     for word, value, known in (("sampler", sampler, SAMPLERS), ("pruner", pruner, PRUNERS)):
         if value not in known:
             raise ValueError(f"{word} {value!r} is unknown; choose one of {', '.join(known)}")
@@ -196,4 +187,5 @@ def make_study(
     study, opened = open_study(url, project.name, direction)
     study.pruner = make_pruner(pruner, epochs)
     claims = Claims(study, opened, max_trials)
-    return StudySearch(training, project, claims, space, objective, epochs, seed, sampler, pruner)
+    choices = {"objective": objective, "epochs": epochs, "seed": seed, "sampler": sampler, "pruner": pruner}
+    return StudySearch(Attempts(training, project, claims, space, keep_models=keep_models, **choices), recipe)

@@ -1,15 +1,25 @@
 """One training, as a search asks for it and as the finalists get it: a network, its batches, its stopping."""
 
-from collections.abc import Callable
+import copy
+import gc
+import logging
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import keras
 import keras_tuner
 
+from src.checkpoints import Checkpoint
 from src.generators import PictureBatches, load_batches
-from src.runs import read_json
+from src.parameters import read_input
+from src.resources import is_out_of_memory
 from src.spaces import SPACES, Space
+
+logger = logging.getLogger(__name__)
+T = TypeVar("T")
+HALVED = "memory ran out; trained at half the batch size"
 
 
 class PictureTraining(keras_tuner.HyperModel):
@@ -41,6 +51,7 @@ class PictureTraining(keras_tuner.HyperModel):
         self.space, self.settings, self.serve = space, settings, serve
         self.epochs, self.patience, self.first_image_size = epochs, patience, first_image_size
         self.seed: int | None = None  # of the pictures' order and transformations; None: the run's
+        self.batch_divisor = 1  # 2 once memory has run out
 
     def build(self, hp: keras_tuner.HyperParameters) -> keras.Model:
         """Returns the compiled network for the values that `hp` holds or draws."""
@@ -52,6 +63,7 @@ class PictureTraining(keras_tuner.HyperModel):
     def training_batches(self, choices: dict) -> PictureBatches:
         """Returns the training part's batches with a space's choices for them."""
         batches = self.serve("train", training=True, seed=self.seed, **choices)
+        batches.batch_size = max(1, batches.batch_size // self.batch_divisor)
         if self.first_image_size:
             size = batches.pixels.shape[1]
             batches.picture_sizes = growing_sizes(self.first_image_size, size, self.epochs)
@@ -63,12 +75,21 @@ class PictureTraining(keras_tuner.HyperModel):
         """Returns the history of a training whose batches begin at `initial_epoch`.
 
         Keras settles the shape of the batches when it begins to fit, so each size of the pictures is a
-        `fit` of its own. Patience counts from the first epoch of the full size.
+        `fit` of its own. Patience counts from the first epoch of the full size. With a `Checkpoint` among
+        the callbacks an interrupted training goes on after its last whole epoch, to the same end.
         """
         choices = self.space.choose_batches(hp)
         training, validation = self.training_batches(choices), self.serve("validation")
         history = keras.callbacks.History()
         history.epoch = []
+        checkpoint = next((callback for callback in callbacks if isinstance(callback, Checkpoint)), None)
+        if checkpoint:
+            initial_epoch = checkpoint.restore(model)
+            if initial_epoch in [first for first, _ in spans(training.picture_sizes, 0, epochs)[1:]]:
+                # Here Keras had ended a fit, and had put the average of the weights in their place.
+                model.optimizer.finalize_variable_values(model.trainable_variables)
+            epochs = initial_epoch if checkpoint.is_over else epochs
+            _extend(history, range(initial_epoch), checkpoint.columns())
         for first, last in spans(training.picture_sizes, initial_epoch, epochs):
             training.epoch = validation.epoch = first
             watching = list(callbacks)
@@ -76,21 +97,37 @@ class PictureTraining(keras_tuner.HyperModel):
                 stopping = keras.callbacks.EarlyStopping(
                     monitor="val_loss", patience=self.patience, restore_best_weights=True
                 )
-                watching.append(stopping)
+                watching.insert(0, stopping)
+                if checkpoint:
+                    checkpoint.stopping = stopping
             part = model.fit(
                 training,
                 validation_data=validation,
                 initial_epoch=first,
                 epochs=last,
                 callbacks=watching,
+                shuffle=False,  # of the batches: their pictures are shuffled, and a resumed epoch is the same
                 verbose=verbose,
             )
-            history.epoch += part.epoch
-            for name, values in part.history.items():
-                history.history[name] = history.history.get(name, []) + values
+            _extend(history, part.epoch, part.history)
             if model.stop_training:
                 break
         return history
+
+
+def within_memory(training: PictureTraining, train: Callable[[PictureTraining], T]) -> T:
+    """Returns what `train` gives; where memory runs out, what it gives at half the batch size, tried once."""
+    try:
+        return train(training)
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+    # Outside of the handler: the error's traceback holds on to the memory that is missing.
+    logger.warning("out of memory: once more, at half the batch size")
+    gc.collect()
+    halved = copy.copy(training)
+    halved.batch_divisor = 2
+    return train(halved)
 
 
 def make_training(run: Path, space: str, epochs: int, patience: int = 0, **settings) -> PictureTraining:
@@ -107,7 +144,7 @@ def make_training(run: Path, space: str, epochs: int, patience: int = 0, **setti
     """
     if space not in SPACES:
         raise ValueError(f"space {space!r} is unknown; choose one of {', '.join(SPACES)}")
-    pictures = read_json(run / "input.json")
+    pictures = read_input(run)
     first = pictures["first_image_size"]
     return PictureTraining(
         SPACES[space],
@@ -117,6 +154,12 @@ def make_training(run: Path, space: str, epochs: int, patience: int = 0, **setti
         patience,
         first,
     )
+
+
+def _extend(history: keras.callbacks.History, epochs: Iterable[int], columns: dict[str, list]) -> None:
+    history.epoch += epochs
+    for name, values in columns.items():
+        history.history[name] = history.history.get(name, []) + values
 
 
 def fixed(values: dict) -> keras_tuner.HyperParameters:

@@ -11,6 +11,9 @@ from src.search_folder import read_history, read_record
 
 logger = logging.getLogger(__name__)
 
+ENDED = ("completed", "pruned", "failed")
+FIRST_FAILURES = 5  # trials that all fail at the start mean that nothing will ever work
+
 
 @dataclass(frozen=True)
 class TrialRecord:
@@ -112,6 +115,24 @@ def best_trial(records: list[TrialRecord], objective: str) -> TrialRecord:
     reasons = [trial.reason for trial in records if trial.reason]
     first = reasons[0] if reasons else "no trial has run to its end"
     raise RuntimeError(f"none of the {len(records)} trials was completed; the first: {first}")
+
+
+def give_up(records: list[TrialRecord]) -> None:
+    """Raises RuntimeError with the first reason where each of the first trials failed."""
+    ended = [trial for trial in records if trial.status in ENDED]
+    if len(ended) >= FIRST_FAILURES and all(trial.status == "failed" for trial in ended):
+        raise RuntimeError(
+            f"each of the first {len(ended)} trials failed, so the search ends; the first: {ended[0].reason}"
+        )
+
+
+def drop_weights(records: list[TrialRecord], objective: str, keep_models: int) -> None:
+    """Deletes the weights of the trials that are over, but for the best `keep_models`."""
+    best = [trial.folder for trial in finalists(records, objective, keep_models)]
+    for trial in records:
+        if trial.status in ENDED and trial.folder not in best:
+            for file in trial.folder.glob("*.weights.h5"):
+                file.unlink(missing_ok=True)
 
 
 def log_trial(trial: TrialRecord, records: list[TrialRecord], objective: str, asked: int, ended: int) -> None:

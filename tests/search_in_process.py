@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from src.generators import PictureBatches
+from src.isolation import IsolatedTrials
 from src.spaces import Space, as_settled
 from src.study import make_study
 from src.training import PictureTraining
@@ -56,26 +57,59 @@ class Killer(keras.callbacks.Callback):
             os.kill(os.getpid(), signal.SIGKILL)
 
 
+class EpochLog(keras.callbacks.Callback):
+    """Adds a line to the file that EPOCH_LOG names for every epoch that was begun: its values and number."""
+
+    def __init__(self, values: dict):
+        super().__init__()
+        self.values = values
+
+    def on_epoch_begin(self, epoch, logs=None):
+        """Writes the line."""
+        if "EPOCH_LOG" in os.environ:
+            with open(os.environ["EPOCH_LOG"], "a") as file:
+                file.write(f"{self.values['units']} {self.values['rate']:.6g} {epoch}\n")
+
+
 class Training(PictureTraining):
-    """Slow enough for a deadline where SLEEP is set, and killed where asked for."""
+    """Slow enough for a deadline where SLEEP is set, killed where asked for, in the trouble it is told."""
 
     def fit(self, hp, model, callbacks, **settings):
         """Returns the history."""
+        trouble = hp.values["trouble"] if hp.values["units"] > 8 else "none"
+        if trouble == "hang":
+            time.sleep(3600)
+        if trouble == "crash":
+            os.kill(os.getpid(), signal.SIGSEGV)
+        if trouble == "system":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if trouble == "memory" and self.batch_divisor == 1:
+            raise RuntimeError("RESOURCE_EXHAUSTED: Out of memory while trying to allocate 1 byte")
         pause = keras.callbacks.LambdaCallback(
             on_epoch_end=lambda epoch, logs: time.sleep(float(os.environ.get("SLEEP", "0")))
         )
-        return super().fit(hp, model, callbacks=[*callbacks, pause, Killer()], **settings)
+        watching = [*callbacks, EpochLog(hp.values), pause, Killer()]
+        return super().fit(hp, model, callbacks=watching, **settings)
 
 
 def run_search(
-    folder: Path, tuner: str = "random", seed: int = 3, max_trials: int = 4, minutes: float = 0, **more
+    folder: Path,
+    tuner: str = "random",
+    seed: int = 3,
+    max_trials: int = 4,
+    minutes: float = 0,
+    isolate: dict | None = None,
+    **more,
 ):
     """Returns the search after it has run: Optuna's where the tuner is "optuna", else KerasTuner's."""
     settings = {"max_trials": max_trials, "epochs": 3, "seed": seed, **more}
     training = Training(Space(build, as_settled, ()), {}, serve, epochs=3, patience=9)
     parts = (training, folder, {"space_name": "toy"})
     search = make_study(*parts, **settings) if tuner == "optuna" else make_tuner(tuner, *parts, **settings)
-    search.run_for(minutes)
+    if isolate is None:
+        search.run_for(minutes)
+    else:
+        search.run_for(minutes, IsolatedTrials(search, **isolate))
     return search
 
 

@@ -7,13 +7,17 @@ import shutil
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pandas as pd
 import pytest
-from search_in_process import run_search, tables
+from search_in_process import run_search, serve, tables
 
+from src.locks import hold
+from src.training import fixed
 from src.trials import at_the_edge, best_trial
 from src.tuning import TUNERS
 
@@ -159,11 +163,72 @@ def test_only_the_best_trials_checkpoint_stays_on_the_disk(finished):
     assert [file.parent.name for file in kept] == [best_of(finished).folder.name]
 
 
-def test_a_state_file_cut_short_is_named(finished, copied):
-    oracle = copied / Path(finished.project_dir).name / "oracle.json"
-    oracle.write_text(oracle.read_text()[:50])
-    with pytest.raises(ValueError, match=r"oracle\.json is not whole"):
+@pytest.mark.parametrize("file", ["oracle.json", "tuner0.json", "trial_1/trial.json"])
+@pytest.mark.parametrize("damage", ["cut short", "empty", "missing"])
+def test_a_damaged_state_file_is_named_and_the_finished_trials_stay(file, damage, finished, copied, caplog):
+    path = copied / Path(finished.project_dir).name / file
+    if damage == "missing":
+        path.unlink()
+    else:
+        path.write_text(path.read_text()[: 1 * (damage == "cut short")])
+    with caplog.at_level(logging.WARNING):
+        found = run_search(copied)
+    words = "is missing" if damage == "missing" else "is not whole"
+    assert f"{path} {words}; its last good copy takes its place" in caplog.text
+    pd.testing.assert_frame_equal(tables(found)[0], tables(finished)[0])
+
+
+def test_a_damaged_state_file_without_a_copy_is_named(finished, copied):
+    project = copied / Path(finished.project_dir).name
+    shutil.rmtree(project / "last_good")
+    (project / "oracle.json").write_text("")
+    with pytest.raises(ValueError, match=r"oracle\.json is not whole; delete .* and run the search again"):
         run_search(copied)
+
+
+def test_a_deleted_trial_folder_is_named_and_its_score_stays(finished, copied, caplog):
+    project = copied / Path(finished.project_dir).name
+    shutil.rmtree(project / "trial_2")
+    with caplog.at_level(logging.WARNING):
+        found = run_search(copied)
+    assert "trial_2/trial.json is missing" in caplog.text
+    assert tables(found)[0]["score"].tolist() == tables(finished)[0]["score"].tolist()
+
+
+def test_the_weights_that_stay_are_without_the_optimizers_state_and_load(finished):
+    best = best_of(finished)
+    file = next(best.folder.glob("*.weights.h5"))
+    with h5py.File(file) as kept:
+        assert "optimizer" not in kept
+    network = finished.hypermodel.build(fixed(best.hyperparameters))
+    network.load_weights(file)
+    told = network.evaluate(serve("validation"), verbose=0, return_dict=True)
+    assert told["accuracy"] == pytest.approx(best.score)
+
+
+def test_where_memory_runs_out_a_trial_is_trained_at_half_its_batches(tmp_path, monkeypatch):
+    monkeypatch.setenv("TROUBLE", "memory")
+    table = tables(run_search(tmp_path, max_trials=6))[0].set_index("units")
+    big = table[table.index > 8]
+    assert len(big) and set(table["status"]) == {"completed"}
+    assert set(big["reason"]) == {"memory ran out; trained at half the batch size"}
+    assert set(table[table.index <= 8]["reason"]) == {""}
+
+
+def test_another_process_on_the_same_search_is_refused(finished, copied, monkeypatch):
+    monkeypatch.setattr("src.recorded_search.hold", partial(hold, wait=0.1))
+    project = copied / Path(finished.project_dir).name
+    code = "import sys, time; from pathlib import Path; from src.locks import hold\n"
+    code += "with hold(Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
+    other = subprocess.Popen([sys.executable, "-c", code, project], cwd=PROJECT, stdout=subprocess.PIPE)
+    assert other.stdout.readline() == b"held\n"
+    with pytest.raises(
+        RuntimeError, match=f"is being worked on by process {other.pid} on .*wait until it ends"
+    ):
+        run_search(copied)
+    other.kill()
+    other.wait()
+    run_search(copied)  # a dead process holds nothing
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,20 @@
+"""How a message quotes what strangers wrote: on one line, and not at any length."""
+
+
+def one_line(text: object, most: int = 2_000) -> str:
+    """Returns a text, or what an error says, with each run of white space as a blank, cut to that length.
+
+    An error without words is told by the name of its class.
+    """
+    line = " ".join(str(text).split())
+    if not line and isinstance(text, Exception):
+        line = type(text).__name__
+    return line if len(line) <= most else f"{line[:most]}…"
+
+
+def quote(value: object, most: int = 60) -> str:
+    """Returns a value as Python writes it, on one line, cut to that length."""
+    if isinstance(value, int) and value.bit_length() > 64:  # Python writes no number of thousands of digits
+        return f"a whole number of {value.bit_length()} bits"
+    text = repr(value)
+    return text if len(text) <= most else f"{text[:most]}…"

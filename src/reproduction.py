@@ -1,0 +1,109 @@
+"""The same run once more, from what its made_by.json says, and whether it gives the same tables."""
+
+import argparse
+import logging
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from src.made_by import code_version, package_versions
+from src.pipeline import STEPS, run_notebook
+from src.runs import read_json
+
+logger = logging.getLogger(__name__)
+
+TABLES = ["features.csv", "trials.csv", "history.csv", "finalists.csv", "training_history.csv"]
+TABLES += ["averaging.csv", "predictions.csv"]
+TIMES = ["seconds", "started"]  # never twice the same
+
+
+def compare_runs(first: Path, second: Path) -> pd.DataFrame:
+    """Returns one row a file: whether both runs have the same in it, and the first difference in words."""
+    rows = []
+    for name in TABLES:
+        rows.append((name, _difference(*(_read(run / name) for run in (first, second)))))
+    metrics = [
+        pd.DataFrame([read_json(run / "metrics.json")]) if (run / "metrics.json").exists() else None
+        for run in (first, second)
+    ]
+    rows.append(("metrics.json", _difference(*metrics)))
+    return pd.DataFrame(
+        [(name, not difference, difference) for name, difference in rows],
+        columns=["file", "same", "difference"],
+    )
+
+
+def _read(path: Path) -> pd.DataFrame | None:
+    if not path.exists():
+        return None
+    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    return table.drop(columns=[name for name in TIMES if name in table])
+
+
+def _difference(first: pd.DataFrame | None, second: pd.DataFrame | None) -> str:
+    if first is None or second is None:
+        return "" if first is second else "it is in one of the runs only"
+    if list(first.columns) != list(second.columns) or len(first) != len(second):
+        return f"{len(first)} and {len(second)} rows, {first.shape[1]} and {second.shape[1]} columns"
+    differs = (first != second) & ~(first.isna() & second.isna())
+    if not differs.to_numpy().any():
+        return ""
+    row, column = np.argwhere(differs.to_numpy())[0]
+    name = first.columns[column]
+    return f"{name} in row {row + 1}: {first.iloc[row, column]} and {second.iloc[row, column]}"
+
+
+def changed_since(made_by: dict) -> list[str]:
+    """Returns a sentence for each thing that is another one than when the run was made."""
+    sentences, now = [], package_versions()
+    for package, before in made_by["packages"].items():
+        if now.get(package) != before:
+            sentences.append(f"{package} was {before} and is {now.get(package, 'not installed')}")
+    if made_by["code"] != code_version():
+        sentences.append(f"the code was {made_by['code'] or 'unknown'} and is {code_version() or 'unknown'}")
+    return sentences
+
+
+def reproduce(run: Path) -> pd.DataFrame:
+    """Returns the comparison of a run with the same one made again, beside it, in a folder named `-again`.
+
+    Raises:
+        FileNotFoundError: the run does not say what made it.
+    """
+    made_by = read_json(run / "made_by.json")
+    steps = [step for step in STEPS if step in made_by]
+    if not steps:
+        raise FileNotFoundError(
+            f"{run / 'made_by.json'} names no notebook that `make run` ran; nothing to do"
+        )
+    for sentence in changed_since(made_by[steps[0]]):
+        logger.warning("%s", sentence)
+    again = run.with_name(f"{run.name}-again")
+    for step in steps:
+        if not (again / f"{step}.ipynb").exists():
+            parameters = {**made_by[step]["parameters"], "run": again.name}
+            run_notebook(step, again / f"{step}.ipynb", parameters)
+    return compare_runs(run, again)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Returns the exit code of `python -m src.reproduction`: 1 where something differs."""
+    parser = argparse.ArgumentParser(prog="python -m src.reproduction", description=__doc__)
+    parser.add_argument("run", type=Path, help="the run's folder")
+    chosen = parser.parse_args(arguments)
+    logging.basicConfig(stream=sys.stdout, format="%(message)s", level=logging.INFO)
+    logging.getLogger("papermill").setLevel(logging.WARNING)
+    try:
+        table = reproduce(chosen.run)
+    except (OSError, ValueError) as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    for row in table.itertuples():
+        sys.stdout.write(f"{row.file}: {'the same' if row.same else row.difference}\n")
+    return int(not table["same"].all())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,71 @@
+"""KerasTuner's state on the disk: kept twice, because it is not replaced whole, and put right again."""
+
+import json
+import logging
+import os
+import shutil
+from pathlib import Path
+
+import h5py
+
+logger = logging.getLogger(__name__)
+
+GOOD = "last_good"  # the folder of the copies, inside the search's own
+
+
+def keep_state(project: Path) -> None:
+    """Copies every state file that is whole and that has changed since the last call."""
+    for path in _state_files(project):
+        copy = project / GOOD / path.relative_to(project)
+        if copy.exists() and copy.stat().st_mtime_ns == path.stat().st_mtime_ns:
+            continue
+        if _is_whole(path):
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            partial = copy.with_name(f"{copy.name}.{os.getpid()}.partial")
+            shutil.copy2(path, partial)
+            os.replace(partial, copy)
+
+
+def restore_state(project: Path) -> None:
+    """Puts the last good copy in the place of every state file that is missing or was cut short by a kill.
+
+    Raises:
+        ValueError: a file is not whole and there is no copy of it.
+    """
+    kept = {copy.relative_to(project / GOOD) for copy in _state_files(project / GOOD)}
+    for path in sorted(kept | {path.relative_to(project) for path in _state_files(project)}):
+        if _is_whole(project / path):
+            continue
+        what = "is not whole" if (project / path).exists() else "is missing"
+        if path not in kept or not _is_whole(project / GOOD / path):
+            raise ValueError(f"{project / path} {what}; delete {project} and run the search again")
+        logger.warning("%s %s; its last good copy takes its place", project / path, what)
+        (project / path).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(project / GOOD / path, project / path)
+
+
+def drop_optimizer(weights: Path) -> None:
+    """Takes the optimizer's state out of a file of weights, which is replaced whole."""
+    partial = weights.with_name(f"{os.getpid()}.partial.h5")
+    try:
+        with h5py.File(weights) as old, h5py.File(partial, "w") as new:
+            new.attrs.update(old.attrs)
+            for name in old:
+                if name != "optimizer":
+                    old.copy(name, new)
+        os.replace(partial, weights)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _state_files(project: Path) -> list[Path]:
+    own = [path for path in project.glob("*.json") if path.name != "search.json"]
+    return [*own, *project.glob("trial_*/trial.json")]
+
+
+def _is_whole(path: Path) -> bool:
+    try:
+        json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return True

@@ -1,0 +1,141 @@
+"""Several processes on one search: notebook 03 once in each, on this machine or on several.
+
+The trials are shared through the storage: SQLite in the run's folder on one machine, a database server whose
+address is in the environment variable STORAGE_URL across several. A process that dies is started again; until
+then its trial waits, or another process takes it over and goes on from its last whole epoch.
+"""
+
+import argparse
+import os
+import platform
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+from src.pipeline import read_settings, run_notebook
+
+RESTARTS = 20  # of each process: a server that is away for minutes costs several
+PAUSE = 10.0  # seconds before a process is started again
+
+
+def worker_environment(number: int, workers: int) -> dict[str, str]:
+    """Returns what one of several processes on this machine needs: its GPU, or its share of the cores.
+
+    Args:
+        number: of the process, from 0.
+        workers: processes on this machine.
+    """
+    environment = {"PYTHONUNBUFFERED": "1"}
+    if gpus := count_gpus():
+        return {**environment, "CUDA_VISIBLE_DEVICES": str(number % gpus)}
+    cores = str(max(1, (os.cpu_count() or 1) // workers))
+    for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"):
+        environment[name] = os.environ.get(name, cores)
+    return environment
+
+
+def count_gpus() -> int:
+    """Returns how many NVIDIA GPUs this machine lists."""
+    if not shutil.which("nvidia-smi"):
+        return 0
+    listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True).stdout
+    return sum(line.startswith("GPU ") for line in listed.splitlines())
+
+
+class Worker:
+    """One process, its lines written out with its name in front, started again where it ends badly."""
+
+    def __init__(self, command: list[str], name: str, environment: dict[str, str]):
+        """Starts it."""
+        self.command, self.name = command, name
+        self.environment = {**os.environ, **environment}
+        self.restarts, self.again_at = 0, 0.0
+        self._start()
+
+    def _start(self) -> None:
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+        self.process = subprocess.Popen(self.command, env=self.environment, **pipes)
+        threading.Thread(target=self._pass_on, args=(self.process.stdout,), daemon=True).start()
+
+    def _pass_on(self, lines) -> None:
+        for line in lines:
+            sys.stdout.write(f"{self.name}: {line}")
+            sys.stdout.flush()
+
+    def is_over(self) -> bool:
+        """Returns whether it has ended for good; one that ended badly is started again after a pause."""
+        code = self.process.poll()
+        if code is None:
+            return False
+        if code == 0 or self.restarts == RESTARTS:
+            return True
+        if not self.again_at:
+            self.again_at = time.monotonic() + PAUSE
+            sys.stdout.write(f"{self.name}: ended with code {code}; started again in {PAUSE:g} s\n")
+        if time.monotonic() >= self.again_at:
+            self.restarts, self.again_at = self.restarts + 1, 0.0
+            self._start()
+        return False
+
+
+def run_workers(arguments: list[str], run: Path, workers: int) -> int:
+    """Returns the exit code of several processes that search together: 0 where all ended well.
+
+    Args:
+        arguments: of this module, for one of them.
+        run: the run's folder.
+        workers: how many.
+    """
+    names = [f"{re.sub(r'[^A-Za-z0-9.-]', '_', platform.node())}-{number + 1}" for number in range(workers)]
+    command = [sys.executable, "-m", "src.workers", str(run), *arguments, "--name"]
+    started = [
+        Worker([*command, name], name, worker_environment(number, workers))
+        for number, name in enumerate(names)
+    ]
+    try:
+        while not all([worker.is_over() for worker in started]):
+            time.sleep(0.5)
+    finally:
+        for worker in started:
+            worker.process.terminate()
+    return int(any(worker.process.wait() for worker in started))
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Returns the exit code of `python -m src.workers`."""
+    parser = argparse.ArgumentParser(prog="python -m src.workers", description=__doc__.splitlines()[0])
+    parser.add_argument("run", type=Path, help="the run's folder, in which notebooks 01 and 02 have run")
+    parser.add_argument("--number", type=int, default=1, help="processes on this machine")
+    parser.add_argument("--name", help="of the one process that this call is; without it, it starts them")
+    parser.add_argument("--profile", default="gpu")
+    parser.add_argument("--data", default="auto")
+    parser.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE", help="instead of the profile's")
+    chosen = parser.parse_args(arguments)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        values = read_settings(chosen.profile, chosen.set)
+        if chosen.number < 1:
+            raise ValueError(f"--number is {chosen.number}; give 1 or more")
+        if chosen.name:
+            output = chosen.run / "workers" / f"{chosen.name}.ipynb"
+            run_notebook("03_tuning", output, {**values, "data": chosen.data, "run": chosen.run.name})
+            return 0
+        settings = ["--profile", chosen.profile, "--data", chosen.data]
+        return run_workers([*settings, "--set", *chosen.set], chosen.run, chosen.number)
+    except KeyboardInterrupt:
+        sys.stderr.write("the workers were interrupted; the same command goes on where they stopped\n")
+        return 130
+    except Exception as error:  # what a cell raised, or bad settings
+        sys.stderr.write(
+            f"{getattr(error, 'ename', type(error).__name__)}: {getattr(error, 'evalue', error)}\n"
+        )
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,165 @@
+"""A training that is killed and goes on: the same numbers as without, and no whole epoch trained twice."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+from search_in_process import run_search, serve, tables
+
+from src.callbacks import HistoryFile
+from src.checkpoints import Checkpoint
+from src.spaces import Space, as_settled
+from src.training import PictureTraining, fixed, growing_sizes
+
+TESTS = Path(__file__).resolve().parent
+
+
+class StopHere(Exception):
+    """Stands for whatever ends a process."""
+
+
+def build(hp, image_size=None) -> keras.Model:
+    """Returns a network with all that has a state: dropout, normalization, moments, schedule, average."""
+    layers = [keras.Input((image_size, image_size, 3)), keras.layers.Rescaling(1 / 99)]
+    layers += [keras.layers.Conv2D(4, 3), keras.layers.BatchNormalization(), keras.layers.Dropout(0.5)]
+    layers += [keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(1, "sigmoid")]
+    model = keras.Sequential(layers)
+    schedule = keras.optimizers.schedules.CosineDecay(0.3, 40)
+    optimizer = keras.optimizers.AdamW(schedule, use_ema=True, ema_momentum=0.9)
+    model.compile(optimizer, "binary_crossentropy", metrics=["accuracy"], run_eagerly=True)
+    return model
+
+
+def serve_growing(part: str, training: bool = False, seed: int | None = None):
+    """Returns the batches of `serve`; PictureTraining gives those of training their sizes."""
+    return serve(part, training, seed)
+
+
+def train(folder: Path, epochs: int = 8, patience: int = 0, stop_at: int | None = None, identity: str = "x"):
+    """Returns the history, the network and the epochs begun; `stop_at` is an epoch that never ends."""
+    folder.mkdir(exist_ok=True)
+    keras.utils.set_random_seed(4)
+    training = PictureTraining(
+        Space(build, as_settled, ()),
+        {"image_size": None},
+        serve_growing,
+        epochs,
+        patience,
+        first_image_size=0,
+    )
+    sizes = growing_sizes(6, 8, epochs, step=2)
+    training.training_batches = lambda choices: with_sizes(serve("train", training=True), sizes)
+    model, begun = training.build(fixed({})), []
+
+    def begin(epoch, logs):
+        if epoch == stop_at:
+            raise StopHere
+        begun.append(epoch)
+
+    history = HistoryFile(folder / "history.csv")
+    checkpoint = Checkpoint(folder / "checkpoint.npz", history, {"name": identity})
+    watch = keras.callbacks.LambdaCallback(on_epoch_begin=begin)
+    try:
+        found = training.fit(fixed({}), model, epochs, [history, watch, checkpoint])
+    except StopHere:
+        found = None
+    return found, model, begun
+
+
+def with_sizes(batches, sizes):
+    batches.picture_sizes = sizes
+    from src.augmentation import Augmentation
+
+    batches.augmentation = Augmentation()
+    return batches
+
+
+def weights(model) -> list[np.ndarray]:
+    return [np.asarray(variable) for variable in [*model.variables, *model.optimizer.variables]]
+
+
+@pytest.fixture(scope="module", params=[0, 2], ids=["no patience", "patience"])
+def undisturbed(request, tmp_path_factory):
+    patience = request.param
+    return patience, *train(tmp_path_factory.mktemp("whole") / "run", patience=patience)
+
+
+@pytest.mark.parametrize("stops", [[1], [5], [3, 6], [1, 2, 3, 4, 5, 6, 7]])
+def test_a_training_stopped_anywhere_goes_on_to_the_same_end(stops, undisturbed, tmp_path):
+    patience, whole, model, _ = undisturbed
+    begun_in_all = []
+    for stop in [stop for stop in stops if stop < len(whole.epoch)]:
+        begun_in_all += train(tmp_path, patience=patience, stop_at=stop)[2]
+    found, again, begun = train(tmp_path, patience=patience)
+    assert begun_in_all + begun == whole.epoch, "each epoch once, none twice"
+    assert found.history == whole.history and found.epoch == whole.epoch
+    for one, other in zip(weights(again), weights(model), strict=True):
+        np.testing.assert_array_equal(one, other)
+    history = pd.read_csv(tmp_path / "history.csv")
+    assert history["epoch"].tolist() == [epoch + 1 for epoch in whole.epoch]
+    assert (
+        history["val_loss"].tolist() == whole.history["val_loss"]
+        and history["seconds"].is_monotonic_increasing
+    )
+
+
+def test_a_training_that_is_over_is_not_trained_again(undisturbed, tmp_path):
+    patience, whole, model, _ = undisturbed
+    train(tmp_path, patience=patience)
+    found, again, begun = train(tmp_path, patience=patience)
+    assert begun == [] and found.history == whole.history
+    np.testing.assert_array_equal(again.get_weights()[0], model.get_weights()[0])
+
+
+def test_a_damaged_file_is_named_and_the_training_begins_anew(tmp_path, caplog):
+    train(tmp_path, stop_at=3)
+    path = tmp_path / "checkpoint.npz"
+    path.write_bytes(path.read_bytes()[:-100])
+    assert train(tmp_path, stop_at=2)[2] == [0, 1]
+    assert f"{path} is not whole" in caplog.text and "begins anew" in caplog.text
+
+
+def test_the_state_of_another_training_is_not_gone_on_from(tmp_path, caplog):
+    train(tmp_path, stop_at=3)
+    assert train(tmp_path, stop_at=2, identity="y")[2] == [0, 1]
+    assert "is of another training" in caplog.text
+
+
+def test_a_full_disk_leaves_the_state_of_the_epoch_before(tmp_path, monkeypatch):
+    train(tmp_path, stop_at=2)
+    before = (tmp_path / "checkpoint.npz").read_bytes()
+
+    def fill(file, **arrays):
+        file.write(b"half a st")
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched, pytest.raises(OSError, match="No space left"):
+        patched.setattr("src.checkpoints.np.savez", fill)
+        train(tmp_path)
+    assert (tmp_path / "checkpoint.npz").read_bytes() == before
+    assert [path.name for path in tmp_path.glob("*partial*")] == []
+    assert train(tmp_path)[2][0] == 2
+
+
+@pytest.mark.parametrize("kill_after", [2, pytest.param(5, marks=pytest.mark.slow)])
+def test_a_search_killed_inside_a_trial_trains_no_whole_epoch_twice(kill_after, tmp_path, monkeypatch):
+    """SIGKILL at the end of an epoch, after its state was written; three trials of three epochs are nine."""
+    log = tmp_path / "epochs.txt"
+    monkeypatch.setenv("EPOCH_LOG", str(log))
+    environment = {**os.environ, "KILL_AFTER_EPOCHS": str(kill_after), "PYTHONPATH": str(TESTS.parent)}
+    command = [sys.executable, TESTS / "search_in_process.py", tmp_path / "killed", "optuna", "3"]
+    assert subprocess.run(command, env=environment, capture_output=True).returncode == -signal.SIGKILL
+    found = run_search(tmp_path / "killed", "optuna", max_trials=3)
+    lines = log.read_text().splitlines()
+    assert len(lines) == len(set(lines)) == 9
+    log.unlink()
+    whole = run_search(tmp_path / "whole", "optuna", max_trials=3)
+    for one, other in zip(tables(found), tables(whole), strict=True):
+        times = [name for name in ("seconds", "started") if name in one]
+        pd.testing.assert_frame_equal(one.drop(columns=times), other.drop(columns=times))

@@ -1,0 +1,110 @@
+"""A trial in a process of its own: crash, hang and the system's killer are rows; memory comes back."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from search_in_process import run_search, tables
+
+from src.isolation import IsolatedTrials, cause
+from src.search import run_search as run_any_search
+
+TESTS = Path(__file__).resolve().parent
+QUIET = {"deterministic": "no", "precision": "float32"}
+
+
+@pytest.mark.parametrize(
+    ("trouble", "reason"),
+    [
+        ("crash", "its process was ended by SIGSEGV"),
+        pytest.param(
+            "hang", "no epoch was over in 0.3 minutes: its process was ended", marks=pytest.mark.slow
+        ),
+        pytest.param("system", "its process was ended by SIGKILL, as the system", marks=pytest.mark.slow),
+        pytest.param("memory", "memory ran out; trained at half the batch size", marks=pytest.mark.slow),
+    ],
+)
+def test_what_ends_a_trials_process_is_a_row_and_the_search_goes_on(trouble, reason, tmp_path, monkeypatch):
+    monkeypatch.setenv("TROUBLE", trouble)
+    isolate = {"timeout_minutes": 0.3, **QUIET}
+    trials = tables(run_search(tmp_path, "optuna", seed=1, max_trials=2, isolate=isolate, sampler="random"))[
+        0
+    ]
+    big = trials["units"] > 8
+    assert big.any() and not big.all(), "the seed draws trials with and without trouble"
+    assert set(trials[big]["status"]) == {"completed" if trouble == "memory" else "failed"}
+    assert trials[big]["reason"].str.startswith(reason).all()
+    assert set(trials[~big]["status"]) == {"completed"} and set(trials[~big]["reason"]) == {""}
+
+
+@pytest.mark.slow
+def test_an_isolated_search_gives_the_table_of_one_in_this_process(tmp_path):
+    apart = tables(run_search(tmp_path / "apart", "optuna", max_trials=3, isolate=QUIET))[0]
+    together = tables(run_search(tmp_path / "together", "optuna", max_trials=3))[0]
+    same = ["trial", "units", "rate", "status"]
+    assert apart[same].equals(together[same])
+
+
+@pytest.mark.slow
+def test_a_search_in_which_nothing_works_ends_after_the_first_trials(tmp_path, monkeypatch):
+    monkeypatch.setattr("src.trials.FIRST_FAILURES", 2)
+    monkeypatch.setenv("TROUBLE", "no such trouble")
+    monkeypatch.setenv("KILL_AFTER_EPOCHS", "1")
+    with pytest.raises(RuntimeError, match="each of the first 2 trials failed.*SIGKILL"):
+        run_search(tmp_path, "optuna", max_trials=9, isolate=QUIET)
+
+
+@pytest.mark.slow
+def test_a_trials_process_ends_with_the_one_that_started_it(tmp_path):
+    environment = {**os.environ, "SLEEP": "60", "PYTHONPATH": f"{TESTS.parent}{os.pathsep}{TESTS}"}
+    code = "import sys; from pathlib import Path; from search_in_process import run_search\n"
+    code += "if __name__ == '__main__': run_search(Path(sys.argv[1]), 'optuna', isolate={})"
+    script = tmp_path / "search.py"
+    script.write_text(code)
+    parent = psutil.Popen([sys.executable, script, tmp_path / "run"], env=environment)
+    deadline = time.monotonic() + 120
+    while not list(tmp_path.glob("run/*/trial_*")) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    children = parent.children(recursive=True)
+    parent.send_signal(signal.SIGKILL)
+    parent.wait()
+    assert children and psutil.wait_procs(children, timeout=20)[1] == []
+
+
+def test_only_optunas_trials_can_be_isolated_and_only_isolated_ones_timed_out(tmp_path):
+    with pytest.raises(ValueError, match="isolate_trials is on.*choose tuner = 'optuna'"):
+        run_any_search(object(), isolate_trials=True)
+    with pytest.raises(ValueError, match="trial_timeout_minutes needs isolate_trials"):
+        run_any_search(object(), trial_timeout_minutes=5)
+
+
+def test_an_exit_code_is_told_in_words():
+    assert cause(-11) == "its process was ended by SIGSEGV"
+    assert cause(-9) == "its process was ended by SIGKILL, as the system does when memory runs out"
+    assert cause(3) == "its process ended with code 3"
+
+
+@pytest.mark.slow
+def test_forty_isolated_trials_leave_the_memory_as_it_was(tmp_path):
+    """The search's own process may grow by at most 200 MB between its third trial and its fortieth."""
+    memory, process = [], psutil.Process()
+
+    def train(self, deadline, one=IsolatedTrials.__call__):
+        memory.append(process.memory_info().rss / 2**20)
+        return one(self, deadline)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(IsolatedTrials, "__call__", train)
+        run_search(tmp_path, "optuna", max_trials=40, isolate=QUIET, sampler="random", pruner="none")
+    assert len(memory) >= 40 and max(memory[3:]) - memory[3] < 200
+
+
+def test_a_process_without_a_trial_is_no_row_but_an_error(tmp_path, monkeypatch):
+    monkeypatch.setattr("src.isolation.train_one", subprocess.run)  # a call without sense: it ends at once
+    with pytest.raises(RuntimeError, match="ended before it had a trial.*code 1"):
+        run_search(tmp_path, "optuna", max_trials=1, isolate=QUIET)
