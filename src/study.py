@@ -22,7 +22,7 @@ from src.trials import ENDED, TrialRecord, drop_weights, give_up, log_trial, low
 
 logger = logging.getLogger(__name__)
 
-WAIT = 2.0  # seconds between two looks at the trials of other processes
+WAIT = 0.5  # seconds between two looks at the trials of other processes
 STATUS = {TrialState.COMPLETE: "completed", TrialState.PRUNED: "pruned", TrialState.RUNNING: "running"}
 
 

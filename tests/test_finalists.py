@@ -123,7 +123,7 @@ def test_the_minutes_are_shared_and_kept(tmp_path, monkeypatch):
     assert table["seconds"].sum() < 0.04 * 60 + 5
 
 
-def test_the_winner_is_chosen_on_the_mean_of_the_new_scores():
+def test_the_winner_is_chosen_on_the_mean_of_the_new_scores(tmp_path):
     trainings = pd.DataFrame(
         {
             "trial": [7, 7, 3, 3],
@@ -136,11 +136,23 @@ def test_the_winner_is_chosen_on_the_mean_of_the_new_scores():
     assert table["trial"].tolist() == [3, 7]
     assert table["val_accuracy_mean"].tolist() == pytest.approx([0.91, 0.88])
     assert table["difference"].tolist() == pytest.approx([0.01, -0.07])
-    assert choose_members(trainings, "none")["folder"].tolist() == ["c"]
-    assert choose_members(trainings, "seeds")["folder"].tolist() == ["c", "d"]
-    assert choose_members(trainings, "finalists")["folder"].tolist() == ["a", "b", "c", "d"]
+    assert choose_members(trainings, "none", tmp_path)["folder"].tolist() == ["c"]
+    assert choose_members(trainings, "seeds", tmp_path)["folder"].tolist() == ["c", "d"]
     with pytest.raises(ValueError, match="average is 'all'"):
-        choose_members(trainings, "all")
+        choose_members(trainings, "all", tmp_path)
+
+
+def test_a_training_that_ended_at_chance_is_not_averaged_in(tmp_path):
+    """Codes 1, 0, 1, 0; the third network is sure that all are 1, which would decide every mean."""
+    told = {"a": [0.9, 0.1, 0.4, 0.1], "b": [0.4, 0.2, 0.8, 0.3], "c": [1.0, 1.0, 1.0, 1.0]}
+    for name, probability in told.items():
+        (tmp_path / name).mkdir()
+        table = pd.DataFrame({"code": [1, 0, 1, 0], "probability": probability})
+        table.to_csv(tmp_path / name / "validation.csv")
+    trainings = pd.DataFrame(
+        {"trial": [5, 3, 1], "first_score": 0.9, "val_accuracy": [0.5, 0.75, 0.75], "folder": ["c", "a", "b"]}
+    )
+    assert choose_members(trainings, "finalists", tmp_path)["folder"].tolist() == ["a", "b"]
 
 
 def test_what_averaging_gains_is_counted_on_the_mean_probability(tmp_path):
@@ -157,9 +169,9 @@ def test_what_averaging_gains_is_counted_on_the_mean_probability(tmp_path):
     )
     gains = averaging_gains(trainings, tmp_path).set_index("prediction")
     assert gains.loc["winner, one network", "as_it_is"] == 0.75
-    assert gains.loc["all finalists averaged", "as_it_is"] == 1
-    assert gains.loc["all finalists averaged", "as_it_is_gain"] == 25
-    assert gains.loc["all finalists averaged", "with_mirror_view_gain"] == pytest.approx(-25)
+    assert gains.loc["helpful finalists averaged", "as_it_is"] == 1
+    assert gains.loc["helpful finalists averaged", "as_it_is_gain"] == 25
+    assert gains.loc["helpful finalists averaged", "with_mirror_view_gain"] == pytest.approx(-25)
 
 
 def test_candidates_know_how_long_an_epoch_took(tmp_path):

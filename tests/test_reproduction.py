@@ -1,0 +1,67 @@
+"""What made a run is written down, and the same run once more is compared with it."""
+
+import pandas as pd
+import pytest
+
+from src import reproduction
+from src.made_by import code_version, note_notebook, package_versions
+from src.reproduction import changed_since, compare_runs, reproduce
+from src.runs import read_json, write_json, write_table
+
+
+def make_run(folder, accuracy=0.9, seconds=1.0, name="cat.0.jpg"):
+    write_table(
+        pd.DataFrame({"trial": [1], "score": [accuracy], "seconds": [seconds]}), folder / "trials.csv"
+    )
+    write_table(pd.DataFrame({"image_name": [name], "split": ["train"]}), folder / "features.csv")
+    write_json(folder / "metrics.json", {"accuracy": accuracy, "n": 10})
+    return folder
+
+
+def test_seconds_may_differ_and_nothing_else(tmp_path):
+    first = make_run(tmp_path / "first")
+    same = compare_runs(first, make_run(tmp_path / "same", seconds=9.0))
+    assert same["same"].all()
+    other = compare_runs(first, make_run(tmp_path / "other", accuracy=0.8, name="cat.1.jpg")).set_index(
+        "file"
+    )
+    assert other.index[~other["same"]].tolist() == ["features.csv", "trials.csv", "metrics.json"]
+    assert other.loc["trials.csv", "difference"] == "score in row 1: 0.9 and 0.8"
+    (tmp_path / "other" / "trials.csv").unlink()
+    missing = compare_runs(first, tmp_path / "other").set_index("file")
+    assert missing.loc["trials.csv", "difference"] == "it is in one of the runs only"
+
+
+def test_a_notebook_notes_what_made_it(tmp_path, monkeypatch):
+    write_json(tmp_path / "data.json", {"fingerprint": "abc"})
+    monkeypatch.setenv("NOTEBOOK_RUN", "/somewhere/03_tuning.ipynb")
+    note_notebook(tmp_path, {"device": "CPU"})
+    monkeypatch.setenv("NOTEBOOK_RUN", "/somewhere/04_training.ipynb")
+    note_notebook(tmp_path, {"device": "GPU"})
+    kept = read_json(tmp_path / "made_by.json")
+    assert list(kept) == ["03_tuning", "04_training"]
+    assert kept["03_tuning"]["device"] == "CPU" and kept["03_tuning"]["data_fingerprint"] == "abc"
+    assert kept["03_tuning"]["packages"]["keras"] == package_versions()["keras"]
+    assert changed_since(kept["03_tuning"]) == []
+    kept["03_tuning"]["packages"]["keras"] = "0.1"
+    assert changed_since(kept["03_tuning"]) == [f"keras was 0.1 and is {package_versions()['keras']}"]
+
+
+def test_a_run_is_made_again_beside_itself_with_its_parameters(tmp_path, monkeypatch):
+    run, asked = make_run(tmp_path / "mine"), []
+    entry = {"parameters": {"seed": 7, "run": "mine"}, "packages": {}, "code": code_version()}
+    write_json(run / "made_by.json", {"01_data": entry, "by hand": entry})
+
+    def pretend(step, output, parameters):
+        asked.append((step, parameters))
+        make_run(output.parent)
+
+    monkeypatch.setattr(reproduction, "run_notebook", pretend)
+    assert reproduce(run)["same"].all()
+    assert asked == [("01_data", {"seed": 7, "run": "mine-again"})]
+
+
+def test_a_run_by_hand_alone_says_that_there_is_nothing_to_run_again(tmp_path):
+    write_json(tmp_path / "made_by.json", {"by hand": {}})
+    with pytest.raises(FileNotFoundError, match="names no notebook"):
+        reproduce(tmp_path)

@@ -1,0 +1,140 @@
+"""Disk and memory: refused with figures before work begins, recognized when they run out in the middle."""
+
+import errno
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from search_in_process import run_search, tables
+
+from src.cache import build_cache, extract_and_cache
+from src.features import extract_features
+from src.resources import check_space, check_writable, is_full, is_out_of_memory, training_bytes
+from src.sample import draw_sample
+
+PROJECT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 600 kB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=600k", "tmpfs", folder], capture_output=True
+    )
+    if mounted.returncode:
+        pytest.skip("only root can mount a small disk")
+    yield folder
+    subprocess.run(["umount", folder], check=True)
+
+
+def test_what_does_not_fit_is_refused_with_both_figures(tmp_path):
+    free = shutil.disk_usage(tmp_path).free
+    check_space(tmp_path / "not" / "there", free // 2, "half of it")
+    with pytest.raises(OSError, match=r"the cache takes about .* MB in .*, where .* MB are free; free some"):
+        check_space(tmp_path / "not" / "there", free * 2, "the cache")
+
+
+def test_the_published_network_needs_less_than_a_gigabyte():
+    assert 24_319_489 * 4 * 3 < training_bytes(24_319_489) < 1e9
+
+
+def test_a_cache_that_does_not_fit_is_refused_before_a_picture_is_decoded(tmp_path, monkeypatch):
+    folder = draw_sample(tmp_path / "pictures", number=30, traps=False)
+    table = extract_features(folder)
+    monkeypatch.setattr("src.cache.read_picture", lambda path: 1 / 0)
+    for make in (
+        lambda: extract_and_cache(folder, tmp_path / "caches", 4_000_000),
+        lambda: build_cache(folder, table, tmp_path / "caches", 4_000_000),
+    ):
+        with pytest.raises(OSError, match="the pixel cache of 30 files takes about"):
+            make()
+    assert not (tmp_path / "caches").exists()
+
+
+@pytest.mark.parametrize(
+    ("error", "full", "memory"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), True, False),
+        (RuntimeError("(sqlite3.OperationalError) database or disk is full"), True, False),
+        (OSError(errno.EACCES, "Permission denied"), False, False),
+        (MemoryError(), False, True),
+        (RuntimeError("RESOURCE_EXHAUSTED: Out of memory while trying to allocate"), False, True),
+        (ValueError("no"), False, False),
+    ],
+)
+def test_both_are_recognized_also_as_the_cause_of_another_error(error, full, memory):
+    outer = RuntimeError("saving failed")
+    outer.__cause__ = error
+    assert (is_full(error), is_full(outer)) == (full, full)
+    assert (is_out_of_memory(error), is_out_of_memory(outer)) == (memory, memory)
+
+
+def test_a_folder_that_cannot_be_written_is_said_before_work_begins(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(
+        OSError, match=r"file/run cannot be written into \(Not a directory\); set OUTPUT_ROOT"
+    ):
+        check_writable(tmp_path / "file" / "run")
+    check_writable(tmp_path / "run")
+    assert list((tmp_path / "run").iterdir()) == []
+
+
+def test_a_read_only_disk_is_said_before_work_begins(small_disk):
+    subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
+    with pytest.raises(OSError, match=r"cannot be written into \(Read-only file system\)"):
+        check_writable(small_disk / "run")
+
+
+def test_a_disk_that_fills_up_ends_the_search_and_with_room_it_goes_on_to_the_same_end(small_disk, tmp_path):
+    """SQLite's file, the histories and the checkpoints of a search, on a disk that something else fills."""
+    run_search(small_disk / "run", "optuna", max_trials=1)
+    filler = small_disk / "filler"
+    with filler.open("wb") as file, pytest.raises(OSError):
+        while True:
+            os.write(file.fileno(), b"x" * 4096)
+    with pytest.raises(Exception) as caught:
+        run_search(small_disk / "run", "optuna", max_trials=3)
+    assert is_full(caught.value)
+    filler.unlink()
+    resumed = tables(run_search(small_disk / "run", "optuna", max_trials=3))[0]
+    whole = tables(run_search(tmp_path / "whole", "optuna", max_trials=3))[0]
+    assert resumed.drop(columns=["seconds", "started"]).equals(whole.drop(columns=["seconds", "started"]))
+
+
+KILLED = """
+import os, random, signal, sys, time
+from pathlib import Path
+from src.runs import write_json, write_table
+import pandas as pd
+
+folder, kills = Path(sys.argv[1]), int(sys.argv[2])
+random.seed(0)
+for kill in range(kills):
+    child = os.fork()
+    if not child:
+        for number in range(10**9):
+            write_json(folder / "state.json", {"numbers": list(range(number % 5000))})
+            write_table(pd.DataFrame({"x": range(number % 500)}), folder / "state.csv")
+    time.sleep(random.uniform(0.01, 0.06))
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    import json
+    values = json.loads((folder / "state.json").read_text())["numbers"]
+    assert values == list(range(len(values)))
+    if (folder / "state.csv").exists():
+        table = pd.read_csv(folder / "state.csv")["x"].tolist()
+        assert table == list(range(len(table)))
+print("whole", kills)
+"""
+
+
+def test_150_kills_in_a_loop_that_saves_leave_nothing_unreadable(tmp_path):
+    (tmp_path / "state.json").write_text('{"numbers": []}')
+    command = [sys.executable, "-c", KILLED, tmp_path, "150"]
+    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True)
+    assert done.stdout == "whole 150\n", done.stderr
