@@ -144,7 +144,7 @@ def test_the_winner_is_chosen_on_the_mean_of_the_new_scores(tmp_path):
 
 def test_a_training_that_ended_at_chance_is_not_averaged_in(tmp_path):
     """Codes 1, 0, 1, 0; the third network is sure that all are 1, which would decide every mean."""
-    told = {"a": [0.9, 0.1, 0.4, 0.1], "b": [0.4, 0.2, 0.8, 0.3], "c": [1.0, 1.0, 1.0, 1.0]}
+    told = {"a": [0.9, 0.45, 0.4, 0.4], "b": [0.4, 0.4, 0.8, 0.45], "c": [1.0, 1.0, 1.0, 1.0]}
     for name, probability in told.items():
         (tmp_path / name).mkdir()
         table = pd.DataFrame({"code": [1, 0, 1, 0], "probability": probability})
