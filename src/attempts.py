@@ -16,7 +16,7 @@ from src.claims import INTERRUPTED, PLACE, REASON, VALUES, Claims, heartbeat
 from src.ensemble import save_weights
 from src.resources import check_space, full_disk, is_full, training_bytes
 from src.samplers import PRUNERS, ReportEpochs, make_sampler
-from src.search_folder import one_line, read_record, recording
+from src.search_folder import read_record, reason_of, recording
 from src.suggestions import SuggestedHyperParameters
 from src.training import HALVED, PictureTraining, within_memory
 from src.trials import lower_is_better
@@ -66,7 +66,7 @@ class Attempts:
         except Exception as error:
             if is_full(error):
                 raise full_disk(self.folder) from error
-            state, attributes = TrialState.FAIL, {VALUES: hp.values, REASON: one_line(error)}
+            state, attributes = TrialState.FAIL, {VALUES: hp.values, REASON: reason_of(error)}
         except BaseException as error:  # Ctrl-C, or the end of the notebook
             self._end(trial, TrialState.FAIL, None, {INTERRUPTED: f"stopped by {type(error).__name__}"})
             raise

@@ -10,7 +10,7 @@ import keras_tuner
 from src.callbacks import Deadline
 from src.locks import hold
 from src.resources import full_disk, is_full
-from src.search_folder import one_line, read_history, read_record, recording
+from src.search_folder import read_history, read_record, reason_of, recording
 from src.training import HALVED, PictureTraining, within_memory
 from src.trials import TrialRecord, drop_weights, give_up, log_trial
 from src.tuner_state import drop_optimizer, keep_state
@@ -121,7 +121,7 @@ class RecordedSearch:
         if stopped_at:
             reason = f"stopped by max_minutes after epoch {stopped_at}"
         elif status == "failed":
-            reason = one_line(trial.message or "")
+            reason = reason_of(trial.message or "")
         elif status == "completed":
             reason = read_record(folder).get("note", "")
         if stopped_at and status == "running":

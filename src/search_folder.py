@@ -89,7 +89,7 @@ def read_history(folder: Path) -> pd.DataFrame:
     return pd.read_csv(path) if path.exists() else pd.DataFrame(columns=["execution", "epoch"])
 
 
-def one_line(error: BaseException | str) -> str:
+def reason_of(error: BaseException | str) -> str:
     """Returns an error, or the traceback of one, as the single line that says what went wrong."""
     if isinstance(error, BaseException):
         return f"{type(error).__name__}: {' '.join(str(error).split())}".removesuffix(": ")[:300]
