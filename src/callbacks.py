@@ -76,13 +76,16 @@ class HistoryFile(keras.callbacks.Callback):
         """Takes the rows of an interrupted training, which now goes on."""
         self.rows, self.earlier = rows, rows[-1]["seconds"]
 
+    def on_train_begin(self, logs=None):
+        """Notes the network's size, also where all its epochs were trained before this process went on."""
+        self.parameters = self.model.count_params()
+
     def on_epoch_begin(self, epoch, logs=None):
         """Counts the execution at its first epoch: one that does not follow the epoch before."""
         if epoch != self.next_epoch:
             goes_on = self.rows and self.next_epoch is None  # with a restored training
             self.execution = self.rows[-1]["execution"] + (not goes_on) if self.rows else 0
             self.started = time.monotonic() - (self.earlier if goes_on else 0)
-            self.parameters = self.model.count_params()
         self.next_epoch = epoch + 1
 
     def on_epoch_end(self, epoch, logs=None):

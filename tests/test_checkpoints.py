@@ -62,7 +62,7 @@ def train(folder: Path, epochs: int = 8, patience: int = 0, stop_at: int | None 
             raise StopHere
         begun.append(epoch)
 
-    history = HistoryFile(folder / "history.csv")
+    history = model.history_file = HistoryFile(folder / "history.csv")
     checkpoint = Checkpoint(folder / "checkpoint.npz", history, {"name": identity})
     watch = keras.callbacks.LambdaCallback(on_epoch_begin=begin)
     try:
@@ -114,6 +114,7 @@ def test_a_training_that_is_over_is_not_trained_again(undisturbed, tmp_path):
     train(tmp_path, patience=patience)
     found, again, begun = train(tmp_path, patience=patience)
     assert begun == [] and found.history == whole.history
+    assert again.history_file.parameters == again.count_params() > 0
     np.testing.assert_array_equal(again.get_weights()[0], model.get_weights()[0])
 
 
