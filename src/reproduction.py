@@ -20,19 +20,18 @@ TIMES = ["seconds", "started"]  # never twice the same
 
 
 def compare_runs(first: Path, second: Path) -> pd.DataFrame:
-    """Returns one row a file: whether both runs have the same in it, and the first difference in words."""
-    rows = []
-    for name in TABLES:
-        rows.append((name, _difference(*(_read(run / name) for run in (first, second)))))
-    metrics = [
-        pd.DataFrame([read_json(run / "metrics.json")]) if (run / "metrics.json").exists() else None
-        for run in (first, second)
-    ]
-    rows.append(("metrics.json", _difference(*metrics)))
-    return pd.DataFrame(
-        [(name, not difference, difference) for name, difference in rows],
-        columns=["file", "same", "difference"],
-    )
+    """Returns one row a file of either run: whether both have the same in it, and the first difference."""
+    read = {name: [_read(run / name) for run in (first, second)] for name in TABLES}
+    read["metrics.json"] = [_read_values(run / "metrics.json") for run in (first, second)]
+    differences = {
+        name: _difference(*pair) for name, pair in read.items() if any(table is not None for table in pair)
+    }
+    rows = [(name, not difference, difference) for name, difference in differences.items()]
+    return pd.DataFrame(rows, columns=["file", "same", "difference"])
+
+
+def _read_values(path: Path) -> pd.DataFrame | None:
+    return pd.DataFrame([read_json(path)]) if path.exists() else None
 
 
 def _read(path: Path) -> pd.DataFrame | None:
@@ -44,7 +43,7 @@ def _read(path: Path) -> pd.DataFrame | None:
 
 def _difference(first: pd.DataFrame | None, second: pd.DataFrame | None) -> str:
     if first is None or second is None:
-        return "" if first is second else "it is in one of the runs only"
+        return "it is in one of the runs only"
     if list(first.columns) != list(second.columns) or len(first) != len(second):
         return f"{len(first)} and {len(second)} rows, {first.shape[1]} and {second.shape[1]} columns"
     differs = (first != second) & ~(first.isna() & second.isna())

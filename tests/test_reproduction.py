@@ -22,6 +22,9 @@ def test_seconds_may_differ_and_nothing_else(tmp_path):
     first = make_run(tmp_path / "first")
     same = compare_runs(first, make_run(tmp_path / "same", seconds=9.0))
     assert same["same"].all()
+    assert same["file"].tolist() == ["features.csv", "trials.csv", "metrics.json"], (
+        "what neither has is no row"
+    )
     other = compare_runs(first, make_run(tmp_path / "other", accuracy=0.8, name="cat.1.jpg")).set_index(
         "file"
     )
