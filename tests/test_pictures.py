@@ -7,6 +7,7 @@ import zlib
 import cv2
 import numpy as np
 import pytest
+from hostile import encode
 from PIL import Image
 
 from src.pictures import decode_picture, perceptual_hash, read_picture
@@ -18,13 +19,6 @@ def draw(seed: int = 0, height: int = HEIGHT, width: int = WIDTH) -> np.ndarray:
     """Returns smooth blobs of colour, so that lossy formats change little."""
     coarse = np.random.default_rng(seed).integers(20, 236, (5, 6, 3), dtype=np.uint8)
     return cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
-
-
-def encode(picture: np.ndarray, kind: str = "JPEG", mode: str | None = None, **options) -> bytes:
-    image = Image.fromarray(picture)
-    buffer = io.BytesIO()
-    (image.convert(mode) if mode else image).save(buffer, kind, **options)
-    return buffer.getvalue()
 
 
 def png_declaring(width: int, height: int) -> bytes:
