@@ -40,3 +40,26 @@ def plot_finalists(
     ax.set(ylabel="validation accuracy", title=f"Finalists trained again: trial {winner} won")
     ax.legend(frameon=False, bbox_to_anchor=(1, 1), loc="upper left")
     return ax
+
+
+def plot_results(results: pd.DataFrame, ax: Axes | None = None) -> Axes:
+    """Returns each result's test accuracy with its 95 % interval, a row each, the first at the top.
+
+    Args:
+        results: of `comparison.collect_results`.
+        ax: axes to draw on.
+    """
+    ax = make_axes(ax, 7.5, 1.4 + 0.55 * len(results))
+    places = range(len(results))
+    accuracy = results["accuracy"]
+    spread = [accuracy - results["low"], results["high"] - accuracy]
+    ax.errorbar(accuracy, places, xerr=spread, fmt="o", color=BLUE, ecolor=GREY, elinewidth=2, capsize=4)
+    for place, value in zip(places, accuracy, strict=True):
+        ax.annotate(
+            f"{value:.2%}", (value, place), (0, 7), textcoords="offset points", ha="center", fontsize=9
+        )
+    ax.set_yticks(places, results["result"] + "\n" + results["run"])
+    ax.set_ylim(len(results) - 0.5, -0.6)
+    ax.grid(visible=False, axis="y")
+    ax.set(xlabel="test accuracy, 95 % interval", title="All results on these test pictures")
+    return ax

@@ -1,0 +1,137 @@
+"""Results side by side: every network measured on the same test pictures, in whichever run, in one table."""
+
+import time
+from pathlib import Path
+
+import keras
+import numpy as np
+import pandas as pd
+from scipy.stats import binomtest
+
+from src import config
+from src.evaluation import accuracy_interval, measure
+from src.generators import PictureBatches
+from src.runs import read_json, write_json, write_table
+
+COLUMNS = ["result", "run", "n", "accuracy", "low", "high", "mcnemar_p"]
+COST = ["training_minutes", "parameters", "megabytes", "pictures_per_second"]
+TITLES = {  # of a search space; a pretrained backbone has its own name
+    "published": "published recipe",
+    "described": "published, without its mistakes",
+    "modern": "from scratch",
+}
+
+
+def measure_cost(
+    model_file: Path, batches: PictureBatches, training_minutes: float, rounds: int = 3
+) -> dict[str, float]:
+    """Returns what a network costs: training_minutes, parameters, megabytes, pictures_per_second.
+
+    The speed is that of prediction, pictures decoded already, the best of some rounds: a busy machine makes
+    a network slower, never faster.
+
+    Args:
+        model_file: the saved network; its size on the disk is counted in millions of bytes.
+        batches: pictures of its size that no choice depends on any more, such as the validation part.
+        training_minutes: of search and training together.
+        rounds: passes over at most 512 pictures.
+    """
+    model = keras.models.load_model(model_file, safe_mode=True)
+    some = [batches[index][0] for index in range(min(len(batches), max(1, 512 // batches.batch_size)))]
+    pictures = np.concatenate(some)
+    seconds = []
+    for _ in range(rounds + 1):  # the first one compiles
+        started = time.perf_counter()
+        model.predict(pictures, batch_size=64, verbose=0)
+        seconds.append(time.perf_counter() - started)
+    return {
+        "training_minutes": round(training_minutes, 1),
+        "parameters": model.count_params(),
+        "megabytes": round(model_file.stat().st_size / 1e6, 1),
+        "pictures_per_second": round(len(pictures) / min(seconds[1:])),
+    }
+
+
+def note_result(run: Path, name: str, title: str, predictions: pd.DataFrame, cost: dict[str, float]) -> None:
+    """Writes a result for `collect_results` to find: `results/<name>.json`, and its predictions beside it.
+
+    Args:
+        run: the run's folder.
+        name: of the network's file, without its ending.
+        title: what the table calls it.
+        predictions: on the test part.
+        cost: of `measure_cost`.
+    """
+    folder = run / "results"
+    write_table(predictions, folder / f"{name}.csv")
+    write_json(folder / f"{name}.json", {"result": title, **cost})
+
+
+def collect_results(run: Path) -> pd.DataFrame:
+    """Returns one row a network, the least accurate first, after the published experiment's own figures.
+
+    It looks at this run and at the runs beside it, and takes every network that was measured on the very
+    test pictures of this one. `mcnemar_p` compares a row with the row above it.
+
+    Args:
+        run: the run's folder, whose `results` hold at least one network.
+
+    Returns:
+        Columns: result, run, n, accuracy, its 95 % interval low and high, mcnemar_p, training_minutes,
+        parameters, megabytes, pictures_per_second; what is not known is missing.
+
+    Raises:
+        FileNotFoundError: this run has no result yet.
+    """
+    own = _read_results(run)
+    if not own:
+        raise FileNotFoundError(f"{run / 'results'} holds no result; run notebook 05 first")
+    pictures = _pictures(next(iter(own.values())))
+    found = []
+    for folder in sorted(path.parent for path in run.parent.glob("*/results")):
+        for file, predictions in _read_results(folder).items():
+            if _pictures(predictions).equals(pictures):
+                row = {**read_json(file.with_suffix(".json")), "run": folder.name}
+                found.append({**row, **measure(predictions), "predictions": predictions})
+    found.sort(key=lambda row: (row["accuracy"], row["run"], row["result"]))
+    for below, above in zip(found[1:], found[:-1], strict=True):
+        below["mcnemar_p"] = mcnemar(above["predictions"], below["predictions"])
+    return pd.DataFrame([_published(), *found], columns=[*COLUMNS, *COST])
+
+
+def mcnemar(first: pd.DataFrame, second: pd.DataFrame) -> float:
+    """Returns the probability of so uneven mistakes if both networks were equally good: two-sided, exact.
+
+    Only pictures count that one of the two got right and the other wrong (Q. McNemar, "Note on the
+    sampling error of the difference between correlated proportions or percentages", Psychometrika 12,
+    1947, 153-157).
+
+    Args:
+        first: predictions of one network; `image_name` and `correct` are read.
+        second: of the other one, on the same pictures in any order.
+
+    Raises:
+        ValueError: they are of different pictures.
+    """
+    right = [table.set_index("image_name")["correct"] for table in (first, second)]
+    if set(right[0].index) != set(right[1].index):
+        raise ValueError("the two tables are of different pictures; compare networks on the same ones")
+    other = right[1].reindex(right[0].index)
+    only_first, only_second = int((right[0] & ~other).sum()), int((~right[0] & other).sum())
+    apart = only_first + only_second
+    return float(binomtest(only_first, apart).pvalue) if apart else 1.0
+
+
+def _read_results(run: Path) -> dict[Path, pd.DataFrame]:
+    return {file: pd.read_csv(file) for file in sorted((run / "results").glob("*.csv"))}
+
+
+def _pictures(predictions: pd.DataFrame) -> pd.Series:
+    return predictions.set_index("image_name")["code"].sort_index()
+
+
+def _published() -> dict:
+    n, accuracy = config.PUBLISHED_TEST_PICTURES, config.PUBLISHED_TEST_ACCURACY
+    low, high = accuracy_interval(round(accuracy * n), n)
+    row = {"result": "published, its own figures", "n": n, "accuracy": accuracy, "low": low, "high": high}
+    return {**row, "run": "(other pictures)", "parameters": config.PUBLISHED_PARAMETERS}

@@ -1,0 +1,84 @@
+"""Results side by side: the same pictures only, the exact test, and what a network costs."""
+
+from math import comb
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+
+from src import config
+from src.comparison import collect_results, mcnemar, measure_cost, note_result
+from src.generators import PictureBatches
+from src.runs import save_model
+
+COST = {"training_minutes": 1.5, "parameters": 10, "megabytes": 0.1, "pictures_per_second": 99}
+
+
+def table(correct: list[bool], first: int = 0) -> pd.DataFrame:
+    """Predictions of pictures named by number; even ones are of code 0."""
+    numbers = np.arange(first, first + len(correct))
+    codes = numbers % 2
+    predicted = np.where(correct, codes, 1 - codes)
+    names = [f"{number}.jpg" for number in numbers]
+    columns = {"image_name": names, "code": codes, "probability": predicted * 0.8 + 0.1}
+    return pd.DataFrame({**columns, "predicted": predicted, "correct": correct})
+
+
+def test_mcnemar_is_the_sign_test_on_the_pictures_that_only_one_got_right():
+    first = table([True] * 9 + [False] * 1 + [True] * 20 + [False] * 5)
+    second = table([False] * 9 + [True] * 1 + [True] * 20 + [False] * 5)
+    # 10 pictures differ, 9 to 1; both tails of 10 fair coins
+    by_hand = 2 * (comb(10, 0) + comb(10, 1)) / 2**10
+    assert mcnemar(first, second) == pytest.approx(by_hand)
+    assert mcnemar(second, first) == pytest.approx(by_hand)
+
+
+def test_mcnemar_goes_by_name_not_by_order():
+    first, second = table([True, True, False, True]), table([True, True, False, True])
+    assert mcnemar(first, second.iloc[::-1]) == 1.0  # by order, two pictures would differ
+
+
+def test_mcnemar_refuses_other_pictures():
+    with pytest.raises(ValueError, match="different pictures"):
+        mcnemar(table([True] * 4), table([True] * 4, first=2))
+
+
+def test_the_table_holds_this_run_and_its_neighbours_on_the_same_pictures_only(tmp_path):
+    weak, strong = [False] * 8 + [True] * 32, [True] * 39 + [False]
+    note_result(tmp_path / "a", "model", "strong", table(strong), COST)
+    note_result(tmp_path / "b", "model", "weak", table(weak), COST)
+    note_result(tmp_path / "b", "elsewhere", "other pictures", table(weak, first=1), COST)
+    results = collect_results(tmp_path / "a")
+    assert results["result"].tolist() == ["published, its own figures", "weak", "strong"]
+    assert results["run"].tolist()[1:] == ["b", "a"]
+    assert results["accuracy"].tolist() == [config.PUBLISHED_TEST_ACCURACY, 32 / 40, 39 / 40]
+    # The first two rows have no neighbour on the same pictures above them.
+    assert results["mcnemar_p"].isna().tolist() == [True, True, False]
+    assert results["mcnemar_p"].iloc[2] == pytest.approx(mcnemar(table(weak), table(strong)))
+    assert results["pictures_per_second"].tolist()[1:] == [99, 99]
+
+
+def test_other_labels_for_the_same_pictures_are_another_test_set(tmp_path):
+    note_result(tmp_path / "a", "model", "ours", table([True] * 6), COST)
+    relabelled = table([True] * 6).assign(code=lambda rows: 1 - rows["code"])
+    note_result(tmp_path / "b", "model", "relabelled", relabelled, COST)
+    assert "relabelled" not in collect_results(tmp_path / "a")["result"].tolist()
+
+
+def test_a_run_without_a_result_is_sent_to_notebook_05(tmp_path):
+    with pytest.raises(FileNotFoundError, match="run notebook 05 first"):
+        collect_results(tmp_path / "a")
+
+
+def test_the_cost_of_a_network_is_counted_on_its_file(tmp_path):
+    network = keras.Sequential(
+        [keras.Input((8, 8, 3)), keras.layers.Flatten(), keras.layers.Dense(1, activation="sigmoid")]
+    )
+    save_model(network, tmp_path / "model.keras", {})
+    names = [f"{number}.jpg" for number in range(20)]
+    batches = PictureBatches(np.zeros((20, 8, 8, 3), "uint8"), range(20), [0, 1] * 10, names, batch_size=8)
+    cost = measure_cost(tmp_path / "model.keras", batches, training_minutes=2.04)
+    assert cost["parameters"] == 8 * 8 * 3 + 1
+    assert cost["megabytes"] == round((tmp_path / "model.keras").stat().st_size / 1e6, 1)
+    assert cost["training_minutes"] == 2.0 and cost["pictures_per_second"] > 0
