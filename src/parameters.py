@@ -34,6 +34,9 @@ LIMITS = {
     "first_image_size": Limit(lambda value: value == 0 or 8 <= value <= 4_096, "0, or 8 to 4096 pixels"),
     "epoch_fraction": Limit(lambda value: 0 < value <= 1, "more than 0 and at most 1"),
     "learning_rate": Limit(lambda value: 0 < value < math.inf, "more than 0, and finite"),
+    **dict.fromkeys(
+        ["patience", "final_patience", "max_minutes", "final_minutes", "trial_timeout_minutes"], NOT_NEGATIVE
+    ),
     "seed": Limit(lambda value: 0 <= value < 2**31, "0 to 2147483647"),
     "workers": Limit(lambda value: 0 <= value <= 256, "0 to 256 threads"),
 }
@@ -59,6 +62,17 @@ def check_value(name: str, value: object, wanted: type, source: str) -> None:
     limit = LIMITS.get(name, NOT_NEGATIVE)
     if wanted in (int, float) and not limit.allows(value):
         raise ValueError(f"{source}: {name} is {quote(value)}; give {limit.words}")
+
+
+def check_cell(values: dict[str, object]) -> None:
+    """Raises ValueError where a notebook's cell gives a parameter that has a range a value outside of it.
+
+    A profile is checked before its notebook runs; this is for what was typed into the cell by hand.
+    """
+    for name in LIMITS.keys() & values.keys():
+        value = values[name]
+        number = type(value) if type(value) in (int, float) else float  # text is no number
+        check_value(name, value, number, "the parameters cell")
 
 
 def read_yaml_profile(path: Path) -> dict[str, object]:

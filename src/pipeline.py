@@ -143,6 +143,9 @@ def run_all(profile: str = "gpu", data: str = "auto", settings: str = "") -> Pat
 def summarize(run: Path) -> str:
     """Returns the lines that end a run: the accuracy with its interval, the loss, where things are."""
     measures = read_json(run / "metrics.json")
+    if missing := {"accuracy", "low", "high", "n", "loss", "cross_entropy"} - measures.keys():
+        lacks = f"{run / 'metrics.json'} lacks {', '.join(sorted(missing))}"
+        raise ValueError(f"{lacks}; delete it and run notebook 05 again")
     interval = f"[{measures['low']:.4f}, {measures['high']:.4f}]"
     return "\n".join(
         [

@@ -10,7 +10,8 @@ from pathlib import Path
 import keras
 
 from src.config import find_paths
-from src.made_by import note_notebook
+from src.made_by import note_notebook, notebook_settings
+from src.parameters import check_cell
 from src.resources import check_writable
 from src.runs import read_json
 
@@ -32,8 +33,10 @@ def start_run(name: str, seed: int, deterministic: str = "auto", precision: str 
         precision: Keras's policy of the networks built from here on, or `auto`, see `fastest_precision`.
 
     Raises:
-        ValueError: a name that leaves the output folder, or another word for one of the last two.
+        ValueError: a name that leaves the output folder, another word for one of the last two, or a number
+            in the notebook's parameters cell that is out of its range.
     """
+    check_cell(notebook_settings())
     if name in ("", "..") or Path(name).name != name:
         raise ValueError(f"run is {name!r}; give the plain name of a folder, such as gpu-auto")
     if deterministic not in ("auto", "yes", "no"):

@@ -95,6 +95,12 @@ def test_the_summary_is_one_line_for_the_accuracy(tmp_path):
     assert summarize(tmp_path).splitlines()[0] == "test accuracy 0.9123 [0.9000, 0.9200] n=5000"
 
 
+def test_a_summary_of_damaged_figures_names_the_file_and_what_it_lacks(tmp_path):
+    write_json(tmp_path / "metrics.json", {"accuracy": 0.9, "n": 5, "low": 0.8, "high": 1.0, "loss": 1.2})
+    with pytest.raises(ValueError, match="metrics.json lacks cross_entropy; delete it and run notebook 05"):
+        summarize(tmp_path)
+
+
 def test_the_command_says_in_one_line_what_is_wrong(tmp_path, capsys):
     assert main([str(tmp_path / "none"), "summary"]) == 1
     error = capsys.readouterr().err

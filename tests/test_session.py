@@ -40,6 +40,19 @@ def test_deterministic_is_one_of_three_words():
         start_run("x", 1, "maybe")
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [("final_epochs", 0, "give 1 or more"), ("zoom_range", 1.5, "below 1"), ("epochs", "5", "a number")],
+)
+def test_a_number_typed_into_the_cell_is_refused_before_anything_is_made(
+    name, value, said, monkeypatch, tmp_path
+):
+    monkeypatch.setattr("src.session.notebook_settings", lambda: {"run": "x", name: value})
+    with pytest.raises(ValueError, match=f"the parameters cell: {name} is .*{said}"):
+        start_run("x", 1)
+    assert not (tmp_path / "output").exists()
+
+
 def test_at_home_data_and_output_lie_in_the_project(monkeypatch, tmp_path):
     monkeypatch.setenv("KAGGLE_ROOT", str(tmp_path / "none"))
     monkeypatch.delenv("OUTPUT_ROOT")
