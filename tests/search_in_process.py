@@ -24,8 +24,8 @@ def serve(part: str, training: bool = False, seed: int | None = None) -> Picture
     random = np.random.default_rng(0)
     codes = np.arange(24) % 2
     pixels = (random.integers(0, 160, (24, 8, 8, 3)) + 60 * codes[:, None, None, None]).astype("uint8")
-    names = [f"{number}.jpg" for number in range(24)]
     rows = np.arange(16) if part == "train" else np.arange(16, 24)
+    names = [f"{row}.jpg" for row in rows]
     return PictureBatches(pixels, rows, codes[rows], names, batch_size=8, shuffle=training, workers=1)
 
 
@@ -74,7 +74,7 @@ class EpochLog(keras.callbacks.Callback):
 class Training(PictureTraining):
     """Slow enough for a deadline where SLEEP is set, killed where asked for, in the trouble it is told."""
 
-    def fit(self, hp, model, callbacks, **settings):
+    def fit(self, hp, model, epochs, callbacks, **settings):
         """Returns the history."""
         trouble = hp.values["trouble"] if hp.values["units"] > 8 else "none"
         if trouble == "hang":
@@ -89,7 +89,7 @@ class Training(PictureTraining):
             on_epoch_end=lambda epoch, logs: time.sleep(float(os.environ.get("SLEEP", "0")))
         )
         watching = [*callbacks, EpochLog(hp.values), pause, Killer()]
-        return super().fit(hp, model, callbacks=watching, **settings)
+        return super().fit(hp, model, epochs, watching, **settings)
 
 
 def run_search(

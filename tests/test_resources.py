@@ -8,12 +8,16 @@ import sys
 from pathlib import Path
 
 import pytest
-from search_in_process import run_search, tables
+from search_in_process import Training, build, run_search, serve, tables
 
 from src.cache import build_cache, extract_and_cache
+from src.checkpoints import Checkpoint
 from src.features import extract_features
+from src.finalists import train_finalists
+from src.pictures import read_picture
 from src.resources import check_space, check_writable, is_full, is_out_of_memory, training_bytes
 from src.sample import draw_sample
+from src.spaces import Space, as_settled
 
 PROJECT = Path(__file__).resolve().parents[1]
 
@@ -90,20 +94,80 @@ def test_a_read_only_disk_is_said_before_work_begins(small_disk):
         check_writable(small_disk / "run")
 
 
-def test_a_disk_that_fills_up_ends_the_search_and_with_room_it_goes_on_to_the_same_end(small_disk, tmp_path):
-    """SQLite's file, the histories and the checkpoints of a search, on a disk that something else fills."""
-    run_search(small_disk / "run", "optuna", max_trials=1)
-    filler = small_disk / "filler"
+def fill(folder: Path) -> Path:
+    """Returns the file that takes what is left of a disk."""
+    filler = folder / "filler"
     with filler.open("wb") as file, pytest.raises(OSError):
         while True:
             os.write(file.fileno(), b"x" * 4096)
+    return filler
+
+
+@pytest.mark.parametrize("tuner", ["optuna", "random"])
+def test_a_disk_that_fills_up_ends_the_search_and_with_room_it_goes_on_to_the_same_end(
+    tuner, small_disk, tmp_path
+):
+    """The engine's own files, the histories and the checkpoints, on a disk that something else fills."""
+    run_search(small_disk / "run", tuner, max_trials=1)
+    filler = fill(small_disk)
     with pytest.raises(Exception) as caught:
-        run_search(small_disk / "run", "optuna", max_trials=3)
+        run_search(small_disk / "run", tuner, max_trials=3)
     assert is_full(caught.value)
     filler.unlink()
-    resumed = tables(run_search(small_disk / "run", "optuna", max_trials=3))[0]
-    whole = tables(run_search(tmp_path / "whole", "optuna", max_trials=3))[0]
+    resumed = tables(run_search(small_disk / "run", tuner, max_trials=3))[0]
+    whole = tables(run_search(tmp_path / "whole", tuner, max_trials=3))[0]
     assert resumed.drop(columns=["seconds", "started"]).equals(whole.drop(columns=["seconds", "started"]))
+
+
+def test_a_disk_that_fills_up_under_a_finalist_ends_its_training_and_with_room_it_goes_on(
+    small_disk, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("EPOCH_LOG", str(tmp_path / "epochs.txt"))
+    values = {"trouble": "none", "units": 4, "rate": 0.01}
+    finalist = {"trial": 1, "hyperparameters": values, "score": 0.5, "seconds_an_epoch": 1.0}
+    training = Training(Space(build, as_settled, ()), {}, serve, epochs=4)
+    save = Checkpoint.on_epoch_end
+
+    def save_and_fill(self, epoch, logs=None):
+        save(self, epoch, logs)
+        if epoch == 1 and not (small_disk / "filler").exists():
+            fill(small_disk)
+
+    monkeypatch.setattr(Checkpoint, "on_epoch_end", save_and_fill)
+    with pytest.raises(OSError, match="the disk of .* is full; free some space.* after the last whole"):
+        train_finalists(training, [finalist], [7], small_disk / "run", {})
+    (small_disk / "filler").unlink()
+    monkeypatch.setattr(Checkpoint, "on_epoch_end", save)
+    resumed = train_finalists(training, [finalist], [7], small_disk / "run", {})
+    begun = [int(line.split()[-1]) for line in (tmp_path / "epochs.txt").read_text().splitlines()]
+    assert begun in (
+        [0, 1, 2, 2, 3],
+        [0, 1, 2, 3],
+    )  # the third may have ended where its checkpoint had no room
+    whole = train_finalists(training, [finalist], [7], tmp_path / "whole", {})
+    unlike = ["seconds", "folder"]
+    assert resumed.drop(columns=unlike).equals(whole.drop(columns=unlike))
+
+
+def test_a_disk_that_fills_up_under_a_cache_leaves_no_half_of_one(small_disk, tmp_path, monkeypatch):
+    folder = draw_sample(tmp_path / "pictures", number=30, traps=False)
+    table, decoded = extract_features(folder), []
+
+    def read_and_fill(path):
+        decoded.append(path)
+        if len(decoded) == 5:
+            fill(small_disk)
+        return read_picture(path)
+
+    monkeypatch.setattr("src.cache.read_picture", read_and_fill)
+    with pytest.raises(OSError) as caught:
+        build_cache(folder, table, small_disk / "caches", 64)
+    assert is_full(caught.value)
+    (small_disk / "filler").unlink()
+    assert not list((small_disk / "caches").iterdir())
+    path = build_cache(folder, table, small_disk / "caches", 64)
+    whole = build_cache(folder, table, tmp_path / "caches", 64)
+    assert path.read_bytes() == whole.read_bytes()
 
 
 KILLED = """

@@ -1,13 +1,17 @@
 """Several processes that search together: their GPUs or cores, their lines, their restarts, their speed."""
 
+import collections
+import os
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
+from pretended_search import Training, search
 
 from src import workers
+from src.trials import trials_table
 from src.workers import Worker, main, worker_environment
 
 TESTS = Path(__file__).resolve().parent
@@ -91,3 +95,44 @@ def test_two_processes_are_nearly_twice_as_fast_where_trials_only_wait(tmp_path)
 
     alone, together = seconds("alone", 1), seconds("together", 2)
     assert alone / together >= 1.8, (alone, together)
+
+
+ELSEWHERE = """
+import sys, time
+from pathlib import Path
+import src.claims, src.storage
+src.storage.BEAT = src.claims.BEAT = 1
+src.storage.SILENCE = 6
+from pretended_search import Training, search
+search(Path(sys.argv[1]), Training(lambda values, epoch: time.sleep(0.3)), max_trials=6, pruner="none")
+"""
+
+
+@pytest.mark.slow
+def test_a_machine_that_is_switched_off_leaves_its_trial_to_another_one(tmp_path, monkeypatch):
+    """Two machines of their own names and process numbers; one is killed whole, with all its processes."""
+    apart = ["unshare", "--uts", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c"]
+    if subprocess.run([*apart, "hostname here"], capture_output=True).returncode:
+        pytest.skip("only root can pretend another machine")
+    monkeypatch.setenv("PYTHONPATH", f"{TESTS.parent}{os.pathsep}{TESTS}")
+    log = tmp_path / "epochs.txt"
+    monkeypatch.setenv("EPOCH_LOG", str(log))
+    script = tmp_path / "worker.py"
+    script.write_text(ELSEWHERE)
+    machines = [
+        subprocess.Popen([*apart, f"hostname {name}; exec {sys.executable} {script} {tmp_path / 'run'}"])
+        for name in ("first", "second")
+    ]
+    deadline = time.monotonic() + 120
+    while not log.exists() or len(log.read_text().splitlines()) < 8:
+        assert time.monotonic() < deadline, "the workers stand still"
+        time.sleep(0.05)
+    machines[0].kill()
+    assert machines[1].wait(timeout=240) == 0
+    found = search(tmp_path / "run", Training(), max_trials=6, pruner="none")
+    trials = trials_table(found.records(), "val_accuracy")
+    assert (trials["status"] == "completed").all() and (trials["epochs"] == 6).all() and len(trials) == 6
+    counts = collections.Counter(log.read_text().splitlines())
+    assert len(counts) == 6 * 6 and sum(counts.values()) <= 6 * 6 + 1, (
+        "only the epoch of the kill comes twice"
+    )
