@@ -53,6 +53,12 @@ def places(trials: list[FrozenTrial]) -> list[FrozenTrial]:
     return found
 
 
+def running_and_taken_again(trials: list[FrozenTrial]) -> list[FrozenTrial]:
+    """Returns the trials that the storage still calls running though another one has taken their place."""
+    overtaken = {trial.user_attrs.get(AGAIN) for trial in trials}
+    return [trial for trial in trials if trial.number in overtaken and trial.state is TrialState.RUNNING]
+
+
 class Claims:
     """Takes the trials of a study for this process, one at a time."""
 
@@ -111,9 +117,9 @@ class Claims:
             return None
         self.storage.record_heartbeat(mine._trial_id)
         trial.set_user_attr(PLACE, numbers.index(mine.number))
-        if interrupted:
+        for overtaken in running_and_taken_again(trials):  # or the sampler takes it for one that runs
             with suppress(optuna.exceptions.UpdateFinishedTrialError):
-                self.study.tell(interrupted.number, state=TrialState.FAIL, skip_if_finished=True)
+                self.study.tell(overtaken.number, state=TrialState.FAIL, skip_if_finished=True)
         return trial
 
     def _silent_trials(self) -> list[int]:

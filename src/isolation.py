@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.process import BaseProcess
 
 import optuna
@@ -15,6 +16,7 @@ from optuna.trial import FrozenTrial, TrialState
 from src.callbacks import Deadline
 from src.claims import PLACE, PROCESS, REASON, machine
 from src.session import settle
+from src.storage import outlast_cuts
 from src.study import StudySearch, make_study
 
 logger = logging.getLogger(__name__)
@@ -102,7 +104,8 @@ def train_one(recipe: dict, seconds: float, deterministic: str, precision: str) 
     """Trains one trial of the search that `make_study` makes of the recipe; runs in the new process."""
     threading.Thread(target=end_with_parent, daemon=True).start()
     settle(recipe["seed"], deterministic, precision)
-    make_study(**recipe).train_one(Deadline(time.monotonic() + seconds))
+    search = make_study(**recipe)
+    outlast_cuts(partial(search.train_one, Deadline(time.monotonic() + seconds)))
 
 
 def end_with_parent() -> None:

@@ -5,7 +5,9 @@ import os
 import random
 import time
 import warnings
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import quote, quote_plus
 
 import optuna
@@ -13,6 +15,7 @@ import sqlalchemy
 from optuna.storages import RDBStorage
 
 logger = logging.getLogger(__name__)
+T = TypeVar("T")
 
 BEAT, SILENCE = 30, 300  # seconds between two signs of life; without any for so long, a process is dead
 PATIENCE = 600  # seconds that a server may be away in the middle of a search
@@ -108,6 +111,20 @@ def connect_patiently(dialect, record, arguments: list, settings: dict):
             )
         said = True
         time.sleep(1.0)
+
+
+def outlast_cuts(act: Callable[[], T]) -> T:
+    """Returns what `act` gives; where the server goes away in the middle of it, it is done once more.
+
+    What was under way then may have been written or not, so `act` has to look at the storage anew.
+    """
+    while True:
+        try:
+            return act()
+        except optuna.exceptions.StorageInternalError as error:
+            if not getattr(error.__cause__, "connection_invalidated", False):
+                raise
+            logger.warning("the storage went away in the middle of something; it is asked again")
 
 
 def shown(url: sqlalchemy.URL) -> str:

@@ -5,6 +5,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import optuna
@@ -15,7 +16,7 @@ from src.callbacks import Deadline
 from src.claims import INTERRUPTED, PLACE, REASON, VALUES, Claims
 from src.samplers import PRUNERS, SAMPLERS, make_pruner
 from src.search_folder import search_folder
-from src.storage import open_study, storage_url
+from src.storage import open_study, outlast_cuts, storage_url
 from src.suggestions import explore_space, log_space
 from src.training import PictureTraining
 from src.trials import ENDED, TrialRecord, drop_weights, give_up, log_trial, lower_is_better
@@ -66,23 +67,25 @@ class StudySearch:
             RuntimeError: each of the first trials failed.
             OSError: the disk is full.
         """
-        deadline, asked = Deadline.after(minutes), self.claims.max_trials
-        logger.info("search: %d trials done, %d asked for", self._ended(), asked)
-        said = False
-        while not self._is_over():
-            number = (train or self.train_one)(deadline)
+        deadline = Deadline.after(minutes)
+        ended = outlast_cuts(self._ended)
+        logger.info("search: %d trials done, %d asked for", ended, self.claims.max_trials)
+        waits = False
+        while not outlast_cuts(self._is_over):
+            number = outlast_cuts(partial(train or self.train_one, deadline))
             if number is None:
-                if not said:
-                    logger.info("waiting for %d trials that other processes train", len(self._running()))
-                said = True
+                if not waits:
+                    logger.info("waiting for the trials that other processes train")
+                waits = True
                 time.sleep(WAIT)
             else:
-                self._report(number)
-            if deadline.passed and self._ended() < asked:
+                outlast_cuts(partial(self._report, number))
+            ended = outlast_cuts(self._ended)
+            if deadline.passed and ended < self.claims.max_trials:
                 logger.info(
                     "the search stopped after %g minutes with %d trials; run this notebook again to go on",
                     minutes,
-                    self._ended(),
+                    ended,
                 )
                 return
 

@@ -4,6 +4,7 @@ import gc
 import logging
 import math
 import os
+import random
 import shutil
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import keras_tuner
 import optuna
 import pandas as pd
 import pytest
+import sqlalchemy
 from pretended_search import Training, accuracy_of, search
 from search_in_process import run_search, tables
 
@@ -190,6 +192,39 @@ def test_the_time_limit_holds_inside_a_trial_and_later_runs_go_on_to_the_same_en
     search(tmp_path, max_trials=5)
     assert [trial.status for trial in search(tmp_path, minutes=blink).records()][5:] == ["interrupted"]
     pd.testing.assert_frame_equal(table_of(search(tmp_path)), table_of(whole))
+
+
+def cut_off(engine: sqlalchemy.Engine, share: float, invalidated: bool) -> list[str]:
+    """Returns the statements, more as it goes, in whose middle the server goes away: a share of all."""
+    cut, chance = [], random.Random(0)
+
+    @sqlalchemy.event.listens_for(engine, "before_cursor_execute")
+    def go_away(connection, cursor, statement, parameters, context, executemany):
+        if chance.random() < share:
+            cut.append(statement.split()[0])
+            raise sqlalchemy.exc.OperationalError(
+                statement, parameters, OSError("closed"), connection_invalidated=invalidated
+            )
+
+    return cut
+
+
+def test_a_server_that_goes_away_in_the_middle_of_anything_costs_nothing(whole, tmp_path, caplog):
+    found = search(tmp_path, max_trials=1)
+    cut = cut_off(found.claims.storage.engine, 0.01, invalidated=True)
+    found.claims.max_trials = 12
+    found.run_for()
+    assert {"SELECT", "INSERT"} <= set(cut) and len(cut) > 10
+    assert "the storage went away in the middle of something; it is asked again" in caplog.text
+    pd.testing.assert_frame_equal(table_of(search(tmp_path)), table_of(whole))
+
+
+def test_a_storage_that_is_broken_in_another_way_ends_the_search(tmp_path):
+    found = search(tmp_path, max_trials=1)
+    cut_off(found.claims.storage.engine, 0.01, invalidated=False)
+    found.claims.max_trials = 12
+    with pytest.raises(optuna.exceptions.StorageInternalError):
+        found.run_for()
 
 
 def test_ctrl_c_interrupts_a_trial_and_a_later_run_goes_on_to_the_same_end(whole, tmp_path):
