@@ -106,7 +106,7 @@ def serve_features(
     part: str,
     training: bool = False,
     seed: int | None = None,
-    batch_size: int = 128,
+    batch_size: int = 256,
     mirrored: bool = False,
 ) -> FeatureBatches:
     """Returns batches of one part's features, as `PictureTraining` asks for them.

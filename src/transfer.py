@@ -55,7 +55,8 @@ def compute_run_features(run: Path, backbone: keras.Model) -> Features:
 def make_head_training(features: Features, epochs: int, patience: int = 5) -> PictureTraining:
     """Returns what a training of a head does, for `make_search`; it sees both views of each picture."""
     settings = {"features": features.values.shape[-1]}
-    return PictureTraining(HEAD, settings, partial(serve_features, features), epochs, patience)
+    serve = partial(serve_features, features)
+    return PictureTraining(HEAD, settings, serve, epochs, patience, monitor=OBJECTIVE)
 
 
 def make_fine_tuning(run: Path, epochs: int, backbone: str, head: dict, start: Path) -> PictureTraining:

@@ -67,7 +67,7 @@ def head_space(hp: keras_tuner.HyperParameters, features: int, steps: int) -> ke
         dropout=hp.Float("dropout", 0.0, 0.5, step=0.1, default=0.2),
         l2=hp.Float("l2", 1e-6, 1e-2, sampling="log", default=1e-5),
     )
-    rate = hp.Float("learning_rate", 1e-4, 1e-2, sampling="log", default=1e-3)
+    rate = hp.Float("learning_rate", 1e-4, 1e-2, sampling="log", default=2e-3)
     return compile_network(head, rate, steps)
 
 
