@@ -1,4 +1,4 @@
-"""Backbones: each sees what keras.applications would show it, batch normalization stays, bad weights are named."""
+"""Backbones: each sees what its own preprocessing gives, batch normalization stays, bad weights are named."""
 
 import importlib
 import urllib.error
@@ -21,9 +21,8 @@ from src.backbones import (
 )
 from src.preprocessing import preprocess
 
-WEIGHTS = (
-    Path(__file__).resolve().parents[2] / "shared" / "weights" / "mobilenet_v2_imagenet_notop.weights.h5"
-)
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+WEIGHTS = SHARED / "weights" / "mobilenet_v2_imagenet_notop.weights.h5"
 MODULES = {"ResNet50": "resnet50", "MobileNetV2": "mobilenet_v2"}
 MODULES |= {"EfficientNetV2B0": "efficientnet_v2", "ConvNeXtTiny": "convnext"}
 FILES = {  # as Keras names them
