@@ -87,14 +87,14 @@ def fine_tuning_space(
     network = attach_head(build_backbone(backbone, image_size), build_head(**head))
     without_optimizer(network).load_weights(start)
     unfreeze(network, backbone, hp.Int("unfrozen_blocks", 1, 9, step=2, default=5))
-    rate = hp.Float("learning_rate", 2e-5, 1e-3, sampling="log", default=2e-4)
+    rate = hp.Float("learning_rate", 1e-5, 1e-3, sampling="log", default=1e-4)
     return compile_network(network, rate, steps)
 
 
 def fine_tuning_batches(hp: keras_tuner.HyperParameters) -> dict:
     """Returns how a trial of fine-tuning is served."""
     strengths = [0.25, 0.5, 0.75, 1.0]
-    return {"augmentation_strength": hp.Choice("augmentation_strength", strengths, default=0.5)}
+    return {"augmentation_strength": hp.Choice("augmentation_strength", strengths, default=0.75)}
 
 
 HEAD = Space(head_space, as_settled, ("features", "steps"))
