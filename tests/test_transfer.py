@@ -24,6 +24,7 @@ from src.transfer_spaces import attach_head, build_head
 from src.trials import best_trial
 
 SIZE = 32
+numbers = keras.ops.convert_to_numpy
 
 
 def build_small(name: str, image_size: int, weights: str = "none") -> keras.Model:
@@ -115,7 +116,7 @@ def test_a_heads_parameters_are_those_counted_by_hand(units, parameters):
 
 def test_a_head_does_not_ask_how_large_features_are():
     head, features = build_head(10), np.random.default_rng(0).normal(3, 2, (4, 10)).astype("float32")
-    np.testing.assert_allclose(head(features), head(50 * features), atol=1e-3)
+    np.testing.assert_allclose(numbers(head(features)), numbers(head(50 * features)), atol=1e-3)
 
 
 def test_the_frozen_network_says_of_pictures_what_the_head_says_of_their_features(stages):
@@ -143,7 +144,7 @@ def test_patience_looks_at_the_loss_without_its_penalties(stages, monkeypatch):
 def test_fine_tuning_begins_as_the_frozen_network(stages):
     network = stages.tuning.build(fixed(stages.chosen[0]["hyperparameters"]))
     pictures = load_batches(stages.run, "validation", input_file=transfer.INPUT)[0][0]
-    np.testing.assert_allclose(network(pictures), stages.frozen(pictures), atol=1e-6)
+    np.testing.assert_allclose(numbers(network(pictures)), numbers(stages.frozen(pictures)), atol=1e-6)
 
 
 def test_fine_tuning_trains_the_last_block_and_the_head(stages):
@@ -215,7 +216,7 @@ def test_each_file_is_the_network_that_it_says_it_is(saved, stages):
     for stem, network, members in (("transfer", "tuned", ["b"]), ("transfer_frozen", "frozen", ["frozen"])):
         opened = keras.models.load_model(run / f"{stem}.keras", safe_mode=True)
         expected = average_networks([getattr(stages, network)], mirrored=True)
-        np.testing.assert_allclose(opened(pictures), expected(pictures), atol=1e-6)
+        np.testing.assert_allclose(numbers(opened(pictures)), numbers(expected(pictures)), atol=1e-6)
         assert read_json(run / f"{stem}.json")["members"] == members
 
 
