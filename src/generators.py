@@ -151,6 +151,7 @@ def load_batches(
     batch_size: int | None = None,
     augmentation_strength: float = 1.0,
     seed: int | None = None,
+    input_file: str = "input.json",
 ) -> PictureBatches:
     """Returns the batches of one part of a run's data, as notebook 02 settled them.
 
@@ -164,12 +165,13 @@ def load_batches(
         batch_size: instead of the run's, where a trial chose its own.
         augmentation_strength: factor of the ranges of the run's transformations, training only.
         seed: of the order and the transformations, instead of the run's.
+        input_file: says what the batches are made of; `transfer/input.json` where 06 settled them.
 
     Raises:
         FileNotFoundError: one of the files is missing.
         ValueError: one of them is damaged.
     """
-    settings = read_input(run)
+    settings = read_input(run, input_file)
     table = load_features(run / "features.csv")
     check_split(table, str(run / "features.csv"))
     pictures = cached_rows(table)

@@ -25,7 +25,7 @@ class Opening(NamedTuple):
     log: pd.DataFrame  # all openings of this run's test set, oldest first
 
 
-def open_test(run: Path, model_file: Path) -> Opening:
+def open_test(run: Path, model_file: Path, input_file: str = "input.json") -> Opening:
     """Returns the predictions on the test part and Keras's own figures; a second call reads the first.
 
     The run's `test_openings.csv` gets a row each time a model sees the test part: when, which model
@@ -34,13 +34,15 @@ def open_test(run: Path, model_file: Path) -> Opening:
     Args:
         run: the run's folder.
         model_file: the saved `.keras` model.
+        input_file: below the run's folder; says what its pictures are, as in `load_batches`.
 
     Raises:
         FileNotFoundError: the model is missing.
         ValueError: it is no model of ours, and has then not been shown the test part; or a damaged table.
     """
+    notebook = "04" if input_file == "input.json" else "06"  # it saves the model
     if not model_file.is_file():
-        raise FileNotFoundError(f"{model_file} is missing; run notebook 04 first")
+        raise FileNotFoundError(f"{model_file} is missing; run notebook {notebook} first")
     fingerprint = file_fingerprint(model_file)
     predictions_file = run / "test" / f"{fingerprint}-predictions.csv"
     figures_file = run / "test" / f"{fingerprint}-keras.json"
@@ -49,8 +51,8 @@ def open_test(run: Path, model_file: Path) -> Opening:
     if predictions_file.exists() and figures_file.exists():
         logger.info("this model has seen the test set already; its predictions are read, not made again")
     else:
-        batches = load_batches(run, "test")
-        model = load_classifier(model_file, batches.pixels.shape[1])
+        batches = load_batches(run, "test", input_file=input_file)
+        model = load_classifier(model_file, batches.pixels.shape[1], notebook)
         opening = {
             "time": datetime.now(UTC).isoformat(timespec="seconds"),
             "model": fingerprint,
@@ -64,17 +66,18 @@ def open_test(run: Path, model_file: Path) -> Opening:
     return Opening(_read_table(predictions_file), read_json(figures_file), log)
 
 
-def load_classifier(model_file: Path, image_size: int) -> keras.Model:
+def load_classifier(model_file: Path, image_size: int, notebook: str = "04") -> keras.Model:
     """Returns a saved network of one sigmoid output; no code that the file might carry is run.
 
     Args:
         model_file: the saved `.keras` model.
         image_size: side of the pictures that it will be shown, in pixels.
+        notebook: number of the one that saves it.
 
     Raises:
         ValueError: it is no whole Keras model, needs code to be opened, or is of another input or output.
     """
-    again = "run notebook 04 again"
+    again = f"run notebook {notebook} again"
     try:
         model = keras.models.load_model(model_file, safe_mode=True)
     except Exception as error:  # Keras raises many kinds

@@ -29,9 +29,12 @@ LIMITS = {
     **dict.fromkeys(
         ["batch_size", "max_trials", "epochs", "finalists", "final_seeds", "final_epochs"], COUNT
     ),
+    **dict.fromkeys(["head_trials", "head_epochs"], COUNT),
+    **dict.fromkeys(["fine_tuning_trials", "fine_tuning_trial_epochs", "fine_tuning_epochs"], COUNT),
     **dict.fromkeys([*FRACTIONS, "color_jitter", "weight_averaging"], FRACTION),
     "image_size": Limit(lambda value: 8 <= value <= 4_096, "8 to 4096 pixels"),
     "first_image_size": Limit(lambda value: value == 0 or 8 <= value <= 4_096, "0, or 8 to 4096 pixels"),
+    "backbone_image_size": Limit(lambda value: value == 0 or 32 <= value <= 4_096, "0, or 32 to 4096 pixels"),
     "epoch_fraction": Limit(lambda value: 0 < value <= 1, "more than 0 and at most 1"),
     "learning_rate": Limit(lambda value: 0 < value < math.inf, "more than 0, and finite"),
     **dict.fromkeys(
@@ -116,14 +119,18 @@ def read_setting(setting: str) -> tuple[str, object]:
     return name, _construct(text, source)
 
 
-def read_input(run: Path) -> dict[str, object]:
+def read_input(run: Path, name: str = "input.json") -> dict[str, object]:
     """Returns the run's `input.json` with its `augmentation` made an `Augmentation`.
+
+    Args:
+        run: the run's folder.
+        name: of the file below it; transfer has one of its own, for larger pictures.
 
     Raises:
         FileNotFoundError: notebook 02 has not run.
         ValueError: it is no JSON, or a value is missing, of another type or out of range.
     """
-    path = run / "input.json"
+    path = run / name
     values = read_json(path)
     kinds = {field.name: type(field.default) for field in fields(Augmentation)}
     try:
@@ -136,7 +143,8 @@ def read_input(run: Path) -> dict[str, object]:
             raise ValueError(f"cache is {quote(values['cache'])}; it has to be the plain name of a file")
         return {**values, "augmentation": Augmentation(**values["augmentation"])}
     except (TypeError, ValueError) as error:  # TypeError: a transformation that there is not
-        raise ValueError(f"{path} is damaged: {one_line(error)}; run notebook 02 again") from error
+        notebook = "02" if name == "input.json" else "06"
+        raise ValueError(f"{path} is damaged: {one_line(error)}; run notebook {notebook} again") from error
 
 
 def _compose(text: str, source: str) -> yaml.Node | None:

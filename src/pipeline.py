@@ -25,7 +25,8 @@ from src.runs import read_json
 logger = logging.getLogger(__name__)
 
 NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
-STEPS = ["01_data", "02_generators", "03_tuning", "04_training", "05_evaluation"]
+STEPS = ["01_data", "02_generators", "03_tuning", "04_training", "05_evaluation"]  # of `make run`
+MORE = ["06_transfer"]  # each run by itself, after those
 
 
 def notebook_parameters(name: str) -> dict[str, object]:
@@ -57,7 +58,7 @@ def check_parameters(values: dict[str, object], source: str) -> None:
 
     papermill itself only warns, and the run then goes on with a setting that nobody asked for.
     """
-    known = {name: default for step in STEPS for name, default in notebook_parameters(step).items()}
+    known = {name: default for step in [*STEPS, *MORE] for name, default in notebook_parameters(step).items()}
     for name, value in values.items():
         if name not in known:
             raise ValueError(
@@ -161,7 +162,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Returns the exit code of `python -m src.pipeline`: one notebook, or the summary of a run."""
     parser = argparse.ArgumentParser(prog="python -m src.pipeline", description=__doc__)
     parser.add_argument("run", type=Path, help="the run's folder")
-    parser.add_argument("step", choices=[*STEPS, "summary"])
+    parser.add_argument("step", choices=[*STEPS, *MORE, "summary"])
     parser.add_argument("--profile", default="gpu")
     parser.add_argument("--data", default="auto")
     parser.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE", help="instead of the profile's")

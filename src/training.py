@@ -16,6 +16,7 @@ from src.generators import PictureBatches, load_batches
 from src.parameters import read_input
 from src.resources import is_out_of_memory
 from src.spaces import SPACES, Space
+from src.trials import lower_is_better
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -33,6 +34,7 @@ class PictureTraining(keras_tuner.HyperModel):
         epochs: int,
         patience: int = 0,
         first_image_size: int = 0,
+        monitor: str = "val_loss",
     ):
         """Keeps the parts.
 
@@ -42,14 +44,16 @@ class PictureTraining(keras_tuner.HyperModel):
                 does not take are left out.
             serve: function of the part, `training` and a space's batch choices that returns batches.
             epochs: of the whole training, over which a learning rate's cycle runs.
-            patience: epochs without a better validation loss before training stops, with the best
+            patience: epochs without a better `monitor` before training stops, with the best
                 epoch's weights; 0 trains all epochs and keeps the last one's.
             first_image_size: side of the first epoch's training pictures, in pixels; they grow to the
                 run's own size (progressive resizing). 0 keeps one size.
+            monitor: what patience looks at: the validation loss, or a metric without its penalties.
         """
         super().__init__()
         self.space, self.settings, self.serve = space, settings, serve
         self.epochs, self.patience, self.first_image_size = epochs, patience, first_image_size
+        self.monitor = monitor
         self.seed: int | None = None  # of the pictures' order and transformations; None: the run's
         self.batch_divisor = 1  # 2 once memory has run out
 
@@ -95,7 +99,10 @@ class PictureTraining(keras_tuner.HyperModel):
             watching = list(callbacks)
             if self.patience and last == epochs:
                 stopping = keras.callbacks.EarlyStopping(
-                    monitor="val_loss", patience=self.patience, restore_best_weights=True
+                    monitor=self.monitor,
+                    mode="min" if lower_is_better(self.monitor) else "max",
+                    patience=self.patience,
+                    restore_best_weights=True,
                 )
                 watching.insert(0, stopping)
                 if checkpoint:

@@ -13,7 +13,7 @@ import papermill
 import psutil
 import pytest
 
-from src.pipeline import STEPS
+from src.pipeline import MORE, STEPS
 from src.runs import read_json
 from src.sample import draw_sample
 
@@ -52,6 +52,20 @@ def test_the_sample_profile_runs_to_an_accuracy_that_can_be_believed(places):
     assert len(pd.read_csv(run / "test_openings.csv")) == 1
     figures = [path.name for path in (run / "figures").glob("*.png")]
     assert "confusion_matrix.png" in figures and len(figures) >= 15
+
+
+def test_transfer_runs_on_a_finished_run_and_a_second_time_opens_no_test_part(places):
+    run = places / "output" / "small"
+    settings = ["--profile", "sample", "--data", "sample", "--set", *SMALL]
+    for step in [*STEPS[:2], *MORE[:1], *MORE[:1]]:
+        subprocess.run(step_command(run, step, *settings), cwd=PROJECT, check=True)
+    for stem in ("transfer", "transfer_frozen"):
+        measures, predictions = (
+            read_json(run / f"{stem}_metrics.json"),
+            pd.read_csv(run / f"{stem}_predictions.csv"),
+        )
+        assert measures["accuracy"] == pytest.approx(predictions["correct"].mean())
+    assert len(pd.read_csv(run / "test_openings.csv")) <= 2
 
 
 def test_a_search_killed_with_its_kernel_goes_on_and_ends_with_the_asked_trials(places):

@@ -71,7 +71,15 @@ def test_a_relative_path_is_made_absolute_and_a_word_stays_a_word(make):
     assert make("run")[0][3:6] == ["sample", "--data", "sample"]
 
 
+def test_transfer_runs_its_notebook_alone_and_only_on_a_finished_run(make):
+    assert make("transfer") == []
+    make("run")
+    call = make("transfer", "SET=backbone=MobileNetV2 weights=none")[0]
+    assert call[1:] == ["06_transfer", *call[2:6], "--set", "backbone=MobileNetV2", "weights=none"]
+    assert steps(make("run")) == ["summary"], "its settings are no reason to run the others again"
+
+
 def test_help_names_every_target():
     printed = subprocess.run(["make", "-C", PROJECT, "help"], capture_output=True, text=True).stdout
-    for target in ("help", "install", "run", "test", "test-slow", "lab", "clean"):
+    for target in ("help", "install", "run", "test", "test-slow", "transfer", "lab", "clean"):
         assert f"\n{target} -- " in "\n" + printed

@@ -18,7 +18,7 @@ def run(tmp_path, monkeypatch):
     pixels = np.repeat((codes * 200).astype("uint8"), 8 * 8 * 3).reshape(40, 8, 8, 3)
     names = [f"{number}.jpg" for number in range(40)]
     batches = PictureBatches(pixels, np.arange(40), codes, names, batch_size=16)
-    monkeypatch.setattr(opening, "load_batches", lambda run, part: {"test": batches}[part])
+    monkeypatch.setattr(opening, "load_batches", lambda run, part, input_file: {"test": batches}[part])
     save_new_model(tmp_path, seed=1)
     return tmp_path
 

@@ -1,0 +1,104 @@
+"""Transfer: a head on a frozen backbone, then both fine-tuned as one network, by the engines of a search."""
+
+from functools import partial
+from pathlib import Path
+
+import keras
+import pandas as pd
+
+from src.backbone_features import Features, compute_features, serve_features
+from src.cache import build_cache, cached_rows, open_cache
+from src.config import find_paths
+from src.ensemble import save_weights, without_optimizer
+from src.evaluation import predict_table
+from src.features import load_features
+from src.generators import load_batches
+from src.parameters import read_input
+from src.runs import read_json, write_json
+from src.training import PictureTraining, fixed
+from src.transfer_spaces import FINE_TUNING, HEAD
+from src.trials import TrialRecord
+
+INPUT = "transfer/input.json"  # the backbone's pictures, which are larger than those of `input.json`
+OBJECTIVE = "val_log_loss"  # of validation pictures, without penalties; less of it is luck than of accuracy
+
+
+def prepare_pictures(run: Path, image_size: int) -> dict:
+    """Returns what the backbone's batches are made of, written to `transfer/input.json`; makes their cache.
+
+    All but the size of the pictures stays as notebook 02 settled it; an epoch is always whole.
+
+    Args:
+        run: the run's folder, with `data.json`, `features.csv` and `input.json`.
+        image_size: side of the square pictures, in pixels.
+    """
+    settings, folder = read_json(run / "input.json"), Path(read_json(run / "data.json")["folder"])
+    read_input(run)  # says what is wrong with it
+    table = load_features(run / "features.csv")
+    cache = build_cache(folder, table, find_paths().data / "cache", image_size, settings["interpolation"])
+    settings.update(image_size=image_size, first_image_size=0, epoch_fraction=1.0, cache=cache.name)
+    write_json(run / INPUT, settings)
+    return settings
+
+
+def compute_run_features(run: Path, backbone: keras.Model) -> Features:
+    """Returns the backbone's features of a run's training and validation pictures, not of its test part."""
+    caches, settings = find_paths().data / "cache", read_input(run, INPUT)
+    table = load_features(run / "features.csv")
+    pictures = cached_rows(table)
+    pixels = open_cache(caches / settings["cache"], len(table))
+    return compute_features(
+        backbone, pixels, pictures[pictures["split"] != "test"], caches, settings["cache"]
+    )
+
+
+def make_head_training(features: Features, epochs: int, patience: int = 5) -> PictureTraining:
+    """Returns what a training of a head does, for `make_search`; it sees both views of each picture."""
+    settings = {"features": features.values.shape[-1]}
+    serve = partial(serve_features, features)
+    return PictureTraining(HEAD, settings, serve, epochs, patience, monitor=OBJECTIVE)
+
+
+def make_fine_tuning(run: Path, epochs: int, backbone: str, head: dict, start: Path) -> PictureTraining:
+    """Returns what a training of backbone and head does; the other arguments are `fine_tuning_space`'s."""
+    settings = {"image_size": read_input(run, INPUT)["image_size"]}
+    settings.update(backbone=backbone, head=head, start=str(start))
+    serve = partial(load_batches, run, input_file=INPUT)
+    # Patience for all epochs: none is cut short, and the best one's weights are kept.
+    return PictureTraining(FINE_TUNING, settings, serve, epochs, patience=epochs, monitor=OBJECTIVE)
+
+
+def load_head(training: PictureTraining, trial: TrialRecord) -> keras.Model:
+    """Returns the trained head of a trial that was completed and whose weights were kept."""
+    head = without_optimizer(training.build(fixed(trial.hyperparameters)))
+    head.load_weights(trial.folder / "model.weights.h5")
+    return head
+
+
+def head_arguments(head: keras.Model, hyperparameters: dict) -> dict:
+    """Returns the arguments of `build_head` that gave this head."""
+    names = ("units", "dropout", "l2")
+    return {"features": head.input_shape[-1], **{name: hyperparameters[name] for name in names}}
+
+
+def validate_head(head: keras.Model, features: Features) -> pd.DataFrame:
+    """Returns predictions on validation pictures, as `train_finalists` keeps them, from their features.
+
+    `probability` is of the picture as it is, `probability_with_mirror` the mean of both views.
+    """
+    plain, mirrored = (
+        predict_table(head, serve_features(features, "validation", mirrored=view)) for view in (False, True)
+    )
+    return plain.assign(probability_with_mirror=(plain["probability"] + mirrored["probability"]) / 2)
+
+
+def save_start(frozen: keras.Model, run: Path) -> Path:
+    """Returns the file of the frozen network's weights, where fine-tuning begins."""
+    path = run / "transfer" / "frozen.weights.h5"
+    save_weights(frozen, path)
+    return path
+
+
+def minutes_left(minutes: float, trials: pd.DataFrame) -> float:
+    """Returns what of the minutes the trials have left; 0, no limit, where there was none."""
+    return max(minutes - trials["seconds"].sum() / 60, 0.1) if minutes else 0.0

@@ -1,0 +1,102 @@
+"""What transfer leaves: which network validation prefers, the saved files, what the test part says."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import NamedTuple
+
+import keras
+import pandas as pd
+
+from src.backbones import weights_fingerprint
+from src.ensemble import average_networks
+from src.evaluation import check_against_keras, cross_entropy, measure
+from src.opening import open_test
+from src.runs import read_json, save_model, write_json, write_table
+from src.transfer import INPUT
+
+
+def compare_networks(validations: dict[str, pd.DataFrame], mirrored_views: bool) -> pd.DataFrame:
+    """Returns a row a network, the best on validation pictures first: accuracy of each way to look, log_loss.
+
+    Args:
+        validations: of each network by name: code, probability, probability_with_mirror.
+        mirrored_views: which way counts: with the mirrored view, or the picture as it is.
+    """
+    views = {"as_it_is": "probability", "with_mirror_view": "probability_with_mirror"}
+    chosen = "with_mirror_view" if mirrored_views else "as_it_is"
+    rows = []
+    for name, table in validations.items():
+        accuracies = {view: ((table[column] > 0.5) == table["code"]).mean() for view, column in views.items()}
+        log_loss = cross_entropy(table.assign(probability=table[views[chosen]]))
+        rows.append({"network": name, **accuracies, "log_loss": log_loss})
+    table = pd.DataFrame(rows).sort_values([chosen, "log_loss"], ascending=[False, True])
+    return table.set_index("network")
+
+
+def save_networks(
+    run: Path, networks: dict[str, keras.Model], best: str, facts: dict, own: dict[str, dict]
+) -> dict[str, str]:
+    """Returns which network is in which file: `transfer` holds the best one, `transfer_frozen` the frozen.
+
+    Each file has a JSON beside it that says what its user must know. A file that holds the same already is
+    left as it is: saved again it would be another model, for which the test part would be opened again.
+
+    Args:
+        run: the run's folder.
+        networks: frozen and fine-tuned.
+        best: the name of one of them.
+        facts: of both; `mirrored_views` decides how they look at a picture.
+        own: what is to be said of each alone.
+    """
+    for stem, name in {"transfer_frozen": "frozen", "transfer": best}.items():
+        model = average_networks([networks[name]], facts["mirrored_views"])
+        about = {**facts, **own[name], "weights_fingerprint": weights_fingerprint(model)}
+        path, same = run / f"{stem}.keras", run / "transfer_frozen.keras"
+        if _holds(path, about):
+            continue
+        if stem == "transfer" and name == "frozen":  # one file's bytes are one model
+            _copy(same, path)
+            write_json(path.with_suffix(".json"), about)
+        else:
+            save_model(model, path, about)
+    return {"transfer": best, "transfer_frozen": "frozen"}
+
+
+class Measured(NamedTuple):
+    """What the test part says of a network."""
+
+    predictions: pd.DataFrame
+    measures: dict[str, float]
+
+
+def measure_test(run: Path, stem: str, training_minutes: float) -> Measured:
+    """Returns predictions and measures on the test part, which is opened as notebook 05 opens it.
+
+    Args:
+        run: the run's folder.
+        stem: of the network's file and of those that are written beside it: `<stem>_predictions.csv` and
+            `<stem>_metrics.json`.
+        training_minutes: that the network took; kept among the measures.
+    """
+    predictions, figures, _ = open_test(run, run / f"{stem}.keras", INPUT)
+    check_against_keras(predictions, figures["accuracy"])
+    measures = {**figures, **measure(predictions), "training_minutes": round(training_minutes, 2)}
+    write_table(predictions, run / f"{stem}_predictions.csv")
+    write_json(run / f"{stem}_metrics.json", measures)
+    return Measured(predictions, measures)
+
+
+def _holds(path: Path, about: dict) -> bool:
+    said = path.with_suffix(".json")
+    return path.is_file() and said.is_file() and read_json(said) == json.loads(json.dumps(about))
+
+
+def _copy(source: Path, path: Path) -> None:
+    partial = path.with_name(f"{path.stem}.{os.getpid()}.partial.keras")
+    try:
+        shutil.copyfile(source, partial)
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)

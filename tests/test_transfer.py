@@ -1,0 +1,257 @@
+"""Transfer: one network from two stages, the same in memory, on features and in the saved file."""
+
+from pathlib import Path
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+
+from src import transfer, transfer_spaces
+from src.backbone_features import Features
+from src.cache import build_cache
+from src.ensemble import average_networks
+from src.evaluation import predict_table
+from src.features import extract_features, save_features, split_features
+from src.finalists import candidates, load_network, train_finalists
+from src.generators import load_batches
+from src.runs import read_json, write_json
+from src.sample import draw_sample
+from src.search import make_search, run_search
+from src.training import fixed
+from src.transfer_results import compare_networks, measure_test, save_networks
+from src.transfer_spaces import attach_head, build_head
+from src.trials import best_trial
+
+SIZE = 32
+numbers = keras.ops.convert_to_numpy
+
+
+def build_small(name: str, image_size: int, weights: str = "none") -> keras.Model:
+    """Returns what `build_backbone` would, with a backbone of one block, named as MobileNetV2 names it."""
+    layers = keras.layers
+    given = keras.Input((image_size, image_size, 3))
+    x = layers.Rescaling(1 / 64)(given)
+    x = layers.Conv2D(8, 5, 4, name="stem")(x)
+    x = layers.Conv2D(12, 3, activation="relu", name="block_1_expand")(x)
+    x = layers.BatchNormalization(name="block_1_norm")(x)
+    inner = keras.Model(given, x)
+    inner.trainable = False
+    pictures = keras.Input((image_size, image_size, 3))
+    return keras.Model(pictures, layers.GlobalAveragePooling2D()(inner(pictures)), name="small")
+
+
+@pytest.fixture(scope="module")
+def places(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patched:
+        root = tmp_path_factory.mktemp("transfer")
+        patched.setenv("DATA_ROOT", str(root / "data"))
+        patched.setattr(transfer_spaces, "build_backbone", build_small)
+        yield root
+
+
+@pytest.fixture(scope="module")
+def run(places) -> Path:
+    """What notebooks 01 and 02 leave of a small drawn sample."""
+    drawn, folder = draw_sample(places / "drawn", number=60, traps=False), places / "run"
+    table = split_features(extract_features(drawn))
+    save_features(table, folder / "features.csv")
+    cache = build_cache(drawn, table, places / "data" / "cache", 16)
+    write_json(folder / "data.json", {"folder": str(drawn), "fingerprint": "f"})
+    settings = {"cache": cache.name, "image_size": 16, "first_image_size": 8, "interpolation": "area"}
+    settings.update(batch_size=8, epoch_fraction=0.5, seed=1, workers=1)
+    write_json(folder / "input.json", {**settings, "augmentation": {"crop_range": 0.2}})
+    transfer.prepare_pictures(folder, SIZE)
+    return folder
+
+
+class Stages:
+    """Both stages on the small run, trained once."""
+
+    def __init__(self, run: Path):
+        keras.utils.set_random_seed(5)
+        self.run, self.backbone = run, build_small("MobileNetV2", SIZE)
+        self.features = transfer.compute_run_features(run, self.backbone)
+        training = transfer.make_head_training(self.features, epochs=3, patience=2)
+        asked = {"objective": transfer.OBJECTIVE, "seed": 3}
+        search = make_search("optuna", training, run / "transfer/heads", {}, **asked, max_trials=1)
+        run_search(search)
+        self.winner = best_trial(search.records(), transfer.OBJECTIVE)
+        self.head = transfer.load_head(training, self.winner)
+        self.frozen = attach_head(self.backbone, self.head)
+        self.values = transfer.head_arguments(self.head, self.winner.hyperparameters)
+        parts = {"backbone": "MobileNetV2", "head": self.values}
+        parts["start"] = transfer.save_start(self.frozen, run)
+        self.tuning = transfer.make_fine_tuning(run, 1, **parts)
+        ways = make_search("optuna", self.tuning, run / "transfer/ways", {}, **asked, max_trials=1)
+        run_search(ways)
+        self.chosen = candidates(ways.records())
+        self.folder = run / "transfer" / "fine_tuned"
+        self.row = train_finalists(self.tuning, self.chosen, [3], self.folder, {}).iloc[0]
+        self.tuned = load_network(self.tuning, self.chosen, self.row, self.folder)
+
+
+@pytest.fixture(scope="module")
+def stages(run) -> Stages:
+    return Stages(run)
+
+
+def test_all_but_the_size_of_the_pictures_stays_as_it_was_and_an_epoch_is_whole(run):
+    before, now = read_json(run / "input.json"), read_json(run / transfer.INPUT)
+    changed = {name for name in before if before[name] != now[name]}
+    assert changed == {"image_size", "first_image_size", "cache", "epoch_fraction"}
+    batches = load_batches(run, "train", input_file=transfer.INPUT)
+    assert batches.pixels.shape[1] == SIZE and batches.epoch_fraction == 1
+
+
+def test_no_feature_is_computed_of_a_test_picture(stages):
+    parts = stages.features.table["split"]
+    assert set(parts) == {"train", "validation"} and (parts == "validation").sum() > 5
+
+
+@pytest.mark.parametrize(("units", "parameters"), [(0, 10 + 1), (4, 10 * 4 + 4 + 4 + 1)])
+def test_a_heads_parameters_are_those_counted_by_hand(units, parameters):
+    assert build_head(10, units).count_params() == parameters
+
+
+def test_a_head_does_not_ask_how_large_features_are():
+    head, features = build_head(10), np.random.default_rng(0).normal(3, 2, (4, 10)).astype("float32")
+    np.testing.assert_allclose(numbers(head(features)), numbers(head(50 * features)), atol=1e-3)
+
+
+def test_the_frozen_network_says_of_pictures_what_the_head_says_of_their_features(stages):
+    validation = load_batches(stages.run, "validation", input_file=transfer.INPUT)
+    said = transfer.validate_head(stages.head, stages.features)
+    for mirrored, column in ((False, "probability"), (True, "probability_with_mirror")):
+        seen = predict_table(average_networks([stages.frozen], mirrored), validation)
+        assert seen["image_name"].tolist() == said["image_name"].tolist()
+        np.testing.assert_allclose(seen["probability"], said[column], atol=1e-5)
+
+
+def test_patience_looks_at_the_loss_without_its_penalties(stages, monkeypatch):
+    """A penalty can fall all the while that the cross-entropy rises."""
+    asked, kind = {}, keras.callbacks.EarlyStopping
+    monkeypatch.setattr(keras.callbacks, "EarlyStopping", lambda **more: kind(**(asked.update(more) or more)))
+    training = transfer.make_head_training(stages.features, epochs=4, patience=2)
+    values = fixed({"units": 0, "dropout": 0.0, "l2": 1e-2, "learning_rate": 1e-2})
+    model = training.build(values)
+    history = training.fit(values, model, 4, []).history
+    assert (asked["monitor"], asked["mode"]) == ("val_log_loss", "min")
+    kept = model.evaluate(training.serve("validation"), verbose=0, return_dict=True)
+    assert kept["log_loss"] == pytest.approx(min(history["val_log_loss"]), abs=1e-5)
+
+
+def test_fine_tuning_begins_as_the_frozen_network(stages):
+    network = stages.tuning.build(fixed(stages.chosen[0]["hyperparameters"]))
+    pictures = load_batches(stages.run, "validation", input_file=transfer.INPUT)[0][0]
+    np.testing.assert_allclose(numbers(network(pictures)), numbers(stages.frozen(pictures)), atol=1e-6)
+
+
+def test_fine_tuning_trains_the_last_block_and_the_head(stages):
+    def weights(network):
+        inner, head = network.layers[1], network.get_layer("head")
+        named = {layer.name: layer.get_weights() for layer in [*inner.layers, *head.layers]}
+        return {name: values for name, values in named.items() if values}
+
+    before, after = weights(stages.frozen), weights(stages.tuned)
+    moved = {
+        name
+        for name, values in before.items()
+        if not all(np.array_equal(*pair) for pair in zip(values, after[name], strict=True))
+    }
+    expected = {"block_1_expand", "probability"} | ({"hidden"} if stages.values["units"] else set())
+    assert moved == expected
+
+
+def table(*probabilities: float, mirror: tuple = ()) -> pd.DataFrame:
+    codes = [0, 0, 1, 1]
+    columns = {
+        "code": codes,
+        "probability": probabilities,
+        "probability_with_mirror": mirror or probabilities,
+    }
+    return pd.DataFrame(columns)
+
+
+def test_the_best_on_validation_is_first_by_the_view_that_counts():
+    one = table(0.1, 0.6, 0.9, 0.9, mirror=(0.1, 0.1, 0.9, 0.9))
+    other = table(0.1, 0.1, 0.9, 0.9, mirror=(0.1, 0.6, 0.9, 0.9))
+    both = {"frozen": one, "fine-tuned": other}
+    assert compare_networks(both, True).index.tolist() == ["frozen", "fine-tuned"]
+    compared = compare_networks(both, False)
+    assert compared.index.tolist() == ["fine-tuned", "frozen"]
+    assert compared.loc["frozen", ["as_it_is", "with_mirror_view"]].tolist() == [0.75, 1.0]
+    assert compared.loc["fine-tuned", "log_loss"] == pytest.approx(-np.log(0.9), abs=1e-6)
+
+
+def test_of_two_that_are_equally_often_right_the_surer_one_is_first():
+    both = {"frozen": table(0.3, 0.3, 0.7, 0.7), "fine-tuned": table(0.1, 0.1, 0.9, 0.9)}
+    assert compare_networks(both, True).index[0] == "fine-tuned"
+
+
+@pytest.mark.parametrize(("minutes", "left"), [(0.0, 0.0), (3.0, 2.0), (0.5, 0.1)])
+def test_what_the_trials_took_is_taken_off_the_minutes(minutes, left):
+    assert transfer.minutes_left(minutes, pd.DataFrame({"seconds": [20.0, 40.0]})) == pytest.approx(left)
+
+
+@pytest.fixture
+def saved(stages, tmp_path):
+    """A function that saves both networks into a copy of the run, with the one that is the best."""
+    for name in ("features.csv", "transfer/input.json"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes((stages.run / name).read_bytes())
+
+    def save(best: str) -> Path:
+        networks = {"frozen": stages.frozen, "fine-tuned": stages.tuned}
+        own = {"frozen": {"members": ["frozen"]}, "fine-tuned": {"members": ["b"]}}
+        save_networks(tmp_path, networks, best, {"mirrored_views": True}, own)
+        return tmp_path
+
+    return save
+
+
+def test_each_file_is_the_network_that_it_says_it_is(saved, stages):
+    run = saved("fine-tuned")
+    pictures = load_batches(stages.run, "validation", input_file=transfer.INPUT)[0][0]
+    for stem, network, members in (("transfer", "tuned", ["b"]), ("transfer_frozen", "frozen", ["frozen"])):
+        opened = keras.models.load_model(run / f"{stem}.keras", safe_mode=True)
+        expected = average_networks([getattr(stages, network)], mirrored=True)
+        np.testing.assert_allclose(numbers(opened(pictures)), numbers(expected(pictures)), atol=1e-6)
+        assert read_json(run / f"{stem}.json")["members"] == members
+
+
+def test_saved_again_a_network_is_the_same_file_and_the_test_part_stays_shut(saved):
+    run = saved("fine-tuned")
+    first = {stem: measure_test(run, stem, 1.0) for stem in ("transfer", "transfer_frozen")}
+    saved("fine-tuned")
+    again = measure_test(run, "transfer", 1.0)
+    pd.testing.assert_frame_equal(again.predictions, first["transfer"].predictions)
+    assert len(pd.read_csv(run / "test_openings.csv")) == 2
+    metrics = read_json(run / "transfer_frozen_metrics.json")
+    assert metrics["training_minutes"] == 1 and metrics["n"] == len(first["transfer_frozen"].predictions)
+    assert len(pd.read_csv(run / "transfer_predictions.csv")) == metrics["n"]
+
+
+def test_where_the_frozen_network_is_the_best_the_test_part_is_opened_once(saved):
+    run = saved("frozen")
+    assert (run / "transfer.keras").read_bytes() == (run / "transfer_frozen.keras").read_bytes()
+    for stem in ("transfer", "transfer_frozen"):
+        measure_test(run, stem, 1.0)
+    assert len(pd.read_csv(run / "test_openings.csv")) == 1
+    saved("fine-tuned")  # another choice, another file
+    assert (run / "transfer.keras").read_bytes() != (run / "transfer_frozen.keras").read_bytes()
+
+
+def test_a_missing_network_names_its_notebook(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"transfer\.keras is missing; run notebook 06"):
+        measure_test(tmp_path, "transfer", 1.0)
+
+
+def test_features_of_another_order_are_not_confused():
+    """The rows of the table and of the values belong together, whatever their index in the cache."""
+    values = np.arange(12, dtype="float32").reshape(2, 3, 2)
+    pictures = pd.DataFrame(
+        {"image_name": list("abc"), "code": [0, 1, 0], "split": "validation"}, index=[7, 3, 5]
+    )
+    batches = transfer.make_head_training(Features(values, pictures, 0.0), 1).serve("validation")
+    np.testing.assert_array_equal(batches[0][0], values[0])
