@@ -55,36 +55,42 @@ def draw_sample(folder: Path, number: int = 1200, seed: int = 42, traps: bool = 
         raise ValueError(f"number is {number}: the sample has 4 to 25,000 pictures")
     animals = [(k % 2 == 1, k // 2) for k in range(number)]
     names = [name_picture(*animal) for animal in animals]
-    if folder.is_dir() and any(folder.iterdir()):
-        if not is_sample(folder, {*names, *(TRAPS if traps else ())}, seed):
-            raise ValueError(
-                f"{folder} holds other files than this sample: name another folder, or delete it"
-            )
-        return folder
-
-    logger.info("drawing %d pictures into %s", number, folder)
-    partial = folder.with_name(folder.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)  # what a killed run left
-    partial.mkdir(parents=True)
-
-    def draw(animal: tuple[bool, int]) -> None:
-        (partial / name_picture(*animal)).write_bytes(encode(draw_picture(seed, *animal)))
-
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        list(pool.map(draw, animals))
-    if traps:
-        add_traps(partial, seed)
-    if folder.is_dir():
-        folder.rmdir()  # it is empty; Windows renames onto nothing
-    partial.rename(folder)
-    return folder
+    return _draw(folder, dict(zip(names, animals, strict=True)), seed, add_traps if traps else None)
 
 
-def is_sample(folder: Path, names: set[str], seed: int) -> bool:
-    """Returns whether the folder holds files of these names, the first picture as large as this seed's."""
-    found = {path.name for path in folder.iterdir() if not path.name.startswith(".")}
-    first = cv2.imread(str(folder / "cat.0.jpg")) if found == names else None
-    return first is not None and first.shape == draw_picture(seed, False, 0).shape
+def draw_unlabelled(folder: Path, number: int = UNLABELLED, seed: int = 42) -> Path:
+    """Returns the folder, filled with `1.jpg`, `2.jpg` ... as Kaggle's test1: drawn, and without a label.
+
+    None of them is in the labelled sample, and one more, `0.jpg`, cannot be read. Otherwise as `draw_sample`.
+
+    Args:
+        folder: where the files go; what lies above it is made.
+        number: of pictures that can be read.
+        seed: of the drawing.
+    """
+
+    def add_broken(partial: Path, seed: int) -> None:
+        whole = (partial / "1.jpg").read_bytes()
+        (partial / "0.jpg").write_bytes(whole[: len(whole) // 2])
+
+    return _draw(folder, unlabelled_animals(number, seed), seed, add_broken)
+
+
+def unlabelled_animals(number: int = UNLABELLED, seed: int = 42) -> dict[str, tuple[bool, int]]:
+    """Returns what the unlabelled pictures show, by name: whether a dog, and its number in the drawing."""
+    is_dog = np.random.default_rng([seed, 2]).permutation(number) % 2 == 1
+    # Behind the labelled sample at its largest, 12,500 of a class, and behind the numbers of its traps.
+    return {f"{k + 1}.jpg": (bool(dog), 13_000 + k) for k, dog in enumerate(is_dog)}
+
+
+def _draw(
+    folder: Path,
+    animals: dict[str, tuple[bool, int]],
+    seed: int,
+    add: Callable[[Path, int], None] | None,
+) -> Path:
+    """Returns the folder, whole: of pictures of these names and animals, and what `add` puts beside them."""
+    raise NotImplementedError
 
 
 def name_picture(is_dog: bool, number: int) -> str:

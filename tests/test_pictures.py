@@ -10,7 +10,8 @@ import pytest
 from hostile import encode
 from PIL import Image
 
-from src.pictures import decode_picture, perceptual_hash, read_picture
+from src.hashing import perceptual_hash
+from src.pictures import decode_picture, read_picture
 
 HEIGHT, WIDTH = 40, 60
 
