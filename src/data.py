@@ -175,6 +175,7 @@ def list_names(source: Path) -> list[str]:
 
 
 def is_zip(name: str) -> bool:
+    """Returns whether a file is a zip, by its name."""
     return name.lower().endswith(".zip")
 
 

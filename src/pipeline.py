@@ -26,6 +26,7 @@ logger = logging.getLogger(__name__)
 
 NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
 STEPS = ["01_data", "02_generators", "03_tuning", "04_training", "05_evaluation"]
+MORE = ["07_submission"]  # each by a command of its own, after STEPS
 
 
 def notebook_parameters(name: str) -> dict[str, object]:
@@ -57,7 +58,7 @@ def check_parameters(values: dict[str, object], source: str) -> None:
 
     papermill itself only warns, and the run then goes on with a setting that nobody asked for.
     """
-    known = {name: default for step in STEPS for name, default in notebook_parameters(step).items()}
+    known = {name: default for step in [*STEPS, *MORE] for name, default in notebook_parameters(step).items()}
     for name, value in values.items():
         if name not in known:
             raise ValueError(
@@ -80,9 +81,8 @@ def run_notebook(name: str, output: Path, parameters: dict[str, object]) -> None
     failed = output.with_suffix(".failed.ipynb")
     failed.unlink(missing_ok=True)
     command = " ".join(["python", "-m", f"src.{Path(sys.argv[0]).stem}", *sys.argv[1:]])
-    os.environ.update(
-        HEADLESS="1", NOTEBOOK_RUN=str(output), RUN_COMMAND=command
-    )  # for the kernel, which inherits them
+    # For the kernel, which inherits them.
+    os.environ.update(HEADLESS="1", NOTEBOOK_RUN=str(output), RUN_COMMAND=command)
     logger.info("---- %s", name)
     try:
         with stderr_into(output.with_suffix(".stderr.txt")):
@@ -125,17 +125,26 @@ def read_settings(profile: str, settings: list[str]) -> dict[str, object]:
     values, chosen = read_profile(profile), dict(map(read_setting, settings))
     check_parameters(values, f"profiles/{profile}.yaml")
     check_parameters(chosen, "settings")
+    if os.path.exists(path := chosen.get("pictures", "")):
+        chosen["pictures"] = os.path.abspath(path)  # a notebook runs in a folder of its own
     return {**values, **chosen}
 
 
-def run_all(profile: str = "gpu", data: str = "auto", settings: str = "") -> Path:
-    """Returns the run's folder after running notebooks 01 to 05 in order, as `make run` does."""
+def run_all(
+    profile: str = "gpu",
+    data: str = "auto",
+    settings: str = "",
+    transfer: bool = False,
+    submission: bool = False,
+) -> Path:
+    """Returns the run's folder after notebooks 01 to 05, as `make run`, and 06 and 07 where asked for."""
     values = read_settings(profile, settings.split())
     data = str(Path(data).resolve()) if os.path.exists(data) else data
     run = run_name(profile, data)
     folder = find_paths().output / run
+    more = ["06_transfer"] * transfer + ["07_submission"] * submission
     with hold(folder):
-        for step in STEPS:
+        for step in [*STEPS, *more]:
             run_notebook(step, folder / f"{step}.ipynb", {**values, "data": data, "run": run})
     return folder
 
@@ -158,7 +167,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Returns the exit code of `python -m src.pipeline`: one notebook, or the summary of a run."""
     parser = argparse.ArgumentParser(prog="python -m src.pipeline", description=__doc__)
     parser.add_argument("run", type=Path, help="the run's folder")
-    parser.add_argument("step", choices=[*STEPS, "summary"])
+    parser.add_argument("step", choices=[*STEPS, *MORE, "summary"])
     parser.add_argument("--profile", default="gpu")
     parser.add_argument("--data", default="auto")
     parser.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE", help="instead of the profile's")

@@ -11,9 +11,9 @@ import pytest
 
 from src import config
 from src.model import build_cnn
-from src.pipeline import NOTEBOOKS, STEPS, check_parameters, notebook_parameters, read_profile
+from src.pipeline import MORE, NOTEBOOKS, STEPS, check_parameters, notebook_parameters, read_profile
 
-ALL = ["00_run_all", *STEPS]
+ALL = ["00_run_all", *STEPS, *MORE]
 PROFILES = sorted(path.stem for path in (NOTEBOOKS / "profiles").glob("*.yaml"))
 
 
@@ -104,7 +104,7 @@ def test_every_key_of_a_profile_is_a_notebooks_parameter_of_the_same_type(profil
 
 def test_parameters_of_the_same_name_have_the_same_default():
     seen: dict[str, object] = {}
-    for name in STEPS:
+    for name in [*STEPS, *MORE]:
         for key, value in notebook_parameters(name).items():
             assert seen.setdefault(key, value) == value, key
 
