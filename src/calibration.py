@@ -23,6 +23,12 @@ class Calibration(NamedTuple):
         return _heat(probability, self.temperature).clip(self.clip, 1 - self.clip)
 
 
+def check_clip(clip: float) -> None:
+    """Raises ValueError where a clip would leave no probability: it is negative, or 0.5 or more."""
+    if not 0 <= clip < 0.5:
+        raise ValueError(f"clip is {clip}; give 0 to have it chosen, or less than 0.5, such as 0.005")
+
+
 def calibrate(validation: pd.DataFrame, clip: float = 0.0) -> Calibration:
     """Returns the temperature of the lowest log loss on validation pictures, and a clip.
 
@@ -36,10 +42,9 @@ def calibrate(validation: pd.DataFrame, clip: float = 0.0) -> Calibration:
             the next one.
 
     Raises:
-        ValueError: the clip is negative, or 0.5 or more.
+        ValueError: see `check_clip`.
     """
-    if not 0 <= clip < 0.5:
-        raise ValueError(f"clip is {clip}; give 0 to have it chosen, or less than 0.5, such as 0.005")
+    check_clip(clip)
     span = np.log([COLDEST, HOTTEST])
     lowest = minimize_scalar(
         lambda logarithm: log_loss(validation, Calibration(float(np.exp(logarithm)), 0.0)),

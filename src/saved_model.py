@@ -33,7 +33,7 @@ def load_saved_model(model_file: Path) -> SavedModel:
             lacks something, or asks for another preprocessing than `src.preprocessing` knows.
     """
     if not model_file.is_file():
-        raise FileNotFoundError(f"{model_file} is missing; give the .keras file that notebook 04 saved")
+        raise FileNotFoundError(f"{model_file} is missing; give the .keras file that notebook 04 or 06 saved")
     facts_file = model_file.with_suffix(".json")
     try:
         facts = json.loads(facts_file.read_text(encoding="utf-8"))
@@ -66,18 +66,21 @@ def _read_facts(facts: dict) -> tuple[list[str], int, str]:
     return names, image_size, facts["interpolation"]
 
 
-def open_network(model_file: Path, image_size: int, compiled: bool = False) -> keras.Model:
+def open_network(
+    model_file: Path, image_size: int, compiled: bool = False, notebook: str = "04"
+) -> keras.Model:
     """Returns a saved network of one sigmoid output; no code that the file might carry is run.
 
     Args:
         model_file: the saved `.keras` model.
         image_size: side of the pictures that it will be shown, in pixels.
         compiled: whether it is to be evaluated, too, not only asked.
+        notebook: number of the one that saves it.
 
     Raises:
         ValueError: it is no whole Keras model, needs code to be opened, or is of another input or output.
     """
-    again = "run notebook 04 again"
+    again = f"run notebook {notebook} again"
     try:
         model = keras.models.load_model(model_file, compile=compiled, safe_mode=True)
     except Exception as error:  # Keras raises many kinds

@@ -50,6 +50,12 @@ def predict_validation(saved: SavedModel, run: Path) -> pd.DataFrame:
     return predictions.assign(code=pictures["code"].astype(int))
 
 
+def check_edition(edition: str) -> None:
+    """Raises ValueError for another word than `probabilities` or `labels`."""
+    if edition not in EDITIONS:
+        raise ValueError(f"edition is {edition!r}; choose one of {', '.join(EDITIONS)}")
+
+
 def make_submission(predictions: pd.DataFrame, calibration: Calibration, edition: str) -> pd.DataFrame:
     """Returns Kaggle's columns id and label, a row a picture, in the order of the ids.
 
@@ -65,8 +71,7 @@ def make_submission(predictions: pd.DataFrame, calibration: Calibration, edition
     Raises:
         ValueError: another word for the edition.
     """
-    if edition not in EDITIONS:
-        raise ValueError(f"edition is {edition!r}; choose one of {', '.join(EDITIONS)}")
+    check_edition(edition)
     label = calibration.apply(predictions["probability"]).round(6)
     if edition == "labels":
         is_read = predictions["reason"] == ""

@@ -204,7 +204,7 @@ def test_names_are_counted_as_people_count():
 @pytest.mark.parametrize(
     ("missing", "words"),
     [
-        ("model", "none.keras is missing; give the .keras file"),
+        ("model", "none.keras is missing; give the .keras file that notebook 04 or 06 saved"),
         ("json", "other.json is missing; it says what other.keras expects"),
         ("text", "other.json: Expecting value"),
         ("folder", "nowhere is not a folder"),
