@@ -10,6 +10,8 @@ OUTPUT := $(or $(OUTPUT_ROOT),tuning_output)
 DATA_PATH := $(shell if [ -e '$(DATA)' ]; then realpath -s -- '$(DATA)'; else printf '%s' '$(DATA)'; fi)
 RUN ?= $(PROFILE)-$(shell basename -- '$(DATA_PATH)' .zip | tr -c 'A-Za-z0-9._\n-' '_')
 FOLDER := $(OUTPUT)/$(RUN)
+# What only notebook 07 reads makes no other run of the notebooks before it.
+RUN_SET := $(filter-out model=% pictures=% edition=% clip=%,$(SET))
 
 PYTHON := .venv/bin/python
 INSTALLED := .venv/installed$(if $(GPU),-gpu)
@@ -48,7 +50,11 @@ $(FOLDER)/%.ipynb: notebooks/%.ipynb $(SOURCES) | $(INSTALLED)
 # Rewritten only where the data or the settings changed, so that a change runs everything again.
 $(FOLDER)/parameters.txt: FORCE
 	@mkdir -p $(FOLDER)
-	@printf '%s\n' '$(PROFILE) $(DATA_PATH) $(SET)' | cmp -s - $@ || printf '%s\n' '$(PROFILE) $(DATA_PATH) $(SET)' > $@
+	@printf '%s\n' '$(PROFILE) $(DATA_PATH) $(RUN_SET)' | cmp -s - $@ || printf '%s\n' '$(PROFILE) $(DATA_PATH) $(RUN_SET)' > $@
+
+.PHONY: submission
+submission: $(FOLDER)/04_training.ipynb  ## predict unlabelled pictures: make submission [...] [SET="pictures=path edition=labels"]
+	@$(STEP) 07_submission --profile '$(PROFILE)' --data '$(DATA_PATH)' --set $(SET)
 
 test: $(INSTALLED)  ## check the style, then run the fast tests
 	.venv/bin/python -m ruff check .
@@ -86,4 +92,4 @@ lab: $(INSTALLED)  ## open JupyterLab on the notebooks
 	.venv/bin/jupyter lab --notebook-dir=.
 
 clean:  ## delete .venv, the drawn sample, unpacked data and pixel caches; runs and raw data stay
-	rm -rf .venv data/cache data/sample data/unpacked .pytest_cache .ruff_cache
+	rm -rf .venv data/cache data/sample data/sample_test1 data/unpacked .pytest_cache .ruff_cache

@@ -7,25 +7,19 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Lock
 
-import cv2
 import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
 from src.config import is_headless
 from src.features import extract_features
-from src.listing import list_files
+from src.files import list_files
 from src.messages import one_line
 from src.pictures import read_picture
+from src.preprocessing import check_squares, resize_square
 from src.resources import check_space
 
 logger = logging.getLogger(__name__)
-
-INTERPOLATIONS = {
-    "area": cv2.INTER_AREA,
-    "bilinear": cv2.INTER_LINEAR,
-    "nearest": cv2.INTER_NEAREST_EXACT,  # what Keras's generators do unless told otherwise
-}
 
 
 class CacheWriter:
@@ -47,12 +41,7 @@ class CacheWriter:
         Raises:
             ValueError: an unknown interpolation, or a size below 8.
         """
-        if interpolation not in INTERPOLATIONS:
-            raise ValueError(
-                f"interpolation {interpolation!r} is unknown; choose one of {', '.join(INTERPOLATIONS)}"
-            )
-        if image_size < 8:
-            raise ValueError(f"image_size is {image_size}; three poolings need at least 8 pixels")
+        check_squares(image_size, interpolation)
         caches.mkdir(parents=True, exist_ok=True)
         self.caches, self.image_size, self.interpolation = caches, image_size, interpolation
         self._partial = caches / f"{image_size}-{interpolation}.{os.getpid()}.partial"
@@ -70,10 +59,7 @@ class CacheWriter:
 
     def write(self, row: int, picture: np.ndarray) -> None:
         """Writes a picture, RGB, uint8, of any size, as that row."""
-        side, mode = self.image_size, self.interpolation
-        if mode == "area" and min(picture.shape[:2]) < side:
-            mode = "bilinear"  # shrinking by area averages what falls into a pixel; it cannot enlarge
-        square = cv2.resize(picture, (side, side), interpolation=INTERPOLATIONS[mode])
+        square = resize_square(picture, self.image_size, self.interpolation)
         with self._lock:
             self._file.seek(self._begin + row * square.nbytes)
             self._file.write(square)

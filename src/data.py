@@ -31,6 +31,17 @@ def find_data(data: str, paths: Paths) -> Path:
         ValueError: no labelled pictures there, other than two classes, or more than one data set.
         OSError: a download failed, or `paths.data` cannot be written.
     """
+    source, why = find_source(data, paths)
+    found = locate(source, paths.data / "unpacked") if source else draw_sample(paths.data / "sample")
+    logger.info("pictures in %s (%s)", found, why)
+    return found
+
+
+def find_source(data: str, paths: Paths) -> tuple[Path | None, str]:
+    """Returns the folder or zip that the parameter `data` names, None for the sample, and why it is that one.
+
+    Arguments and errors are those of `find_data`.
+    """
     raw = paths.data / "raw"
     source, why = None, f"data = '{data}'"
     if data == "auto":
@@ -40,14 +51,25 @@ def find_data(data: str, paths: Paths) -> Path:
     elif data == "kaggle":
         source = downloads.download_kaggle()
     elif data != "sample":
-        source = Path(os.path.expanduser(data)).absolute()
-        if not data.strip() or not os.path.exists(source):  # False, too, for what no path can be
-            known = ", ".join(["auto", "sample", *downloads.SOURCES, "kaggle"])
-            where = f"{quote(data, 300)} (from {quote(os.getcwd(), 300)})"
-            raise FileNotFoundError(f"no folder or zip at {where}; give a path or one of {known}")
-    found = locate(source, paths.data / "unpacked") if source else draw_sample(paths.data / "sample")
-    logger.info("pictures in %s (%s)", found, why)
-    return found
+        source = find_path(data, ["auto", "sample", *downloads.SOURCES, "kaggle"])
+    return source, why
+
+
+def find_path(text: str, words: list[str]) -> Path:
+    """Returns the absolute path that a parameter gives.
+
+    Args:
+        text: the parameter.
+        words: what it may be instead of a path.
+
+    Raises:
+        FileNotFoundError: nothing is there.
+    """
+    path = Path(os.path.expanduser(text)).absolute()
+    if not text.strip() or not os.path.exists(path):  # False, too, for what no path can be
+        where = f"{quote(text, 300)} (from {quote(os.getcwd(), 300)})"
+        raise FileNotFoundError(f"no folder or zip at {where}; give a path or one of {', '.join(words)}")
+    return path
 
 
 def _choose(paths: Paths) -> tuple[Path | None, str]:
@@ -99,7 +121,7 @@ def locate(source: Path, unpacked: Path, outer: tuple[Path, ...] = ()) -> Path:
         *(str(path) for path in zips),
     ]
     if not found:
-        seen = layouts.describe(_list_names(source))
+        seen = layouts.describe(list_names(source))
         raise _refusal(f"no labelled pictures of two classes in {source}: found {seen}; wanted {WANTED}")
     if len(found) > 1:
         raise _refusal(
@@ -120,9 +142,9 @@ def locate(source: Path, unpacked: Path, outer: tuple[Path, ...] = ()) -> Path:
 
 def _survey(source: Path) -> tuple[list[layouts.Reading], list[Path]]:
     """Returns the readings of a folder or zip, and the zips in it that may hold a data set themselves."""
-    names = _list_names(source)
+    names = list_names(source)
     readings = layouts.find_readings(names)
-    zips = [source / name for name in names if _is_zip(name)]
+    zips = [source / name for name in names if is_zip(name)]
     if source.is_file():
         return readings, zips[:1] if not readings else []  # told apart when they are unpacked
     understood = [source / reading.folder for reading in readings]
@@ -131,10 +153,10 @@ def _survey(source: Path) -> tuple[list[layouts.Reading], list[Path]]:
     return readings, [path for path in zips if path.with_suffix("") not in unpacked and any(_survey(path))]
 
 
-def _list_names(source: Path) -> list[str]:
+def list_names(source: Path) -> list[str]:
     """Returns the files of a folder or zip as sorted relative posix paths; hidden ones are left out."""
     if not source.is_dir():
-        if not source.is_file() or not _is_zip(source.name):  # a device, a pipe, a link to nowhere
+        if not source.is_file() or not is_zip(source.name):  # a device, a pipe, a link to nowhere
             raise ValueError(f"{source} is neither a folder nor a .zip; give a folder or a zip as `data`")
         names = list(archives.read_members(source))
     else:
@@ -152,7 +174,8 @@ def _list_names(source: Path) -> list[str]:
     return sorted(name for name in names if not hidden.search(name))
 
 
-def _is_zip(name: str) -> bool:
+def is_zip(name: str) -> bool:
+    """Returns whether a file is a zip, by its name."""
     return name.lower().endswith(".zip")
 
 

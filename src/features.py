@@ -15,7 +15,8 @@ from sklearn.model_selection import train_test_split
 from tqdm.auto import tqdm
 
 from src.config import PUBLISHED_HELD_BACK, PUBLISHED_SPLIT_SEED, is_headless
-from src.listing import USED, describe_file, list_files
+from src.files import list_files
+from src.listing import USED, describe_file
 from src.messages import one_line, quote
 from src.runs import replace_text
 

@@ -2,37 +2,19 @@
 
 import hashlib
 import os
-import stat
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
 from src.config import PART_NAMES
+from src.files import refuse_file
+from src.hashing import perceptual_hash
 from src.layouts import read_prefix
-from src.pictures import MAXIMUM_BYTES, decode_picture, perceptual_hash
+from src.pictures import decode_picture
 
 USED = "used"
 LEFT_OUT = "left out"
-
-
-def list_files(folder: Path) -> list[tuple[str, Path]]:
-    """Returns name and path of all files below the folder, sorted by name.
-
-    Links (not followed) and folders that cannot be listed are among them. The name is the path below
-    the folder, with `/`, as text that any table can hold.
-    """
-    found: list[Path] = []
-
-    def keep_folder(error: OSError) -> None:
-        found.append(Path(error.filename))
-
-    for parent, folders, files in os.walk(folder, onerror=keep_folder):
-        found += [Path(parent, name) for name in files]
-        found += [Path(parent, name) for name in folders if Path(parent, name).is_symlink()]
-    raw_names = [path.relative_to(folder).as_posix() for path in found]
-    names = [os.fsencode(name).decode("utf-8", "backslashreplace") for name in raw_names]
-    return sorted(zip(names, found, strict=True))
 
 
 def describe_file(name: str, path: Path, keep: Callable[[np.ndarray], None] | None = None) -> dict:
@@ -42,7 +24,7 @@ def describe_file(name: str, path: Path, keep: Callable[[np.ndarray], None] | No
     is nothing to say), bytes, height and width (where known). Reasons are `kind` or `kind: detail`.
 
     Args:
-        name: as `list_files` gives it.
+        name: as `files.list_files` gives it.
         path: where the file is.
         keep: is given the decoded picture, where there is one and its label is known.
     """
@@ -52,7 +34,7 @@ def describe_file(name: str, path: Path, keep: Callable[[np.ndarray], None] | No
         return row | {"reason": "the name is not UTF-8: no table can hold it, rename the file"}
     try:
         information = os.lstat(path)
-        refusal = _refuse_file(information)
+        refusal = refuse_file(information)
         if refusal:
             return row | {"reason": refusal}
         row["bytes"] = information.st_size
@@ -82,14 +64,3 @@ def read_label(name: str) -> str:
     if parents:
         return "" if parents[-1].lower() in PART_NAMES else parents[-1].lower()
     return read_prefix(file) or ""
-
-
-def _refuse_file(information: os.stat_result) -> str:
-    """Returns why a file is not even opened, or ""."""
-    if stat.S_ISLNK(information.st_mode):
-        return "a link: not followed"
-    if stat.S_ISDIR(information.st_mode):
-        return "unreadable: a folder that cannot be listed"
-    if not stat.S_ISREG(information.st_mode):  # a pipe would wait for ever
-        return "not a regular file"
-    return f"too large: {information.st_size} bytes" if information.st_size > MAXIMUM_BYTES else ""

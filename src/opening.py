@@ -13,6 +13,7 @@ from src.evaluation import losses, predict_table
 from src.generators import load_batches
 from src.messages import one_line
 from src.runs import file_fingerprint, read_json, write_json, write_table
+from src.saved_model import open_network
 
 logger = logging.getLogger(__name__)
 
@@ -67,29 +68,16 @@ def open_test(run: Path, model_file: Path, input_file: str = "input.json") -> Op
 
 
 def load_classifier(model_file: Path, image_size: int, notebook: str = "04") -> keras.Model:
-    """Returns a saved network of one sigmoid output; no code that the file might carry is run.
-
-    Args:
-        model_file: the saved `.keras` model.
-        image_size: side of the pictures that it will be shown, in pixels.
-        notebook: number of the one that saves it.
+    """Returns a saved network that can be evaluated, too.
 
     Raises:
-        ValueError: it is no whole Keras model, needs code to be opened, or is of another input or output.
+        ValueError: see `open_network`; or it was compiled without the metric accuracy.
     """
-    again = f"run notebook {notebook} again"
-    try:
-        model = keras.models.load_model(model_file, safe_mode=True)
-    except Exception as error:  # Keras raises many kinds
-        raise ValueError(f"{model_file} is no model to be opened: {one_line(error, 300)}; {again}") from error
-    taken, given = getattr(model, "input_shape", None), getattr(model, "output_shape", None)
-    if taken not in [(None, side, side, 3) for side in (image_size, None)] or given != (None, 1):
-        raise ValueError(
-            f"{model_file} makes {given} of {taken}; wanted is one probability (None, 1) of pictures "
-            f"(None, {image_size}, {image_size}, 3); {again}"
-        )
+    model = open_network(model_file, image_size, compiled=True, notebook=notebook)
     if "accuracy" not in ((model.get_compile_config() or {}).get("metrics") or []):
-        raise ValueError(f"{model_file} was not compiled with the metric accuracy; {again}")
+        raise ValueError(
+            f"{model_file} was not compiled with the metric accuracy; run notebook {notebook} again"
+        )
     return model
 
 

@@ -1,24 +1,29 @@
-"""One picture file in, RGB pixels or a reason out; judged by decoding, never by how a header looks."""
+"""One picture file in, RGB pixels or a reason out; judged by decoding, never by how a header looks.
+
+Wherever data are prepared Pillow judges beside OpenCV. A process that only predicts may lack it: the pixels
+of a whole JPEG or PNG are the same then, see `_decode_without_pillow`.
+"""
 
 import io
+import re
 from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image, ImageOps
-from scipy.fft import dct
 
 from src.messages import one_line
 
+try:
+    from PIL import Image, ImageOps
+except ImportError:
+    Image = None
+
 # Pillow tries no other format: some of its plugins start other programs (EPS starts Ghostscript).
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF")
-MAXIMUM_BYTES = 300_000_000
 MAXIMUM_PIXELS = 100_000_000
 MINIMUM_SIDE = 2  # a line of pixels is no photograph, and cannot be resized to one
-MINIMUM_CONTRAST = 2  # standard deviation of the grey levels
-END_OF_JPEG = b"\xff\xd9"
-HASH_SIDE = 32  # pixels of the grey picture that is hashed
-LOWEST = dct(np.eye(HASH_SIDE), axis=0)[:16]  # the 16 lowest of its frequencies along one side
+START_OF_SCAN, END_OF_JPEG = b"\xff\xda", b"\xff\xd9"
+SIGNATURES = re.compile(rb"\xff\xd8\xff|\x89PNG|GIF8|BM|RIFF....WEBP|II\*\0|MM\0\*", re.DOTALL)  # of FORMATS
 
 
 def read_picture(path: Path | str) -> np.ndarray:
@@ -47,13 +52,11 @@ def decode_picture(data: bytes) -> np.ndarray:
     """
     if not data:
         raise ValueError("zero bytes")
+    if Image is None:
+        return _decode_without_pillow(data)
     buffer = io.BytesIO(data)
     image = _open_header(buffer)
-    width, height = image.size
-    if height * width > MAXIMUM_PIXELS:
-        raise ValueError(f"too many pixels: the header declares {width} x {height}")
-    if min(height, width) < MINIMUM_SIDE:
-        raise ValueError(f"too small: {width} x {height} pixels")
+    _check_size(*image.size)
     # OpenCV may give a cut-off JPEG back with its lower half grey, and no error. A whole one has its
     # end marker somewhere behind the start of its scan, where Pillow has stopped reading. Only files
     # that fail this quick look, and the other formats, are decoded twice.
@@ -67,7 +70,43 @@ def decode_picture(data: bytes) -> np.ndarray:
     return pixels
 
 
-def _open_header(buffer: io.BytesIO) -> Image.Image:
+def _check_size(width: int, height: int) -> None:
+    if height * width > MAXIMUM_PIXELS:
+        raise ValueError(f"too many pixels: the header declares {width} x {height}")
+    if min(height, width) < MINIMUM_SIDE:
+        raise ValueError(f"too small: {width} x {height} pixels")
+
+
+def _decode_without_pillow(data: bytes) -> np.ndarray:
+    """Returns what OpenCV alone makes of a file, RGB.
+
+    Formats other than those of `FORMATS` and JPEGs that are cut off are refused here, too. What Pillow would
+    add: its own look at damaged files of the other formats, a limit of pixels before they are decoded
+    (OpenCV's own is 2 to the 30th), and the right colours of a JPEG in inks that were not inverted.
+    """
+    if not SIGNATURES.match(data):
+        raise ValueError(f"not a picture: no whole header of {', '.join(FORMATS)}")
+    if data.startswith(b"\xff\xd8") and data.rfind(END_OF_JPEG) < _scan_begins(data):
+        raise ValueError("truncated or damaged: a JPEG without its end")
+    pixels = _decode_by_opencv(data)
+    if pixels is None:
+        raise ValueError("truncated or damaged: OpenCV cannot decode it")
+    _check_size(*pixels.shape[1::-1])
+    return pixels
+
+
+def _scan_begins(jpeg: bytes) -> int:
+    """Returns where the first scan of a JPEG begins, behind its headers and any thumbnail in them."""
+    place = 2
+    while place + 4 <= len(jpeg) and jpeg[place] == 0xFF:
+        if jpeg[place : place + 2] == START_OF_SCAN:
+            return place
+        is_filling = jpeg[place + 1] == 0xFF
+        place += 1 if is_filling else 2 + int.from_bytes(jpeg[place + 2 : place + 4])
+    return len(jpeg)
+
+
+def _open_header(buffer: io.BytesIO) -> "Image.Image":
     """Returns Pillow's picture with its header read and no pixel decoded."""
     try:
         return Image.open(buffer, formats=FORMATS)
@@ -79,7 +118,7 @@ def _open_header(buffer: io.BytesIO) -> Image.Image:
         raise ValueError(f"truncated or damaged: {one_line(error)}") from error
 
 
-def _decode_by_pillow(image: Image.Image) -> Image.Image:
+def _decode_by_pillow(image: "Image.Image") -> "Image.Image":
     """Returns the decoded picture, upright, the first frame where there are several."""
     try:
         image.load()
@@ -94,28 +133,3 @@ def _decode_by_opencv(data: bytes) -> np.ndarray | None:
         return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
     except cv2.error:
         return None
-
-
-def perceptual_hash(picture: np.ndarray) -> str:
-    """Returns a hash of how the picture looks: 64 hex digits, or "" for a picture without contrast.
-
-    It is ImageHash's phash with 256 bits, which say for each of the 16 x 16 lowest frequencies of the
-    grey picture at 32 x 32 pixels whether it is above the median; two products of matrices take a tenth
-    of ImageHash's own time. Saving anew or resizing changes a few bits. A plain area has no frequencies
-    to compare, so it resembles nothing.
-
-    Args:
-        picture: RGB, uint8, shape (height, width, 3).
-    """
-    grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
-    if max(grey.shape) <= 16 * HASH_SIDE:
-        # Averaging over areas takes as long as decoding, unless they are whole blocks of pixels. Up to
-        # twice their size the way there by bilinear interpolation passes over no pixel.
-        grey = cv2.resize(grey, (8 * HASH_SIDE, 8 * HASH_SIDE), interpolation=cv2.INTER_LINEAR)
-    grey = cv2.resize(grey, (HASH_SIDE, HASH_SIDE), interpolation=cv2.INTER_AREA)
-    if cv2.meanStdDev(grey)[1].item() < MINIMUM_CONTRAST:
-        return ""
-    frequencies = LOWEST @ grey @ LOWEST.T
-    ordered = np.sort(frequencies, axis=None)
-    median = (ordered[127] + ordered[128]) / 2  # np.median itself takes ten times as long
-    return np.packbits(frequencies > median).tobytes().hex()

@@ -20,13 +20,13 @@ from src.locks import hold
 from src.messages import one_line, quote
 from src.parameters import check_value, read_setting, read_yaml_profile
 from src.resources import full_disk, is_full
-from src.runs import read_json
+from src.runs import summarize
 
 logger = logging.getLogger(__name__)
 
 NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
 STEPS = ["01_data", "02_generators", "03_tuning", "04_training", "05_evaluation"]  # of `make run`
-MORE = ["06_transfer"]  # each run by itself, after those
+MORE = ["06_transfer", "07_submission"]  # each by a command of its own, after those
 
 
 def notebook_parameters(name: str) -> dict[str, object]:
@@ -81,9 +81,8 @@ def run_notebook(name: str, output: Path, parameters: dict[str, object]) -> None
     failed = output.with_suffix(".failed.ipynb")
     failed.unlink(missing_ok=True)
     command = " ".join(["python", "-m", f"src.{Path(sys.argv[0]).stem}", *sys.argv[1:]])
-    os.environ.update(
-        HEADLESS="1", NOTEBOOK_RUN=str(output), RUN_COMMAND=command
-    )  # for the kernel, which inherits them
+    # For the kernel, which inherits them.
+    os.environ.update(HEADLESS="1", NOTEBOOK_RUN=str(output), RUN_COMMAND=command)
     logger.info("---- %s", name)
     try:
         with stderr_into(output.with_suffix(".stderr.txt")):
@@ -126,36 +125,28 @@ def read_settings(profile: str, settings: list[str]) -> dict[str, object]:
     values, chosen = read_profile(profile), dict(map(read_setting, settings))
     check_parameters(values, f"profiles/{profile}.yaml")
     check_parameters(chosen, "settings")
+    if os.path.exists(path := chosen.get("pictures", "")):
+        chosen["pictures"] = os.path.abspath(path)  # a notebook runs in a folder of its own
     return {**values, **chosen}
 
 
-def run_all(profile: str = "gpu", data: str = "auto", settings: str = "") -> Path:
-    """Returns the run's folder after running notebooks 01 to 05 in order, as `make run` does."""
+def run_all(
+    profile: str = "gpu",
+    data: str = "auto",
+    settings: str = "",
+    transfer: bool = False,
+    submission: bool = False,
+) -> Path:
+    """Returns the run's folder after notebooks 01 to 05, as `make run`, and 06 and 07 where asked for."""
     values = read_settings(profile, settings.split())
     data = str(Path(data).resolve()) if os.path.exists(data) else data
     run = run_name(profile, data)
     folder = find_paths().output / run
+    more = ["06_transfer"] * transfer + ["07_submission"] * submission
     with hold(folder):
-        for step in STEPS:
+        for step in [*STEPS, *more]:
             run_notebook(step, folder / f"{step}.ipynb", {**values, "data": data, "run": run})
     return folder
-
-
-def summarize(run: Path) -> str:
-    """Returns the lines that end a run: the accuracy with its interval, the loss, where things are."""
-    measures = read_json(run / "metrics.json")
-    if missing := {"accuracy", "low", "high", "n", "loss", "cross_entropy"} - measures.keys():
-        lacks = f"{run / 'metrics.json'} lacks {', '.join(sorted(missing))}"
-        raise ValueError(f"{lacks}; delete it and run notebook 05 again")
-    interval = f"[{measures['low']:.4f}, {measures['high']:.4f}]"
-    return "\n".join(
-        [
-            f"test accuracy {measures['accuracy']:.4f} {interval} n={measures['n']}",
-            f"test loss {measures['loss']:.4f}, of which cross-entropy {measures['cross_entropy']:.4f}",
-            f"confusion matrix: {run / 'figures' / 'confusion_matrix.png'}",
-            f"tables and executed notebooks: {run}",
-        ]
-    )
 
 
 def main(arguments: list[str] | None = None) -> int:

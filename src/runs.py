@@ -36,6 +36,23 @@ def read_json(path: Path) -> dict[str, Any]:
     return values
 
 
+def summarize(run: Path) -> str:
+    """Returns the lines that end a run: the accuracy with its interval, the loss, where things are."""
+    measures = read_json(run / "metrics.json")
+    if missing := {"accuracy", "low", "high", "n", "loss", "cross_entropy"} - measures.keys():
+        lacks = f"{run / 'metrics.json'} lacks {', '.join(sorted(missing))}"
+        raise ValueError(f"{lacks}; delete it and run notebook 05 again")
+    interval = f"[{measures['low']:.4f}, {measures['high']:.4f}]"
+    return "\n".join(
+        [
+            f"test accuracy {measures['accuracy']:.4f} {interval} n={measures['n']}",
+            f"test loss {measures['loss']:.4f}, of which cross-entropy {measures['cross_entropy']:.4f}",
+            f"confusion matrix: {run / 'figures' / 'confusion_matrix.png'}",
+            f"tables and executed notebooks: {run}",
+        ]
+    )
+
+
 def write_table(table: pd.DataFrame, path: Path) -> None:
     """Writes a table as CSV, atomically, without its index."""
     replace_text(path, table.to_csv(index=False))

@@ -4,6 +4,7 @@ import io
 import logging
 import os
 import shutil
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -54,37 +55,89 @@ def draw_sample(folder: Path, number: int = 1200, seed: int = 42, traps: bool = 
     if not 4 <= number <= 25_000:
         raise ValueError(f"number is {number}: the sample has 4 to 25,000 pictures")
     animals = [(k % 2 == 1, k // 2) for k in range(number)]
-    names = [name_picture(*animal) for animal in animals]
+    named = {name_picture(*animal): animal for animal in animals}
+    return _draw(folder, named, seed, TRAPS if traps else (), add_traps)
+
+
+def draw_unlabelled(folder: Path, number: int = 60, seed: int = 42) -> Path:
+    """Returns the folder, filled with drawn pictures `1.jpg`, `2.jpg` ... as Kaggle's test1: without a label.
+
+    None of them is in the labelled sample. One more cannot be read, the last. Otherwise as `draw_sample`.
+
+    Args:
+        folder: where the files go; what lies above it is made.
+        number: of pictures that can be read.
+        seed: of the drawing.
+
+    Raises:
+        ValueError: the folder holds something else.
+    """
+    broken = f"{number + 1}.jpg"
+
+    def add_broken(partial: Path, seed: int) -> None:
+        whole = encode(draw_picture(seed, False, 12_999))
+        (partial / broken).write_bytes(whole[: len(whole) // 2])
+
+    return _draw(Path(folder), unlabelled_animals(number, seed), seed, [broken], add_broken)
+
+
+def unlabelled_animals(number: int = 60, seed: int = 42) -> dict[str, tuple[bool, int]]:
+    """Returns what the unlabelled pictures show, by name: whether a dog, and its number in the drawing."""
+    is_dog = np.random.default_rng([seed, 2]).permutation(number) % 2 == 1
+    # Behind the largest labelled sample, 12,500 of a class, and behind the numbers of its traps.
+    return {f"{k}.jpg": (bool(dog), 13_000 + k) for k, dog in enumerate(is_dog, start=1)}
+
+
+def _draw(
+    folder: Path,
+    animals: dict[str, tuple[bool, int]],
+    seed: int,
+    others: Iterable[str],
+    add: Callable[[Path, int], None],
+) -> Path:
+    """Returns the folder, whole.
+
+    Args:
+        folder: where the files go.
+        animals: what each picture shows, by its name: whether a dog, and its number.
+        seed: of the drawing.
+        others: names of the files that `add` puts beside them, given folder and seed.
+        add: called where there are `others`.
+
+    Raises:
+        ValueError: the folder holds something else.
+    """
     if folder.is_dir() and any(folder.iterdir()):
-        if not is_sample(folder, {*names, *(TRAPS if traps else ())}, seed):
+        if not is_sample(folder, animals, others, seed):
             raise ValueError(
                 f"{folder} holds other files than this sample: name another folder, or delete it"
             )
         return folder
 
-    logger.info("drawing %d pictures into %s", number, folder)
+    logger.info("drawing %d pictures into %s", len(animals), folder)
     partial = folder.with_name(folder.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)  # what a killed run left
     partial.mkdir(parents=True)
 
-    def draw(animal: tuple[bool, int]) -> None:
-        (partial / name_picture(*animal)).write_bytes(encode(draw_picture(seed, *animal)))
+    def draw(name: str) -> None:
+        (partial / name).write_bytes(encode(draw_picture(seed, *animals[name])))
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         list(pool.map(draw, animals))
-    if traps:
-        add_traps(partial, seed)
+    if others:
+        add(partial, seed)
     if folder.is_dir():
         folder.rmdir()  # it is empty; Windows renames onto nothing
     partial.rename(folder)
     return folder
 
 
-def is_sample(folder: Path, names: set[str], seed: int) -> bool:
+def is_sample(folder: Path, animals: dict[str, tuple[bool, int]], others: Iterable[str], seed: int) -> bool:
     """Returns whether the folder holds files of these names, the first picture as large as this seed's."""
     found = {path.name for path in folder.iterdir() if not path.name.startswith(".")}
-    first = cv2.imread(str(folder / "cat.0.jpg")) if found == names else None
-    return first is not None and first.shape == draw_picture(seed, False, 0).shape
+    name, animal = next(iter(animals.items()))
+    first = cv2.imread(str(folder / name)) if found == {*animals, *others} else None
+    return first is not None and first.shape == draw_picture(seed, *animal).shape
 
 
 def name_picture(is_dog: bool, number: int) -> str:

@@ -112,7 +112,7 @@ def test_one_session_on_kaggle_reads_its_zips_and_writes_to_working_alone(places
         papermill.execute_notebook(
             str(PROJECT / "notebooks" / "00_run_all.ipynb"),
             str(places / "kaggle" / "working" / "executed.ipynb"),
-            {"settings": " ".join(SMALL)},
+            {"settings": " ".join(SMALL), "submission": True},
             kernel_name="python3",
             cwd=str(PROJECT / "notebooks"),
             progress_bar=False,
@@ -122,6 +122,8 @@ def test_one_session_on_kaggle_reads_its_zips_and_writes_to_working_alone(places
     run = places / "kaggle" / "working" / "tuning_output" / "gpu-auto"
     assert read_json(run / "metrics.json")["n"] == 24
     assert (run / "model.keras").exists() and (run / "05_evaluation.ipynb").exists()
+    submission = pd.read_csv(run / "submission.csv")
+    assert list(submission) == ["id", "label"] and submission["id"].tolist() == list(range(120))
     assert {path: path.stat().st_mtime_ns for path in source.iterdir()} == before
     assert {path.name for path in (places / "kaggle" / "working").iterdir()} == {
         "executed.ipynb",

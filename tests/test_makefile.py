@@ -79,7 +79,23 @@ def test_transfer_runs_its_notebook_alone_and_only_on_a_finished_run(make):
     assert steps(make("run")) == ["summary"], "its settings are no reason to run the others again"
 
 
+def test_the_submission_follows_the_training_and_its_settings_train_nothing_again(make):
+    assert steps(make("submission")) == [*STEPS[:4], "07_submission"]
+    assert steps(make("run")) == ["05_evaluation", "summary"]
+    again = make("submission", "SET=pictures=/a/b.zip edition=labels model=transfer.keras clip=0.01")
+    assert steps(again) == ["07_submission"]
+    assert again[0][6:] == [
+        "--set",
+        "pictures=/a/b.zip",
+        "edition=labels",
+        "model=transfer.keras",
+        "clip=0.01",
+    ]
+    assert steps(make("submission", "SET=pictures=/a/b.zip epochs=2")) == [*STEPS[:4], "07_submission"]
+
+
 def test_help_names_every_target():
     printed = subprocess.run(["make", "-C", PROJECT, "help"], capture_output=True, text=True).stdout
-    for target in ("help", "install", "run", "test", "test-slow", "transfer", "lab", "clean"):
+    targets = ["help", "install", "run", "transfer", "submission", "test", "test-slow", "lab", "clean"]
+    for target in targets:
         assert f"\n{target} -- " in "\n" + printed

@@ -10,7 +10,9 @@ import pytest
 from hostile import encode
 from PIL import Image
 
-from src.pictures import decode_picture, perceptual_hash, read_picture
+from src import pictures
+from src.hashing import perceptual_hash
+from src.pictures import decode_picture, read_picture
 
 HEIGHT, WIDTH = 40, 60
 
@@ -179,6 +181,69 @@ def test_read_picture_names_the_file(tmp_path):
         read_picture(path)
     path.write_bytes(encode(draw()))
     assert read_picture(path).shape == (HEIGHT, WIDTH, 3)
+
+
+@pytest.fixture
+def without_pillow(monkeypatch):
+    monkeypatch.setattr(pictures, "Image", None)
+
+
+@pytest.mark.parametrize(
+    ("kind", "mode", "options"),
+    [
+        ("JPEG", None, {}),
+        ("JPEG", "L", {}),
+        ("JPEG", None, {"progressive": True}),
+        ("JPEG", None, {"exif": 6}),
+    ]
+    + [(kind, None, {}) for kind in ("PNG", "BMP", "WEBP", "TIFF", "GIF")]
+    + [("PNG", "P", {}), ("PNG", "LA", {}), ("PNG", None, {"exif": 6})],
+)
+def test_a_whole_picture_has_the_same_pixels_without_pillow(kind, mode, options, monkeypatch):
+    if "exif" in options:
+        options = {"exif": Image.Exif()}
+        options["exif"][0x0112] = 6
+    data = encode(draw(height=200, width=300), kind, mode, **options)
+    verified = decode_picture(data)
+    monkeypatch.setattr(pictures, "Image", None)
+    np.testing.assert_array_equal(decode_picture(data), verified)
+
+
+@pytest.mark.usefixtures("without_pillow")
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF"])
+@pytest.mark.parametrize("tenth", range(1, 10))
+def test_a_cut_off_picture_is_refused_without_pillow_too(kind, tenth):
+    data = encode(draw(height=200, width=300), kind)
+    with pytest.raises(ValueError, match=r"truncated or damaged|not a picture"):
+        decode_picture(data[: len(data) * tenth // 10])
+
+
+@pytest.mark.usefixtures("without_pillow")
+@pytest.mark.parametrize("tail", [b"", b"\0" * 100, b"\xff\xda text"])
+def test_a_jpeg_with_a_thumbnail_is_told_from_a_cut_off_one_without_pillow(tail):
+    thumbnail = encode(draw(height=8, width=8))
+    segment = b"\xff\xe1" + struct.pack(">H", len(thumbnail) + 2) + thumbnail
+    whole = encode(draw(height=200, width=300))
+    whole = whole[:2] + b"\xff" + segment + whole[2:]  # a filling byte may stand before any marker
+    assert decode_picture(whole + tail).shape == (200, 300, 3)
+    with pytest.raises(ValueError, match="a JPEG without its end"):
+        decode_picture(whole[:-40])
+
+
+@pytest.mark.usefixtures("without_pillow")
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"", "zero bytes"),
+        (b"a text\n", "not a picture"),
+        (b"#?RADIANCE\n", "not a picture"),  # a format that OpenCV knows and data preparation refuses
+        (b"\xff\xd8\xff", "truncated"),
+        (encode(np.zeros((1, 90, 3), np.uint8)), "too small"),
+    ],
+)
+def test_what_is_no_usable_picture_is_refused_without_pillow_too(data, reason):
+    with pytest.raises(ValueError, match=f"^{reason}"):
+        decode_picture(data)
 
 
 def bits_between(one: str, other: str) -> int:

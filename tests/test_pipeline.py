@@ -5,7 +5,15 @@ import pytest
 from papermill.exceptions import PapermillExecutionError
 
 from src import pipeline
-from src.pipeline import check_parameters, main, read_profile, run_name, run_notebook, summarize
+from src.pipeline import (
+    check_parameters,
+    main,
+    read_profile,
+    read_settings,
+    run_name,
+    run_notebook,
+    summarize,
+)
 from src.runs import write_json
 
 
@@ -71,6 +79,31 @@ def test_a_whole_number_does_for_a_float():
 )
 def test_a_run_is_named_after_its_profile_and_data(data, name):
     assert run_name("cpu", data) == name
+
+
+def test_a_path_in_the_settings_holds_in_the_notebooks_folder_too(tmp_path, monkeypatch):
+    (tmp_path / "mine").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert read_settings("sample", ["pictures=mine"])["pictures"] == str(tmp_path / "mine")
+    assert read_settings("sample", ["pictures=auto"])["pictures"] == "auto"
+    assert "pictures" not in read_settings("sample", [])
+
+
+@pytest.mark.parametrize(
+    ("wanted", "more"),
+    [
+        ({}, []),
+        ({"submission": True}, ["07_submission"]),
+        ({"transfer": True, "submission": True}, ["06_transfer", "07_submission"]),
+    ],
+)
+def test_one_session_runs_the_later_notebooks_where_they_are_asked_for(wanted, more, tmp_path, monkeypatch):
+    ran = []
+    monkeypatch.setenv("OUTPUT_ROOT", str(tmp_path))
+    monkeypatch.setattr(pipeline, "run_notebook", lambda step, output, values: ran.append((step, values)))
+    pipeline.run_all("sample", "sample", "edition=labels", **wanted)
+    assert [step for step, _ in ran] == [*pipeline.STEPS, *more]
+    assert all(values["edition"] == "labels" and values["run"] == "sample-sample" for _, values in ran)
 
 
 def test_a_whole_notebook_appears_under_its_name_with_its_parameter(one_notebook, tmp_path):

@@ -9,7 +9,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from src import sample
-from src.sample import TRAPS, draw_picture, draw_sample
+from src.sample import TRAPS, draw_picture, draw_sample, draw_unlabelled, unlabelled_animals
 
 
 def read_all(folder):
@@ -131,6 +131,25 @@ def test_the_rotated_picture_is_upright_once_its_orientation_is_obeyed(with_trap
     drawn = draw_picture(42, True, 12504)
     assert upright.shape == drawn.shape
     assert np.abs(upright.astype(float) - drawn).mean() < 12  # JPEG's loss at quality 75
+
+
+def test_the_unlabelled_pictures_are_numbered_and_none_is_in_the_labelled_sample(tmp_path):
+    files = read_all(draw_unlabelled(tmp_path / "test1", number=8))
+    assert files.keys() == {f"{k}.jpg" for k in range(1, 10)}
+    numbers = [number for _, number in unlabelled_animals(8).values()]
+    assert min(numbers) > 25_000 / 2 + len(TRAPS) and len(set(numbers)) == 8
+    for name, (is_dog, number) in unlabelled_animals(8).items():
+        assert files[name] == sample.encode(draw_picture(42, is_dog, number))
+    assert sum(is_dog for is_dog, _ in unlabelled_animals(8).values()) == 4
+    with pytest.raises(OSError, match="truncated"), Image.open(tmp_path / "test1" / "9.jpg") as image:
+        image.load()
+
+
+def test_other_files_in_the_place_of_the_unlabelled_ones_are_refused(tmp_path):
+    draw_unlabelled(tmp_path / "test1", number=4)
+    assert draw_unlabelled(tmp_path / "test1", number=4) == tmp_path / "test1"
+    with pytest.raises(ValueError, match="holds other files than this sample"):
+        draw_unlabelled(tmp_path / "test1", number=5)
 
 
 @pytest.mark.parametrize("measure", ["blue", "green", "red", "contrast", "height", "width", "aspect_ratio"])

@@ -25,8 +25,8 @@ from src.augmentation import Augmentation
 from src.cache import cached_rows, extract_and_cache, open_cache
 from src.config import find_paths
 from src.features import split_features
+from src.files import list_files
 from src.generators import PictureBatches
-from src.listing import list_files
 
 IMAGE_SIZE, BATCH_SIZE = 180, 32
 

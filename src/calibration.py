@@ -1,0 +1,103 @@
+"""Makes a network's probabilities as sure as they are right: one temperature, and a clip at both ends."""
+
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from scipy.optimize import minimize_scalar
+
+from src.evaluation import cross_entropy
+
+COLDEST, HOTTEST = 0.05, 20.0  # of the temperatures that are tried
+LARGEST_CLIP = 0.1
+
+
+class Calibration(NamedTuple):
+    """What is done to a network's probabilities before they are handed in."""
+
+    temperature: float  # the logit is divided by it: above 1 where the network is surer than it is right
+    clip: float  # probabilities stay this far from 0 and 1
+
+    def apply(self, probability: pd.Series) -> pd.Series:
+        """Returns the calibrated probabilities; 0.5 stays 0.5."""
+        return _heat(probability, self.temperature).clip(self.clip, 1 - self.clip)
+
+
+def check_clip(clip: float) -> None:
+    """Raises ValueError where a clip would leave no probability: it is negative, or 0.5 or more."""
+    if not 0 <= clip < 0.5:
+        raise ValueError(f"clip is {clip}; give 0 to have it chosen, or less than 0.5, such as 0.005")
+
+
+def calibrate(validation: pd.DataFrame, clip: float = 0.0) -> Calibration:
+    """Returns the temperature of the lowest log loss on validation pictures, and a clip.
+
+    Source of the temperature: C. Guo, G. Pleiss, Y. Sun, K. Q. Weinberger, "On calibration of modern neural
+    networks", ICML 2017.
+
+    Args:
+        validation: columns code and probability.
+        clip: to be kept; 0 chooses the one of the lowest log loss after the temperature. With n pictures it
+            is at least 1 / (n + 2), Laplace's rule of succession: that many right answers say no more of
+            the next one.
+
+    Raises:
+        ValueError: see `check_clip`.
+    """
+    check_clip(clip)
+    span = np.log([COLDEST, HOTTEST])
+    lowest = minimize_scalar(
+        lambda logarithm: log_loss(validation, Calibration(float(np.exp(logarithm)), 0.0)),
+        bounds=span,
+        method="bounded",
+    )
+    temperature = float(np.exp(lowest.x))
+    if clip == 0:
+        tried = np.geomspace(1 / (len(validation) + 2), LARGEST_CLIP, 60)
+        clip = float(min(tried, key=lambda each: log_loss(validation, Calibration(temperature, each))))
+    return Calibration(temperature, clip)
+
+
+def log_loss(predictions: pd.DataFrame, calibration: Calibration) -> float:
+    """Returns the mean log loss in nats of calibrated predictions; columns code and probability."""
+    return cross_entropy(predictions.assign(probability=calibration.apply(predictions["probability"])))
+
+
+def calibration_table(
+    validation: pd.DataFrame, calibration: Calibration, clip: float, seed: int = 0
+) -> pd.DataFrame:
+    """Returns the log loss on validation pictures before and after: log_loss, and log_loss_held_out.
+
+    The first is on the pictures that temperature and clip were chosen on; in the second each half of them
+    is judged by what was chosen on the other half.
+
+    Args:
+        validation: columns code and probability.
+        calibration: of `calibrate`.
+        clip: as it was given to `calibrate`.
+        seed: of the halves.
+    """
+    second = np.random.default_rng(seed).permutation(len(validation)) % 2 == 1
+    halves = [validation[~second], validation[second]]
+    others = [calibrate(half, clip) for half in reversed(halves)]  # each half's, from the other one
+    steps = {
+        "as the network gives them": {"temperature": 1.0, "clip": 0.0},
+        "temperature": {"clip": 0.0},
+        "temperature and clip": {},
+    }
+    rows = []
+    for name, without in steps.items():
+        held_out = [
+            len(half) * log_loss(half, other._replace(**without))
+            for half, other in zip(halves, others, strict=True)
+        ]
+        rows.append(
+            [name, log_loss(validation, calibration._replace(**without)), sum(held_out) / len(validation)]
+        )
+    return pd.DataFrame(rows, columns=["probabilities", "log_loss", "log_loss_held_out"])
+
+
+def _heat(probability: pd.Series, temperature: float) -> pd.Series:
+    """Returns the sigmoid of the logit divided by the temperature."""
+    kept = probability.clip(1e-7, 1 - 1e-7)
+    return 1 / (1 + (1 / kept - 1) ** (1 / temperature))

@@ -1,0 +1,145 @@
+"""A saved network as a file that runs without Keras: `python -m src.export MODEL --format onnx`.
+
+Keras writes the file (`model.export`); it is compared with the network before it gets its name. Its input is
+what `src.preprocessing.preprocess` makes of square pictures; the JSON beside the network is the file's, too.
+"""
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import keras
+import numpy as np
+
+from src.messages import one_line
+from src.preprocessing import preprocess
+from src.saved_model import SavedModel, load_saved_model
+
+logger = logging.getLogger(__name__)
+
+TOLERANCE = 1e-4  # between the probabilities of the network and of the file
+
+
+class Format(NamedTuple):
+    """One kind of file."""
+
+    suffix: str
+    run: Callable[[Path, np.ndarray], np.ndarray]  # the file's answers to a batch of pictures
+    packages: str  # what pip installs for writing and for running it
+
+
+def run_onnx(path: Path, pictures: np.ndarray) -> np.ndarray:
+    """Returns the probabilities that an ONNX file gives, shape (n, 1)."""
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    return session.run(None, {session.get_inputs()[0].name: pictures})[0]
+
+
+def run_litert(path: Path, pictures: np.ndarray) -> np.ndarray:
+    """Returns the probabilities that a LiteRT file gives, shape (n, 1)."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(model_path=str(path))
+    place = interpreter.get_input_details()[0]["index"]
+    interpreter.resize_tensor_input(place, pictures.shape)
+    interpreter.allocate_tensors()
+    interpreter.set_tensor(place, pictures)
+    interpreter.invoke()
+    return interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
+
+
+FORMATS = {
+    "onnx": Format(".onnx", run_onnx, "tf2onnx onnxruntime"),
+    "litert": Format(".tflite", run_litert, "ai-edge-litert"),
+}
+
+
+def export_model(model_file: Path, kind: str) -> tuple[Path, float | None]:
+    """Returns the file, beside the saved network, and how far its probabilities are from the network's.
+
+    Any number of squares of the network's size goes in, a probability for each comes out. The distance is
+    the largest of four pictures of noise; None where the package that runs such a file is not installed.
+
+    Args:
+        model_file: the saved `.keras` network, with its JSON.
+        kind: onnx or litert.
+
+    Raises:
+        FileNotFoundError: see `load_saved_model`.
+        ValueError: an unknown format, one that Keras cannot write here, or a file that does not predict what
+            the network predicts; also see `load_saved_model`.
+    """
+    if kind not in FORMATS:
+        raise ValueError(f"format is {kind!r}; choose one of {', '.join(FORMATS)}")
+    saved = load_saved_model(model_file)
+    path = model_file.with_suffix(FORMATS[kind].suffix)
+    partial = path.with_name(f"{path.stem}.{os.getpid()}.partial{path.suffix}")
+    try:
+        _write(saved, partial, kind)
+        distance = _compare(saved, partial, kind)
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+    return path, distance
+
+
+def _write(saved: SavedModel, path: Path, kind: str) -> None:
+    shape = (None, saved.image_size, saved.image_size, 3)
+    signature = [keras.InputSpec(shape=shape, dtype="float32", name="pictures")]
+    try:
+        saved.network.export(str(path), format=kind, input_signature=signature, verbose=False)
+    except Exception as error:  # of Keras, of its backend, of the converter
+        backend = keras.backend.backend()
+        other = "" if backend == "tensorflow" else ", and set KERAS_BACKEND=tensorflow"
+        raise ValueError(
+            f"{kind} cannot be written with {backend}: {one_line(error, 300)}; "
+            f"pip install {FORMATS[kind].packages}{other}"
+        ) from error
+
+
+def _compare(saved: SavedModel, path: Path, kind: str) -> float | None:
+    """Returns the largest distance between the probabilities of file and network, None without a runtime."""
+    side = saved.image_size
+    pictures = preprocess(np.random.default_rng(0).integers(0, 256, (4, side, side, 3), dtype="uint8"))
+    try:
+        found = FORMATS[kind].run(path, pictures)
+    except ImportError:
+        return None
+    except Exception as error:  # of the runtime
+        raise ValueError(f"the {kind} file does not run, and is not kept: {one_line(error, 300)}") from error
+    distance = float(np.abs(found - saved.network.predict_on_batch(pictures)).max())
+    if not distance <= TOLERANCE:  # NaN is not
+        raise ValueError(
+            f"the {kind} file's probabilities are {distance:.2g} from the network's; it is not kept"
+        )
+    return distance
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Returns the exit code of `python -m src.export`."""
+    parser = argparse.ArgumentParser(prog="python -m src.export", description=__doc__)
+    parser.add_argument("model", type=Path, metavar="MODEL", help="a .keras file with its .json beside it")
+    parser.add_argument("--format", choices=FORMATS, default="onnx")
+    chosen = parser.parse_args(arguments)
+    logging.basicConfig(stream=sys.stdout, format="%(message)s", level=logging.INFO, force=True)
+    for talkative in ("tf2onnx", "absl", "tensorflow"):
+        logging.getLogger(talkative).setLevel(logging.WARNING)
+    try:
+        path, distance = export_model(chosen.model, chosen.format)
+    except (ValueError, OSError) as error:
+        sys.stderr.write(f"{one_line(error)}\n")
+        return 1
+    compared = f"not compared with the network: pip install {FORMATS[chosen.format].packages}"
+    if distance is not None:
+        compared = f"at most {distance:.1e} from the network's probabilities"
+    logger.info("%s: %.1f MB, %s", path, path.stat().st_size / 1e6, compared)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,44 @@
+"""The files below a folder: their names as any table can hold them, and which of them are never opened."""
+
+import os
+import re
+import stat
+from pathlib import Path
+
+MAXIMUM_BYTES = 300_000_000
+
+
+def list_files(folder: Path) -> list[tuple[str, Path]]:
+    """Returns name and path of all files below the folder, sorted by name.
+
+    Links (not followed) and folders that cannot be listed are among them. The name is the path below
+    the folder, with `/`, as text that any table can hold.
+    """
+    found: list[Path] = []
+
+    def keep_folder(error: OSError) -> None:
+        found.append(Path(error.filename))
+
+    for parent, folders, files in os.walk(folder, onerror=keep_folder):
+        found += [Path(parent, name) for name in files]
+        found += [Path(parent, name) for name in folders if Path(parent, name).is_symlink()]
+    raw_names = [path.relative_to(folder).as_posix() for path in found]
+    names = [os.fsencode(name).decode("utf-8", "backslashreplace") for name in raw_names]
+    return sorted(zip(names, found, strict=True))
+
+
+def refuse_file(information: os.stat_result) -> str:
+    """Returns why a file is not even opened, or ""."""
+    if stat.S_ISLNK(information.st_mode):
+        return "a link: not followed"
+    if stat.S_ISDIR(information.st_mode):
+        return "unreadable: a folder that cannot be listed"
+    if not stat.S_ISREG(information.st_mode):  # a pipe would wait for ever
+        return "not a regular file"
+    return f"too large: {information.st_size} bytes" if information.st_size > MAXIMUM_BYTES else ""
+
+
+def natural_order(name: str) -> tuple[list, str]:
+    """Returns a key that sorts names as people count: `2.jpg` before `10.jpg`."""
+    words = re.split(r"([0-9]+)", name)
+    return [int(word) if place % 2 else word for place, word in enumerate(words)], name

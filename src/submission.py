@@ -1,0 +1,106 @@
+"""From what a saved network says of unlabelled pictures to the file that Kaggle takes."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from src.calibration import Calibration
+from src.features import load_features
+from src.files import natural_order
+from src.predict import Prediction, predict_pictures
+from src.runs import read_json
+from src.saved_model import SavedModel
+
+EDITIONS = ("probabilities", "labels")
+
+
+def predictions_table(saved: SavedModel, files: list[tuple[str, Path]]) -> pd.DataFrame:
+    """Returns one row a file: image_name, probability of code 1, reason (why it cannot be read, or "").
+
+    Arguments are those of `predict.predict_pictures`.
+    """
+    return pd.DataFrame(list(predict_pictures(saved, files)), columns=Prediction._fields)
+
+
+def predict_validation(saved: SavedModel, run: Path) -> pd.DataFrame:
+    """Returns one row a validation picture of a run: image_name, probability, reason, code (the true class).
+
+    They are read from their files, as the unlabelled ones are: so any saved network can be asked, also one
+    of another picture size than the run's.
+
+    Raises:
+        ValueError: a picture cannot be read any more, or the network is of other classes.
+    """
+    facts = read_json(run / "data.json")
+    if saved.class_names != facts["class_names"]:
+        raise ValueError(
+            f"the network knows {saved.class_names}, the run {run} is of {facts['class_names']}; "
+            "give a network of this run"
+        )
+    table = load_features(run / "features.csv")
+    pictures = table[table["split"] == "validation"].sort_values("image_name", ignore_index=True)
+    folder = Path(facts["folder"])
+    predictions = predictions_table(saved, [(name, folder / name) for name in pictures["image_name"]])
+    if len(lost := predictions[predictions["reason"] != ""]):
+        name, reason = lost.iloc[0][["image_name", "reason"]]
+        raise ValueError(
+            f"{folder / name} cannot be read any more ({reason}), nor can {len(lost) - 1} other validation "
+            "pictures; put the data set back where it was, or run notebook 01 again"
+        )
+    return predictions.assign(code=pictures["code"].astype(int))
+
+
+def check_edition(edition: str) -> None:
+    """Raises ValueError for another word than `probabilities` or `labels`."""
+    if edition not in EDITIONS:
+        raise ValueError(f"edition is {edition!r}; choose one of {', '.join(EDITIONS)}")
+
+
+def make_submission(predictions: pd.DataFrame, calibration: Calibration, edition: str) -> pd.DataFrame:
+    """Returns Kaggle's columns id and label, a row a picture, in the order of the ids.
+
+    An id is the number of a name such as `test1/12.jpg`; a name that is no number is its own id, behind all
+    numbers, and so is every name where two pictures have the same number.
+
+    Args:
+        predictions: of `predictions_table`.
+        calibration: of `calibrate`; it does not change labels.
+        edition: `probabilities` (of code 1, calibrated) or `labels` (0 or 1). A picture that cannot be read
+            gets 0.5, or the label that most of the others get (0 in a draw).
+
+    Raises:
+        ValueError: another word for the edition.
+    """
+    check_edition(edition)
+    label = calibration.apply(predictions["probability"]).round(6)
+    if edition == "labels":
+        is_read = predictions["reason"] == ""
+        label = (predictions["probability"] > 0.5).astype(int)
+        label[~is_read] = int(label[is_read].mean() > 0.5) if is_read.any() else 0
+    table = pd.DataFrame({"id": name_ids(list(predictions["image_name"])), "label": label})
+    return table.sort_values("id", key=lambda ids: ids.map(_id_order), ignore_index=True)
+
+
+def name_ids(names: list[str]) -> list[int | str]:
+    """Returns the ids of pictures: see `make_submission`."""
+    stems = [Path(name).stem for name in names]
+    is_number = [stem.isascii() and stem.isdecimal() for stem in stems]
+    ids = [int(stem) if number else name for stem, number, name in zip(stems, is_number, names, strict=True)]
+    return ids if len(set(ids)) == len(ids) else names
+
+
+def least_certain(predictions: pd.DataFrame, number: int = 12) -> pd.DataFrame:
+    """Returns the readable pictures whose probability is nearest to 0.5, nearest first."""
+    read = predictions[predictions["reason"] == ""]
+    order = (read["probability"] - 0.5).abs().sort_values(kind="stable").index
+    return read.loc[order].head(number)
+
+
+def surest(predictions: pd.DataFrame, number: int = 6) -> pd.DataFrame:
+    """Returns the readable pictures of the lowest and of the highest probabilities, so many of each."""
+    read = predictions[predictions["reason"] == ""].sort_values("probability", kind="stable")
+    return pd.concat([read.head(number), read.tail(number)[::-1]]).drop_duplicates("image_name")
+
+
+def _id_order(identity: int | str) -> tuple:
+    return (0, identity) if isinstance(identity, int) else (1, natural_order(identity))
