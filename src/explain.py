@@ -5,13 +5,15 @@ localization", ICCV 2017: the channels of the last feature map, each weighted by
 class's score, added up, and what is below zero left out.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import cv2
 import keras
 import numpy as np
 import pandas as pd
 from keras import ops
+
+from src.generators import PictureBatches
 
 SMALLEST = 1e-7  # a probability is kept this far from 0 and 1 before its log odds are taken
 LIFT = 256.0  # keeps small gradients of networks in 16 bits from becoming 0; a map is scaled in the end
@@ -47,6 +49,17 @@ def right_and_wrong(predictions: pd.DataFrame, number: int, seed: int) -> pd.Dat
     right, wrong = predictions[predictions["correct"]], predictions[~predictions["correct"]]
     surest = (wrong["probability"] - 0.5).abs().sort_values(ascending=False, kind="stable").index[:number]
     return pd.concat([right.sample(min(number, len(right)), random_state=seed), wrong.loc[surest]])
+
+
+def cached_pictures(batches: PictureBatches, image_names: Iterable[str]) -> np.ndarray:
+    """Returns pictures of a part of the data by their names, RGB, uint8, shape (n, size, size, 3).
+
+    Args:
+        batches: the part, as of `load_batches`.
+        image_names: which ones, in the order wanted.
+    """
+    row = dict(zip(batches.image_names, batches.rows, strict=True))
+    return batches.pixels[[row[name] for name in image_names]]
 
 
 def _member_maps(network: keras.Model, pictures: np.ndarray, signs: np.ndarray) -> np.ndarray:

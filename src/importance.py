@@ -73,7 +73,7 @@ def importance_spread(
     shares = []
     for number in range(resamples if varied else 0):
         resample = completed.sample(len(completed), replace=True, random_state=[seed, number])
-        moved = {name: kind for name, kind in varied.items() if resample[name].nunique() > 1}
+        moved = {name: kind for name, kind in varied.items() if len(set(resample[name].dropna())) > 1}
         if resample["score"].nunique() < 2 or not moved:
             continue
         with warnings.catch_warnings():

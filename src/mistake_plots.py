@@ -92,20 +92,20 @@ def plot_thresholds(matrices: dict[float, pd.DataFrame]) -> Figure:
     return figure
 
 
-def plot_costs(costs: pd.DataFrame, chosen: float, usual: float = 0.5, ax: Axes | None = None) -> Axes:
-    """Returns the mean cost of a picture at every threshold, the chosen and the usual one marked.
+def plot_costs(costs: pd.DataFrame, chosen: float, positive: str = "class 1", ax: Axes | None = None) -> Axes:
+    """Returns the mean cost of a picture at every threshold, the chosen one and 0.5 marked.
 
     Args:
         costs: of `operating_point.cost_table`, on validation pictures.
         chosen: the threshold that was chosen.
-        usual: the one that is usual.
+        positive: name of the class of code 1.
         ax: axes to draw on.
     """
     ax = make_axes(ax, 7, 4.2)
     ax.step(costs["threshold"], costs["mean_cost"], where="post", color=BLUE, label="validation pictures")
-    ax.axvline(usual, color=GREY, linestyle="--", label=f"usual: {usual:g}")
+    ax.axvline(0.5, color=GREY, linestyle="--", label="usual: 0.5")
     ax.axvline(chosen, color=ORANGE, label=f"chosen: {chosen:.4g}")
-    ax.set(xlabel="threshold: above it a picture is called class 1", ylabel="mean cost of a picture")
+    ax.set(xlabel=f"threshold: above it a picture is called {positive}", ylabel="mean cost of a picture")
     ax.set(title="What mistakes cost, by threshold", xlim=(-0.01, 1.01), ylim=(0, None))
     ax.legend(frameon=False)
     return ax
