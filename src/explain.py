@@ -5,7 +5,8 @@ localization", ICCV 2017: the channels of the last feature map, each weighted by
 class's score, added up, and what is below zero left out.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from pathlib import Path
 
 import cv2
 import keras
@@ -14,9 +15,30 @@ import pandas as pd
 from keras import ops
 
 from src.generators import PictureBatches
+from src.opening import load_classifier
+from src.preprocessing import preprocess
 
 SMALLEST = 1e-7  # a probability is kept this far from 0 and 1 before its log odds are taken
 LIFT = 256.0  # keeps small gradients of networks in 16 bits from becoming 0; a map is scaled in the end
+
+
+def explain_predictions(
+    model_file: Path, batches: PictureBatches, chosen: pd.DataFrame
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns pictures as cached, RGB, uint8, and what in each speaks for the class predicted: `class_maps`.
+
+    Args:
+        model_file: the saved `.keras` model.
+        batches: the part of the data that the pictures are in.
+        chosen: image_name and predicted code of the pictures.
+
+    Raises:
+        ValueError: it is no model of ours, or see `class_maps`.
+    """
+    row = dict(zip(batches.image_names, batches.rows, strict=True))
+    pictures = batches.pixels[[row[name] for name in chosen["image_name"]]]
+    network = load_classifier(model_file, batches.pixels.shape[1])
+    return pictures, class_maps(network, preprocess(pictures), chosen["predicted"])
 
 
 def class_maps(network: keras.Model, pictures: np.ndarray, codes: np.ndarray) -> np.ndarray:
@@ -49,17 +71,6 @@ def right_and_wrong(predictions: pd.DataFrame, number: int, seed: int) -> pd.Dat
     right, wrong = predictions[predictions["correct"]], predictions[~predictions["correct"]]
     surest = (wrong["probability"] - 0.5).abs().sort_values(ascending=False, kind="stable").index[:number]
     return pd.concat([right.sample(min(number, len(right)), random_state=seed), wrong.loc[surest]])
-
-
-def cached_pictures(batches: PictureBatches, image_names: Iterable[str]) -> np.ndarray:
-    """Returns pictures of a part of the data by their names, RGB, uint8, shape (n, size, size, 3).
-
-    Args:
-        batches: the part, as of `load_batches`.
-        image_names: which ones, in the order wanted.
-    """
-    row = dict(zip(batches.image_names, batches.rows, strict=True))
-    return batches.pixels[[row[name] for name in image_names]]
 
 
 def _member_maps(network: keras.Model, pictures: np.ndarray, signs: np.ndarray) -> np.ndarray:

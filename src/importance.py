@@ -2,6 +2,7 @@
 
 import warnings
 
+import numpy as np
 import optuna
 import pandas as pd
 from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
@@ -70,9 +71,9 @@ def importance_spread(
         lie. No row where `measure_importances` has none.
     """
     completed, varied = comparable(trials, space)
-    shares = []
-    for number in range(resamples if varied else 0):
-        resample = completed.sample(len(completed), replace=True, random_state=[seed, number])
+    random, shares = np.random.default_rng(seed), []
+    for _ in range(resamples if varied else 0):
+        resample = completed.sample(len(completed), replace=True, random_state=random)
         moved = {name: kind for name, kind in varied.items() if len(set(resample[name].dropna())) > 1}
         if resample["score"].nunique() < 2 or not moved:
             continue
@@ -105,7 +106,7 @@ def comparable(trials: pd.DataFrame, space: list) -> tuple[pd.DataFrame, dict[st
 def describe_importance(importances: pd.DataFrame, spread: pd.DataFrame) -> str:
     """Returns a sentence on the hyperparameter that mattered most by PED-ANOVA, and how sure that is."""
     if importances.empty:
-        return "Too few trials were completed to say which hyperparameter mattered."
+        return "Too little differed between the completed trials to say which hyperparameter mattered."
     table = importances.merge(spread, on="name").sort_values("PED-ANOVA", ascending=False, kind="stable")
     first, others = table.iloc[0], table.iloc[1:]
     rivals = int((others["high"] > first["low"]).sum())

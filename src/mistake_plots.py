@@ -63,11 +63,9 @@ def plot_slices(slices: pd.DataFrame, accuracy: float, labels: dict[str, str]) -
             part = rows[chosen]
             spread = np.clip([part["accuracy"] - part["low"], part["high"] - part["accuracy"]], 0, None)
             ax.errorbar(part.index, part["accuracy"], spread, color=colour, marker="o", capsize=3, ls="none")
-        names = [
-            f"{_short(row.smallest)}\nto {_short(row.largest)}\nn = {row.n:,}" for row in rows.itertuples()
-        ]
+        names = [f"{_range(row.smallest, row.largest)}\nn = {row.n:,}" for row in rows.itertuples()]
         ax.set_xticks(rows.index, names, fontsize=9)
-        ax.set_xlim(-0.5, len(rows) - 0.5)
+        ax.set_xlim(-0.5, max(len(rows), 1) - 0.5)
         ax.grid(visible=False, axis="x")
         ax.set_xlabel(label)
     for ax in panels[:, 0]:
@@ -107,9 +105,16 @@ def plot_costs(costs: pd.DataFrame, chosen: float, positive: str = "class 1", ax
     ax.axvline(chosen, color=ORANGE, label=f"chosen: {chosen:.4g}")
     ax.set(xlabel=f"threshold: above it a picture is called {positive}", ylabel="mean cost of a picture")
     ax.set(title="What mistakes cost, by threshold", xlim=(-0.01, 1.01), ylim=(0, None))
-    ax.legend(frameon=False)
+    ax.legend(frameon=False, bbox_to_anchor=(1, 1), loc="upper left")
     return ax
 
 
+def _range(smallest: float, largest: float) -> str:
+    ends = [_short(smallest), _short(largest)]
+    return ends[0] if ends[0] == ends[1] else f"{ends[0]}\nto {ends[1]}"
+
+
 def _short(value: float) -> str:
-    return EngFormatter(places=0, sep="")(value) if value >= 1000 else f"{value:.3g}"
+    if value >= 100_000:
+        return EngFormatter(places=0, sep="")(value)
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"

@@ -53,8 +53,8 @@ def accuracy_by_slice(predictions: pd.DataFrame, measures: pd.DataFrame, bins: i
     table = predictions.merge(measures, on="image_name", validate="one_to_one")
     rows = []
     for measure in MEASURES:
-        edges = np.unique(table[measure].quantile(np.linspace(0, 1, bins + 1)))
-        number = np.searchsorted(edges[1:-1], table[measure], side="left")  # an edge belongs to the bin below
+        edges = np.unique(table[measure].quantile(np.linspace(0, 1, bins + 1)[1:-1]))
+        number = np.searchsorted(edges, table[measure], side="left")  # an edge belongs to the bin below
         for _, chosen in table.groupby(number):
             n, right = len(chosen), int(chosen["correct"].sum())
             low, high = accuracy_interval(right, n)

@@ -30,7 +30,7 @@ def suspected_labels(predictions: pd.DataFrame, class_names: list[str]) -> pd.Da
     codes, probability = predictions["code"].to_numpy(), predictions["probability"].to_numpy()
     if set(codes) != {0, 1}:
         raise ValueError(
-            f"{len(codes)} pictures, of code {sorted(set(codes))}: labels are compared between 0 and 1"
+            f"{len(codes)} pictures, all of code {sorted(set(codes.tolist()))}: give pictures of 0 and of 1"
         )
     both = np.column_stack([1 - probability, probability])
     # One process: cleanlab's own would cost more than they save, on tables of this size.

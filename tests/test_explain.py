@@ -13,7 +13,8 @@ import pytest
 from keras import layers
 
 from src.ensemble import average_networks
-from src.explain import class_maps, right_and_wrong
+from src.explain import class_maps, explain_predictions, right_and_wrong
+from src.generators import PictureBatches
 from src.model import build_cnn
 from src.residual import build_residual_cnn
 
@@ -30,12 +31,13 @@ def pictures() -> np.ndarray:
     return made
 
 
-def red_against_blue(network: keras.Model) -> keras.Model:
+def red_against_blue(network: keras.Model, colours: tuple[int, int] = (0, 2)) -> keras.Model:
     """Returns the network with weights by hand: red speaks for class 1, blue for class 0.
 
-    Its first two filters pass red and blue on, from layer to layer; all others are silent.
+    Its first two filters pass red and blue on, from layer to layer; all others are silent. `colours` are
+    the channels of red and blue in the pictures.
     """
-    colours, channels = (0, 2), 0  # of the picture, red and blue
+    channels = 0
     for layer in network.layers:
         if isinstance(layer, layers.Conv2D):
             kernel = np.zeros(layer.kernel.shape, dtype="float32")
@@ -167,6 +169,19 @@ def test_a_network_without_a_feature_map_is_refused(pictures):
     network = keras.Model(picture, layers.Dense(1, activation="sigmoid")(picture))
     with pytest.raises(ValueError, match="0 last feature maps"):
         class_maps(network, np.zeros((1, 4)), [1])
+
+
+def test_a_saved_model_is_asked_about_the_pictures_that_are_named(tmp_path):
+    """Squares of one colour on black in a cache; the names come in another order than the rows."""
+    pixels = np.zeros((3, SIDE, SIDE, 3), dtype="uint8")
+    pixels[1][(*UPPER_RIGHT, 0)] = pixels[2][(*LOWER_LEFT, 0)] = 255
+    batches = PictureBatches(pixels, np.array([1, 2]), np.array([1, 1]), ["a.jpg", "b.jpg"])
+    network = red_against_blue(build_residual_cnn(SIDE, width=8, stages=2), colours=(2, 0))  # BGR
+    network.save(tmp_path / "model.keras")
+    chosen = pd.DataFrame({"image_name": ["b.jpg", "a.jpg"], "predicted": [1, 1]})
+    pictures, maps = explain_predictions(tmp_path / "model.keras", batches, chosen)
+    assert (pictures == pixels[[2, 1]]).all()
+    assert inside(highest(maps[0]), LOWER_LEFT) and inside(highest(maps[1]), UPPER_RIGHT)
 
 
 def test_right_ones_are_drawn_and_wrong_ones_are_the_surest():
