@@ -1,7 +1,6 @@
 """Where accuracy falls: the same predictions, sliced by what the pictures are like."""
 
 import cv2
-import numpy as np
 import pandas as pd
 
 from src.evaluation import accuracy_interval
@@ -53,8 +52,10 @@ def accuracy_by_slice(predictions: pd.DataFrame, measures: pd.DataFrame, bins: i
     table = predictions.merge(measures, on="image_name", validate="one_to_one")
     rows = []
     for measure in MEASURES:
-        edges = np.unique(table[measure].quantile(np.linspace(0, 1, bins + 1)[1:-1]))
-        number = np.searchsorted(edges, table[measure], side="left")  # an edge belongs to the bin below
+        place = (table[measure].rank(method="average") - 0.5) / len(
+            table
+        )  # equal values share the middle one
+        number = (place * bins).astype(int)
         for _, chosen in table.groupby(number):
             n, right = len(chosen), int(chosen["correct"].sum())
             low, high = accuracy_interval(right, n)

@@ -38,7 +38,11 @@ def plot_importances(
         places = shares.fillna(0)
         if spread is not None and evaluator == "PED-ANOVA":
             ends = spread.set_index("name").loc[importances["name"]]
-            whiskers = {"color": "black", "linewidth": 1.4, "label": "its central 90 % over resamples"}
+            whiskers = {
+                "color": "black",
+                "linewidth": 1.4,
+                "label": "PED-ANOVA's central 90 % over resamples",
+            }
             ax.hlines(rows + shift, ends["low"], ends["high"], **whiskers)
             places = np.maximum(places, ends["high"].to_numpy())
         for row, place, word in zip(rows, places, words, strict=True):

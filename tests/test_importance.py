@@ -81,4 +81,6 @@ def test_whiskers_lie_on_the_bars_of_their_own_hyperparameter():
     ax = study_plots.plot_importances(importances, "val_accuracy", spread)
     segments = [segment.tolist() for segment in ax.collections[0].get_segments()]
     assert segments == [[[0.5, -0.19], [0.9, -0.19]], [[0.1, 0.81], [0.3, 0.81]]]
-    assert "its central 90 % over resamples" in [text.get_text() for text in ax.get_legend().get_texts()]
+    assert "PED-ANOVA's central 90 % over resamples" in [
+        text.get_text() for text in ax.get_legend().get_texts()
+    ]

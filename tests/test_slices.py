@@ -55,6 +55,14 @@ def test_bins_hold_equal_numbers_and_equal_values_stay_together(hundred):
     assert (first["low"], first["high"]) == accuracy_interval(0, 20)
 
 
+@pytest.mark.parametrize("rare", [0.5, 2.0], ids=["at the bottom", "at the top"])
+def test_a_rare_value_keeps_a_bin_of_its_own(hundred, rare):
+    predictions, measures = hundred
+    aspect = np.where(np.arange(100) < 10, rare, 1.0)
+    table = accuracy_by_slice(predictions, measures.assign(aspect=aspect))
+    assert sorted(table.loc[table["measure"] == "aspect", "n"]) == [10, 90]
+
+
 def test_the_worst_bin_is_named_with_its_place_among_those_below(hundred):
     words = describe_worst(accuracy_by_slice(*hundred), 0.8)
     # 30 of the first 50 by aspect are right: 0.6, and Wilson's interval ends at 0.7239, below 0.8 too.
