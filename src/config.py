@@ -31,6 +31,19 @@ PUBLISHED_TEST_LOSS = 1.085  # Keras's figure: cross-entropy plus the L2 penalti
 PUBLISHED_TEST_ACCURACY = 0.7484
 PUBLISHED_TEST_PICTURES = 5_000
 
+# ---- Facts of the Dogs vs. Cats pictures -----------------------------------------------------
+# Wrong labels that have been discussed in public, by their names on Kaggle.
+KNOWN_WRONG_LABELS = (
+    "cat.1450",
+    "cat.4338",
+    "dog.1043",
+    "dog.5604",
+    "dog.8736",
+    "dog.9517",
+    "dog.10237",
+    "dog.10747",
+)
+
 
 class Paths(NamedTuple):
     """The three places that a run touches."""

@@ -2,6 +2,7 @@
 
 import warnings
 
+import numpy as np
 import optuna
 import pandas as pd
 from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
@@ -31,10 +32,8 @@ def measure_importances(trials: pd.DataFrame, space: list, objective: str) -> pd
         to the same score.
     """
     columns = ["name", "PED-ANOVA", "fANOVA"]
-    completed = trials[(trials["status"] == "completed") & trials["score"].notna()]
-    entries = {entry.name: distribution_of(entry) for entry in space if entry.name in completed}
-    varied = {name: kind for name, kind in entries.items() if kind and len(set(completed[name].dropna())) > 1}
-    if len(completed) < FEWEST or completed["score"].nunique() < 2 or not varied:
+    completed, varied = comparable(trials, space)
+    if not varied:
         return pd.DataFrame(columns=columns)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of what is still called experimental
@@ -49,6 +48,73 @@ def measure_importances(trials: pd.DataFrame, space: list, objective: str) -> pd
     table = pd.DataFrame({"PED-ANOVA": by_rank, "fANOVA": by_forest}).rename_axis("name")
     order = table.mean(axis=1).sort_values(ascending=False, kind="stable").index
     return table.loc[order].reset_index()[columns]
+
+
+def importance_spread(
+    trials: pd.DataFrame, space: list, objective: str, resamples: int = 20, seed: int = 0
+) -> pd.DataFrame:
+    """Returns how far each share by PED-ANOVA moves with the luck of which trials there are.
+
+    Bootstrap (B. Efron, 1979): as many completed trials are drawn, with replacement, and judged again; a
+    hyperparameter that has one value in a resample explains nothing there. PED-ANOVA alone, as fANOVA
+    grows a forest for each resample.
+
+    Args:
+        trials: the table of trials; space and objective as of `measure_importances`.
+        space: KerasTuner's entries.
+        objective: name of the score.
+        resamples: how many.
+        seed: of the draws.
+
+    Returns:
+        One row a hyperparameter: name, and low and high, between which the central 90 % of the shares
+        lie. No row where `measure_importances` has none.
+    """
+    completed, varied = comparable(trials, space)
+    random, shares = np.random.default_rng(seed), []
+    for _ in range(resamples if varied else 0):
+        resample = completed.sample(len(completed), replace=True, random_state=random)
+        moved = {name: kind for name, kind in varied.items() if len(set(resample[name].dropna())) > 1}
+        if resample["score"].nunique() < 2 or not moved:
+            continue
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            study = as_study(resample, moved, objective)
+            found = optuna.importance.get_param_importances(
+                study, evaluator=PedAnovaImportanceEvaluator(), params=list(moved)
+            )
+        shares.append({name: found.get(name, 0.0) for name in varied})
+    if not shares:
+        return pd.DataFrame(columns=["name", "low", "high"])
+    ends = pd.DataFrame(shares).quantile([0.05, 0.95]).T
+    return ends.set_axis(["low", "high"], axis=1).rename_axis("name").reset_index()
+
+
+def comparable(trials: pd.DataFrame, space: list) -> tuple[pd.DataFrame, dict[str, BaseDistribution]]:
+    """Returns the completed trials and the distributions of what differed in them, by name.
+
+    None differed, where fewer than 4 trials were completed, or all to the same score.
+    """
+    completed = trials[(trials["status"] == "completed") & trials["score"].notna()]
+    if len(completed) < FEWEST or completed["score"].nunique() < 2:
+        return completed, {}
+    entries = {entry.name: distribution_of(entry) for entry in space if entry.name in completed}
+    varied = {name: kind for name, kind in entries.items() if kind and len(set(completed[name].dropna())) > 1}
+    return completed, varied
+
+
+def describe_importance(importances: pd.DataFrame, spread: pd.DataFrame) -> str:
+    """Returns a sentence on the hyperparameter that mattered most by PED-ANOVA, and how sure that is."""
+    if importances.empty:
+        return "Too little differed between the completed trials to say which hyperparameter mattered."
+    table = importances.merge(spread, on="name").sort_values("PED-ANOVA", ascending=False, kind="stable")
+    first, others = table.iloc[0], table.iloc[1:]
+    rivals = int((others["high"] > first["low"]).sum())
+    unsure = f"; {rivals} of the {len(others)} others may matter as much" if rivals else ""
+    return (
+        f"By PED-ANOVA, {first['name']} mattered most: a share of {first['PED-ANOVA']:.2f}, "
+        f"{first['low']:.2f} to {first['high']:.2f} over resamples of the trials{unsure}."
+    )
 
 
 def as_study(

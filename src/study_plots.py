@@ -9,10 +9,18 @@ from src.plots import BLUE, GREEN, GREY, ORANGE, make_axes
 COLOURS = {"completed": BLUE, "pruned": ORANGE, "failed": "black", "interrupted": GREEN, "running": GREY}
 
 
-def plot_importances(importances: pd.DataFrame, objective: str, ax: Axes | None = None) -> Axes:
+def plot_importances(
+    importances: pd.DataFrame, objective: str, spread: pd.DataFrame | None = None, ax: Axes | None = None
+) -> Axes:
     """Returns two bars a hyperparameter: its share in the differences of the objective, by each evaluator.
 
     Where the two disagree, there are too few trials to tell.
+
+    Args:
+        importances: of `importance.measure_importances`.
+        objective: name of the score.
+        spread: of `importance.importance_spread`, drawn as whiskers on PED-ANOVA's bars.
+        ax: axes to draw on.
     """
     ax = make_axes(ax, 7, max(2.4, 0.9 + 0.5 * len(importances)))
     ax.set(xlabel="share in the differences of the score (0 to 1)", ylabel="hyperparameter")
@@ -25,9 +33,21 @@ def plot_importances(importances: pd.DataFrame, objective: str, ax: Axes | None 
     rows = np.arange(len(importances))
     for evaluator, colour, shift in (("PED-ANOVA", BLUE, -0.19), ("fANOVA", ORANGE, 0.19)):
         shares = importances[evaluator].astype(float)
-        drawn = ax.barh(rows + shift, shares.fillna(0), height=0.38, color=colour, label=evaluator)
+        ax.barh(rows + shift, shares.fillna(0), height=0.38, color=colour, label=evaluator)
         words = ["only some trials had it" if np.isnan(share) else f"{share:.2f}" for share in shares]
-        ax.bar_label(drawn, words, padding=3, fontsize=9)
+        places = shares.fillna(0)
+        if spread is not None and evaluator == "PED-ANOVA":
+            ends = spread.set_index("name").loc[importances["name"]]
+            whiskers = {
+                "color": "black",
+                "linewidth": 1.4,
+                "label": "PED-ANOVA's central 90 % over resamples",
+            }
+            ax.hlines(rows + shift, ends["low"], ends["high"], **whiskers)
+            places = np.maximum(places, ends["high"].to_numpy())
+        for row, place, word in zip(rows, places, words, strict=True):
+            beside = {"textcoords": "offset points", "xytext": (4, 0), "va": "center", "fontsize": 9}
+            ax.annotate(word, (place, row + shift), **beside)
     ax.set_yticks(rows, importances["name"])
     ax.invert_yaxis()
     ax.grid(visible=False, axis="y")

@@ -1,0 +1,198 @@
+"""What a network looked at: Grad-CAM of any of our networks, on any of Keras's backends.
+
+The rule is R. R. Selvaraju et al., "Grad-CAM: visual explanations from deep networks via gradient-based
+localization", ICCV 2017: the channels of the last feature map, each weighted by the mean gradient of the
+class's score, added up, and what is below zero left out.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import keras
+import numpy as np
+import pandas as pd
+from keras import ops
+
+from src.generators import PictureBatches
+from src.opening import load_classifier
+from src.preprocessing import preprocess
+
+SMALLEST = 1e-7  # a probability is kept this far from 0 and 1 before its log odds are taken
+LIFT = 256.0  # keeps small gradients of networks in 16 bits from becoming 0; a map is scaled in the end
+
+
+def explain_predictions(
+    model_file: Path, batches: PictureBatches, chosen: pd.DataFrame
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns pictures as cached, RGB, uint8, and what in each speaks for the class predicted: `class_maps`.
+
+    Args:
+        model_file: the saved `.keras` model.
+        batches: the part of the data that the pictures are in.
+        chosen: image_name and predicted code of the pictures.
+
+    Raises:
+        ValueError: it is no model of ours, or see `class_maps`.
+    """
+    row = dict(zip(batches.image_names, batches.rows, strict=True))
+    pictures = batches.pixels[[row[name] for name in chosen["image_name"]]]
+    network = load_classifier(model_file, batches.pixels.shape[1])
+    return pictures, class_maps(network, preprocess(pictures), chosen["predicted"])
+
+
+def class_maps(network: keras.Model, pictures: np.ndarray, codes: np.ndarray) -> np.ndarray:
+    """Returns where each picture speaks for its class, float32 of 0 to 1, shape (n, height, width).
+
+    A map's highest place is 1; one that is 0 everywhere found nothing that speaks for the class. Of an
+    averaged network it is the mean of the members' maps, on the plain view.
+
+    Args:
+        network: of one output, the probability of class 1; a graph of layers, in which others may nest.
+        pictures: as the network takes them, shape (n, height, width, 3).
+        codes: of the class that is asked about, 0 or 1 a picture: mostly the one that was predicted.
+
+    Raises:
+        ValueError: the network has no feature map, or several, or there is no gradient on this backend.
+    """
+    signs = np.where(np.asarray(codes) == 1, LIFT, -LIFT)
+    each = [_member_maps(member, pictures, signs) for member in _members(network)]
+    return _scale(np.mean(each, axis=0))
+
+
+def right_and_wrong(predictions: pd.DataFrame, number: int, seed: int) -> pd.DataFrame:
+    """Returns predictions to be explained: `number` right ones, drawn, then the surest wrong ones.
+
+    Args:
+        predictions: of `evaluation.predict_table`.
+        number: of each kind; fewer where there are not so many.
+        seed: of the draw. The surest right ones would show the easiest pictures alone.
+    """
+    right, wrong = predictions[predictions["correct"]], predictions[~predictions["correct"]]
+    surest = (wrong["probability"] - 0.5).abs().sort_values(ascending=False, kind="stable").index[:number]
+    return pd.concat([right.sample(min(number, len(right)), random_state=seed), wrong.loc[surest]])
+
+
+def _member_maps(network: keras.Model, pictures: np.ndarray, signs: np.ndarray) -> np.ndarray:
+    to_map, to_score = _split(network)
+    sign = ops.convert_to_tensor(signs, dtype="float32")
+    features = to_map(ops.convert_to_tensor(pictures, dtype="float32"))
+    # Inference mixes no pictures, so that the gradient of the sum holds each picture's own.
+    gradient = _gradient(lambda value: ops.sum(to_score(value)[:, 0] * sign), features)
+    gradient, features = (ops.convert_to_numpy(ops.cast(value, "float32")) for value in (gradient, features))
+    weights = gradient.mean(axis=(1, 2), keepdims=True)
+    coarse = np.maximum((weights * features).sum(axis=-1), 0)
+    height, width = pictures.shape[1:3]
+    fine = [cv2.resize(one, (width, height), interpolation=cv2.INTER_LINEAR) for one in coarse]
+    return _scale(np.stack(fine))
+
+
+def _scale(maps: np.ndarray) -> np.ndarray:
+    highest = maps.max(axis=(1, 2), keepdims=True)
+    return (maps / np.where(highest > 0, highest, 1)).astype("float32")
+
+
+def _gradient(function: Callable, value):
+    """Returns the gradient of a function's one number at a tensor: the one thing that Keras has no word for.
+
+    Raises:
+        ValueError: a backend without gradients.
+    """
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        import tensorflow
+
+        with tensorflow.GradientTape() as tape:
+            tape.watch(value)
+            result = function(value)
+        return tape.gradient(result, value)
+    if backend == "jax":
+        import jax
+
+        return jax.grad(function)(value)
+    if backend == "torch":
+        import torch
+
+        with torch.enable_grad():
+            value = value.detach().requires_grad_()
+            return torch.autograd.grad(function(value), value)[0]
+    raise ValueError(f"Grad-CAM needs gradients, which {backend} lacks; use tensorflow, jax or torch")
+
+
+# ---- The graph: Keras shows its tensors and operations, but how they hang together only by underscores.
+
+
+def _members(network: keras.Model) -> list[keras.Model]:
+    """Returns the nested networks that see the plain picture and are averaged; else the network itself."""
+    ends = _last_maps(network.outputs[0])
+    plain = [operation for operation, taken, _ in ends if taken is network.inputs[0]]
+    if len(ends) > 1 and plain and all(isinstance(operation, keras.Model) for operation, _, _ in ends):
+        return plain
+    return [network]
+
+
+def _split(network: keras.Model) -> tuple[Callable, Callable]:
+    """Returns two functions: from pictures to the last feature map, from there to class 1's log odds.
+
+    Log odds, not the probability: where that is 1.0 to the last bit, it has no gradient left.
+    """
+    picture, output = network.inputs[0], network.outputs[0]
+    operation, taken = _origin(output)
+    if isinstance(operation, keras.Model):  # the whole network, behind some preparation
+        to_map, to_score = _split(operation)
+        prepare = _path(picture, taken[0])
+        return (lambda value: to_map(prepare(value))), to_score
+    if isinstance(operation, keras.layers.Dense) and operation.activation is keras.activations.sigmoid:
+        to_map, to_hidden = _split_at(picture, taken[0])
+        kernel = operation.kernel  # the bias moves the score, not its gradient
+        return to_map, lambda value: ops.matmul(ops.cast(to_hidden(value), "float32"), kernel)
+    to_map, to_output = _split_at(picture, output)
+    return to_map, lambda value: _log_odds(to_output(value))
+
+
+def _split_at(picture, output) -> tuple[Callable, Callable]:
+    """Returns two functions: from pictures to the last feature map, from there to `output`."""
+    ends = _last_maps(output)
+    if len({id(taken) for _, taken, _ in ends}) != 1:
+        raise ValueError(
+            f"the network has {len(ends)} last feature maps; Grad-CAM needs one that all of it goes through"
+        )
+    operation, taken, given = ends[0]
+    if len(ends) == 1 and isinstance(operation, keras.Model):  # the map is inside
+        to_map, to_given = _split_at(operation.inputs[0], operation.outputs[0])
+        before, after = _path(picture, taken), _path(given, output)
+        return (lambda value: to_map(before(value))), (lambda value: after(to_given(value)))
+    return _path(picture, taken), _path(taken, output)
+
+
+def _last_maps(output) -> list[tuple]:
+    """Returns each step from a map to a vector on the way to `output`: operation, its map, its result."""
+    steps, waiting, seen = [], [output], set()
+    while waiting:
+        tensor = waiting.pop(0)
+        if id(tensor) in seen:
+            continue
+        seen.add(id(tensor))
+        operation, taken = _origin(tensor)
+        steps += [(operation, one, tensor) for one in taken if _is_map(one)]
+        waiting += [one for one in taken if not _is_map(one)]
+    return steps
+
+
+def _origin(tensor) -> tuple:
+    """Returns the operation that a tensor of the graph comes from, and the tensors that it took."""
+    operation, node, _ = tensor._keras_history
+    return operation, operation._inbound_nodes[node].input_tensors
+
+
+def _is_map(tensor) -> bool:
+    return len(tensor.shape) == 4 and tuple(tensor.shape[1:3]) != (1, 1)
+
+
+def _path(start, end) -> Callable:
+    return (lambda value: value) if start is end else keras.Function(start, end)
+
+
+def _log_odds(probability):
+    kept = ops.clip(ops.cast(probability, "float32"), SMALLEST, 1 - SMALLEST)
+    return ops.log(kept) - ops.log(1 - kept)

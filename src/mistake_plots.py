@@ -1,0 +1,120 @@
+"""Figures of mistakes: where a network looked, what the pictures are like, what a threshold costs."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter
+
+from src.plots import BLUE, GREY, ORANGE, make_axes, plot_confusion_matrix
+
+
+def plot_class_maps(
+    pictures: list[np.ndarray], maps: np.ndarray, titles: list[str], columns: int = 6
+) -> Figure:
+    """Returns a grid of pictures, each above itself under its map, which is the brighter the more it counted.
+
+    Args:
+        pictures: RGB, uint8, shape (height, width, 3).
+        maps: of `explain.class_maps`, shape (n, height, width).
+        titles: of the pictures.
+        columns: pictures a row.
+    """
+    columns = max(1, min(columns, len(pictures)))
+    rows = max(1, -(-len(pictures) // columns))
+    figure, grid = plt.subplots(
+        2 * rows, columns, figsize=(max(4, 2.1 * columns), 4.7 * rows), squeeze=False, layout="constrained"
+    )
+    for ax in grid.flat:
+        ax.axis("off")
+    for number, (picture, heat, title) in enumerate(zip(pictures, maps, titles, strict=True)):
+        row, column = divmod(number, columns)
+        plain, covered = grid[2 * row, column], grid[2 * row + 1, column]
+        plain.imshow(picture)
+        plain.set_title(title, fontsize=9)
+        covered.imshow(picture)
+        drawn = covered.imshow(heat, cmap="inferno", vmin=0, vmax=1, alpha=0.6)
+    if len(pictures):
+        label = "speaks for the predicted class"
+        bar = figure.colorbar(drawn, ax=grid, location="right", shrink=0.5, aspect=30, label=label)
+        bar.set_ticks([0, 1], labels=["not", "most"])
+        bar.solids.set_alpha(1)
+    else:
+        grid[0, 0].text(0.5, 0.5, "no pictures to show", ha="center", va="center")
+    return figure
+
+
+def plot_slices(slices: pd.DataFrame, accuracy: float, labels: dict[str, str]) -> Figure:
+    """Returns a panel a measure: the accuracy of each bin with its interval, against the values in the bin.
+
+    Args:
+        slices: of `slices.accuracy_by_slice`.
+        accuracy: of all pictures, a dashed line.
+        labels: of the panels' x axes, by measure; the panels come in this order.
+    """
+    figure, panels = plt.subplots(2, 2, figsize=(11, 7.2), sharey=True, layout="constrained")
+    for ax, (measure, label) in zip(panels.flat, labels.items(), strict=True):
+        make_axes(ax)
+        rows = slices[slices["measure"] == measure].reset_index(drop=True)
+        below = rows["high"] < accuracy
+        ax.axhline(accuracy, color=GREY, linestyle="--", linewidth=1.2)
+        for chosen, colour in ((~below, BLUE), (below, ORANGE)):
+            part = rows[chosen]
+            spread = np.clip([part["accuracy"] - part["low"], part["high"] - part["accuracy"]], 0, None)
+            ax.errorbar(part.index, part["accuracy"], spread, color=colour, marker="o", capsize=3, ls="none")
+        names = [f"{_range(row.smallest, row.largest)}\nn = {row.n:,}" for row in rows.itertuples()]
+        ax.set_xticks(rows.index, names, fontsize=9)
+        ax.set_xlim(-0.5, max(len(rows), 1) - 0.5)
+        ax.grid(visible=False, axis="x")
+        ax.set_xlabel(label)
+    for ax in panels[:, 0]:
+        ax.set_ylabel("accuracy")
+    figure.suptitle(
+        f"Accuracy by what pictures are like (dashed: all, {accuracy:.2%}; orange: clearly below)"
+    )
+    return figure
+
+
+def plot_thresholds(matrices: dict[float, pd.DataFrame]) -> Figure:
+    """Returns confusion matrices side by side, one a threshold."""
+    figure, panels = plt.subplots(
+        1, len(matrices), figsize=(3.6 * len(matrices), 4), squeeze=False, layout="constrained"
+    )
+    for ax, (threshold, matrix) in zip(panels.flat, matrices.items(), strict=True):
+        plot_confusion_matrix(matrix, ax=ax)
+        right = np.trace(matrix.to_numpy()) / max(1, matrix.to_numpy().sum())
+        ax.set_title(f"threshold {threshold:g}\n{right:.2%} right")
+        ax.set_ylabel("true label" if ax is panels[0, 0] else "")
+        ax.set_xlabel("predicted label")
+    return figure
+
+
+def plot_costs(costs: pd.DataFrame, chosen: float, positive: str = "class 1", ax: Axes | None = None) -> Axes:
+    """Returns the mean cost of a picture at every threshold, the chosen one and 0.5 marked.
+
+    Args:
+        costs: of `operating_point.cost_table`, on validation pictures.
+        chosen: the threshold that was chosen.
+        positive: name of the class of code 1.
+        ax: axes to draw on.
+    """
+    ax = make_axes(ax, 7, 4.2)
+    ax.step(costs["threshold"], costs["mean_cost"], where="post", color=BLUE, label="validation pictures")
+    ax.axvline(0.5, color=GREY, linestyle="--", label="usual: 0.5")
+    ax.axvline(chosen, color=ORANGE, label=f"chosen: {chosen:.4g}")
+    ax.set(xlabel=f"threshold: above it a picture is called {positive}", ylabel="mean cost of a picture")
+    ax.set(title="What mistakes cost, by threshold", xlim=(-0.01, 1.01), ylim=(0, None))
+    ax.legend(frameon=False, bbox_to_anchor=(1, 1), loc="upper left")
+    return ax
+
+
+def _range(smallest: float, largest: float) -> str:
+    ends = [_short(smallest), _short(largest)]
+    return ends[0] if ends[0] == ends[1] else f"{ends[0]}\nto {ends[1]}"
+
+
+def _short(value: float) -> str:
+    if value >= 100_000:
+        return EngFormatter(places=0, sep="")(value)
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"

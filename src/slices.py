@@ -1,0 +1,91 @@
+"""Where accuracy falls: the same predictions, sliced by what the pictures are like."""
+
+import cv2
+import pandas as pd
+
+from src.evaluation import accuracy_interval
+from src.generators import PictureBatches
+
+MEASURES = {
+    "size": "width × height of the file, pixels",
+    "aspect": "aspect ratio: height / width",
+    "brightness": "brightness: mean grey level, 0 to 255",
+    "sharpness": "sharpness: variance of the Laplacian",
+}
+
+
+def measure_pictures(batches: PictureBatches, features: pd.DataFrame) -> pd.DataFrame:
+    """Returns one row a picture of a part of the data: image_name, size, aspect, brightness, sharpness.
+
+    Size and aspect ratio are the file's; brightness (mean grey level) and sharpness (variance of the
+    Laplacian, J. L. Pech-Pacheco et al., "Diatom autofocusing in brightfield microscopy", ICPR 2000) are of
+    the cached pixels, which are those that the network sees.
+
+    Args:
+        batches: the part, as of `load_batches`.
+        features: the features table.
+    """
+    rows = []
+    for name, row in zip(batches.image_names, batches.rows, strict=True):
+        grey = cv2.cvtColor(batches.pixels[row], cv2.COLOR_RGB2GRAY)
+        sharpness = cv2.meanStdDev(cv2.Laplacian(grey, cv2.CV_64F))[1].item() ** 2
+        rows.append({"image_name": name, "brightness": float(grey.mean()), "sharpness": sharpness})
+    files = features[["image_name", "height", "width", "aspect_ratio"]]
+    table = pd.DataFrame(rows).merge(files, on="image_name", validate="one_to_one")
+    table["size"] = table["height"].astype(float) * table["width"].astype(float)
+    table["aspect"] = table["aspect_ratio"].astype(float)
+    return table[["image_name", *MEASURES]]
+
+
+def accuracy_by_slice(predictions: pd.DataFrame, measures: pd.DataFrame, bins: int = 5) -> pd.DataFrame:
+    """Returns the accuracy in each bin of each measure, bins of as equal numbers of pictures as values allow.
+
+    Columns: measure, smallest and largest value of the bin's pictures, n, accuracy and its 95 % Wilson
+    interval (low, high). Equal values stay together, so that a measure can have fewer bins: one, where all
+    pictures are alike.
+
+    Args:
+        predictions: of `evaluation.predict_table`.
+        measures: of `measure_pictures`.
+        bins: of each measure.
+    """
+    table = predictions.merge(measures, on="image_name", validate="one_to_one")
+    rows = []
+    for measure in MEASURES:
+        place = (table[measure].rank(method="average") - 0.5) / len(
+            table
+        )  # equal values share the middle one
+        number = (place * bins).astype(int)
+        for _, chosen in table.groupby(number):
+            n, right = len(chosen), int(chosen["correct"].sum())
+            low, high = accuracy_interval(right, n)
+            values = {"smallest": chosen[measure].min(), "largest": chosen[measure].max()}
+            rows.append(
+                {"measure": measure, **values, "n": n, "accuracy": right / n, "low": low, "high": high}
+            )
+    return pd.DataFrame(rows)
+
+
+def describe_worst(slices: pd.DataFrame, accuracy: float) -> str:
+    """Returns a sentence on the worst bin whose whole interval is below the overall accuracy, or on none.
+
+    Args:
+        slices: of `accuracy_by_slice`.
+        accuracy: of all pictures.
+    """
+    below = slices[slices["high"] < accuracy]
+    if below.empty:
+        return (
+            f"In none of {len(slices)} bins does the accuracy fall clearly below the overall {accuracy:.4f}."
+        )
+    worst = below.loc[below["accuracy"].idxmin()]
+    others = f", the worst of {len(below)} such bins" if len(below) > 1 else ", the only such bin"
+    return (
+        f"Accuracy falls clearly below the overall {accuracy:.4f} at a {worst['measure']} of "
+        f"{_short(worst['smallest'])} to {_short(worst['largest'])}: {worst['accuracy']:.4f} "
+        f"[{worst['low']:.4f}, {worst['high']:.4f}], n = {worst['n']:,}{others} of {len(slices)}."
+    )
+
+
+def _short(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"

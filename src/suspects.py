@@ -1,0 +1,79 @@
+"""Suspected labels: pictures whose label a network that never saw them doubts, by confident learning.
+
+C. G. Northcutt, L. Jiang, I. L. Chuang, "Confident learning: estimating uncertainty in dataset labels", JAIR
+70 (2021), 1373-1411, as cleanlab has it: a class's threshold is the mean probability that its own pictures
+get for it; a picture that passes the other class's threshold, and is likelier there, is suspected.
+"""
+
+import re
+
+import numpy as np
+import pandas as pd
+from cleanlab.filter import find_label_issues
+
+
+def suspected_labels(predictions: pd.DataFrame, class_names: list[str]) -> pd.DataFrame:
+    """Returns the pictures whose label is suspected, the most doubtful first.
+
+    Columns: rank (from 1), image_name, label, suggested (the other class) and probability (of that one).
+
+    Args:
+        predictions: image_name, code and probability of class 1, of pictures that the network was not
+            trained on: of its own pictures a network believes nearly every label.
+        class_names: of code 0 and code 1.
+
+    Raises:
+        ValueError: a picture comes twice, or not both classes are there.
+    """
+    if twice := sorted(predictions["image_name"][predictions["image_name"].duplicated()]):
+        raise ValueError(f"{twice[0]} has two predictions; give each picture once")
+    codes, probability = predictions["code"].to_numpy(), predictions["probability"].to_numpy()
+    if set(codes) != {0, 1}:
+        raise ValueError(
+            f"{len(codes)} pictures, all of code {sorted(set(codes.tolist()))}: give pictures of 0 and of 1"
+        )
+    both = np.column_stack([1 - probability, probability])
+    # One process: cleanlab's own would cost more than they save, on tables of this size.
+    rows = find_label_issues(
+        codes, both, filter_by="confident_learning", return_indices_ranked_by="self_confidence", n_jobs=1
+    )
+    found = predictions.iloc[rows]
+    return pd.DataFrame(
+        {
+            "rank": range(1, len(found) + 1),
+            "image_name": found["image_name"].to_numpy(),
+            "label": [class_names[code] for code in codes[rows]],
+            "suggested": [class_names[1 - code] for code in codes[rows]],
+            "probability": both[rows, 1 - codes[rows]],
+        }
+    )
+
+
+def find_known(features: pd.DataFrame, suspected: pd.DataFrame, known: tuple[str, ...]) -> pd.DataFrame:
+    """Returns what became of wrong labels that are known by name: name, image_name, part, rank.
+
+    `part` is their part of the split, or the reason why notebook 01 left them out; `rank` is that of
+    `suspected_labels`, missing where the label was not suspected. Names that the data lack have no row.
+
+    Args:
+        features: the split features table.
+        suspected: of `suspected_labels`.
+        known: names as Kaggle has them, such as `dog.8736`; `Dog/8736.jpg` is the same picture.
+    """
+    names = features["image_name"].map(kaggle_name)
+    present = features.assign(name=names)[names.isin(known)]
+    ranks = suspected.set_index("image_name")["rank"]
+    return pd.DataFrame(
+        {
+            "name": present["name"],
+            "image_name": present["image_name"],
+            "part": present["split"].where(present["split"] != "", "left out: " + present["reason"]),
+            "rank": present["image_name"].map(ranks).astype("Int64"),
+        }
+    ).reset_index(drop=True)
+
+
+def kaggle_name(image_name: str) -> str:
+    """Returns a picture's name as Kaggle has it, without suffix: `dog.8736` of `PetImages/Dog/8736.jpg`."""
+    parts = re.split(r"[/.]", image_name.lower())
+    return ".".join(parts[-3:-1])

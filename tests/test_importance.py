@@ -1,0 +1,86 @@
+"""How sure the importances are: bootstrap samples of the trials, and the words about them."""
+
+import keras_tuner
+import numpy as np
+import pandas as pd
+import pytest
+
+from src import study_plots
+from src.importance import describe_importance, importance_spread, measure_importances
+
+
+@pytest.fixture
+def space() -> list:
+    hp = keras_tuner.HyperParameters()
+    hp.Int("filters", 32, 96, step=32)
+    hp.Float("l2", 1e-5, 1e-1, sampling="log")
+    hp.Choice("pooling", ["max", "average"])
+    return hp.space
+
+
+def trials(number: int, seed: int = 0) -> pd.DataFrame:
+    """Completed trials whose score is decided by filters."""
+    random = np.random.default_rng(seed)
+    filters = random.choice([32, 64, 96], number)
+    columns = {"filters": filters, "l2": 10 ** random.uniform(-5, -1, number)}
+    columns |= {"pooling": random.choice(["max", "average"], number), "score": filters / 100}
+    return pd.DataFrame(columns).assign(status="completed")
+
+
+def test_the_spread_is_the_central_ninety_percent_and_the_same_again(space):
+    spread = importance_spread(trials(40), space, "val_accuracy")
+    pd.testing.assert_frame_equal(spread, importance_spread(trials(40), space, "val_accuracy"))
+    assert set(spread["name"]) == {"filters", "l2", "pooling"}
+    assert ((spread["low"] >= 0) & (spread["low"] <= spread["high"]) & (spread["high"] <= 1)).all()
+    by_name = spread.set_index("name")
+    assert by_name.loc["filters", "low"] > by_name.loc["pooling", "high"]
+    assert not spread.equals(importance_spread(trials(40), space, "val_accuracy", seed=1))
+
+
+def test_fewer_trials_spread_further(space):
+    width = {}
+    for number in (6, 200):
+        spread = importance_spread(trials(number), space, "val_accuracy").set_index("name")
+        width[number] = spread.loc["filters", "high"] - spread.loc["filters", "low"]
+    assert width[6] > width[200]
+
+
+def test_a_hyperparameter_that_hardly_varies_explains_nothing_where_it_has_one_value(space):
+    table = trials(12)
+    table["pooling"] = ["max"] * 11 + ["average"]  # missing from about a third of the resamples
+    spread = importance_spread(table, space, "val_accuracy").set_index("name")
+    assert spread.loc["pooling", "low"] == 0
+
+
+@pytest.mark.parametrize("change", [lambda table: table[:3], lambda table: table.assign(score=0.5)])
+def test_a_search_that_says_nothing_has_no_spread_and_says_so(space, change):
+    table = change(trials(12))
+    spread = importance_spread(table, space, "val_accuracy")
+    assert spread.empty and list(spread) == ["name", "low", "high"]
+    words = describe_importance(measure_importances(table, space, "val_accuracy"), spread)
+    assert words.startswith("Too little differed between")
+
+
+def test_the_sentence_counts_the_rivals_whose_whiskers_reach_the_first():
+    importances = pd.DataFrame(
+        {"name": ["b", "a", "c"], "PED-ANOVA": [0.3, 0.6, 0.1], "fANOVA": [0.5, 0.4, 0.1]}
+    )
+    spread = pd.DataFrame({"name": ["a", "b", "c"], "low": [0.3, 0.1, 0.0], "high": [0.8, 0.4, 0.2]})
+    words = describe_importance(importances, spread)
+    assert words == (
+        "By PED-ANOVA, a mattered most: a share of 0.60, 0.30 to 0.80 over resamples of the trials; "
+        "1 of the 2 others may matter as much."
+    )
+    apart = spread.assign(low=[0.5, 0.1, 0.0])
+    assert "may matter" not in describe_importance(importances, apart)
+
+
+def test_whiskers_lie_on_the_bars_of_their_own_hyperparameter():
+    importances = pd.DataFrame({"name": ["l2", "pooling"], "PED-ANOVA": [0.75, 0.25], "fANOVA": [0.4, 0.6]})
+    spread = pd.DataFrame({"name": ["pooling", "l2"], "low": [0.1, 0.5], "high": [0.3, 0.9]})
+    ax = study_plots.plot_importances(importances, "val_accuracy", spread)
+    segments = [segment.tolist() for segment in ax.collections[0].get_segments()]
+    assert segments == [[[0.5, -0.19], [0.9, -0.19]], [[0.1, 0.81], [0.3, 0.81]]]
+    assert "PED-ANOVA's central 90 % over resamples" in [
+        text.get_text() for text in ax.get_legend().get_texts()
+    ]

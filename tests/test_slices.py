@@ -1,0 +1,76 @@
+"""Accuracy by slice: measures of drawn pictures, bins counted by hand."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from src.evaluation import accuracy_interval
+from src.generators import PictureBatches
+from src.slices import MEASURES, accuracy_by_slice, describe_worst, measure_pictures
+
+
+def test_brightness_and_sharpness_are_of_the_pixels_and_the_rest_of_the_file():
+    pixels = np.zeros((3, 8, 8, 3), dtype="uint8")
+    pixels[1] = 100  # one grey: bright, without an edge
+    pixels[2, ::2] = 200  # stripes: as bright, sharp
+    names = ["b.jpg", "c.jpg"]
+    batches = PictureBatches(pixels, np.array([1, 2]), np.array([0, 1]), names)
+    files = {"image_name": ["a.jpg", "c.jpg", "b.jpg"], "height": [1, 30, 10], "width": [1, 20, 40]}
+    features = pd.DataFrame(files)
+    features["aspect_ratio"] = features["height"] / features["width"]
+    table = measure_pictures(batches, features).set_index("image_name")
+    assert table.index.tolist() == names and list(table) == list(MEASURES)
+    assert table["size"].tolist() == [400, 600] and table["aspect"].tolist() == [0.25, 1.5]
+    assert table["brightness"].tolist() == [100, 100]
+    # The Laplacian of stripes is 2 x 200 up or down at every place, also at the mirrored edges.
+    assert table["sharpness"].tolist() == [0, pytest.approx(400**2)]
+
+
+@pytest.fixture
+def hundred() -> tuple[pd.DataFrame, pd.DataFrame]:
+    """100 pictures; of the 20 darkest all are wrong, the others right. All files are alike but for aspect."""
+    names = [f"{number}.jpg" for number in range(100)]
+    predictions = pd.DataFrame({"image_name": names, "correct": np.arange(100) >= 20})
+    aspect = np.repeat([1.0, 2.0], 50)
+    constant = {"size": 400.0, "sharpness": 7.0}
+    measures = pd.DataFrame(
+        {"image_name": names, "aspect": aspect, "brightness": np.arange(100.0), **constant}
+    )
+    return predictions, measures.sample(frac=1, random_state=0)
+
+
+def test_bins_hold_equal_numbers_and_equal_values_stay_together(hundred):
+    table = accuracy_by_slice(*hundred)
+    assert table.groupby("measure", sort=False)["n"].apply(list).to_dict() == {
+        "size": [100],
+        "aspect": [50, 50],
+        "brightness": [20] * 5,
+        "sharpness": [100],
+    }
+    brightness = table[table["measure"] == "brightness"]
+    assert brightness["accuracy"].tolist() == [0, 1, 1, 1, 1]
+    assert brightness["smallest"].tolist() == [0, 20, 40, 60, 80]
+    assert brightness["largest"].tolist() == [19, 39, 59, 79, 99]
+    first = brightness.iloc[0]
+    assert (first["low"], first["high"]) == accuracy_interval(0, 20)
+
+
+@pytest.mark.parametrize("rare", [0.5, 2.0], ids=["at the bottom", "at the top"])
+def test_a_rare_value_keeps_a_bin_of_its_own(hundred, rare):
+    predictions, measures = hundred
+    aspect = np.where(np.arange(100) < 10, rare, 1.0)
+    table = accuracy_by_slice(predictions, measures.assign(aspect=aspect))
+    assert sorted(table.loc[table["measure"] == "aspect", "n"]) == [10, 90]
+
+
+def test_the_worst_bin_is_named_with_its_place_among_those_below(hundred):
+    words = describe_worst(accuracy_by_slice(*hundred), 0.8)
+    # 30 of the first 50 by aspect are right: 0.6, and Wilson's interval ends at 0.7239, below 0.8 too.
+    assert "brightness of 0 to 19: 0.0000" in words and "the worst of 2 such bins of 9" in words
+
+
+def test_an_interval_that_reaches_the_overall_accuracy_is_no_fall(hundred):
+    predictions, measures = hundred
+    spread = predictions.assign(correct=np.arange(100) % 5 > 0)
+    words = describe_worst(accuracy_by_slice(spread, measures), 0.8)
+    assert words == "In none of 9 bins does the accuracy fall clearly below the overall 0.8000."
