@@ -13,7 +13,7 @@ from src.evaluation import accuracy_interval, measure
 from src.generators import PictureBatches
 from src.runs import read_json, write_json, write_table
 
-COLUMNS = ["result", "run", "n", "accuracy", "low", "high", "mcnemar_p"]
+COLUMNS = ["result", "run", "n", "accuracy", "low", "high", "mcnemar_p", "loss"]
 COST = ["training_minutes", "parameters", "megabytes", "pictures_per_second"]
 TITLES = {  # of a search space; a pretrained backbone has its own name
     "published": "published recipe",
@@ -52,7 +52,7 @@ def measure_cost(
     }
 
 
-def note_result(run: Path, name: str, title: str, predictions: pd.DataFrame, cost: dict[str, float]) -> None:
+def note_result(run: Path, name: str, title: str, predictions: pd.DataFrame, facts: dict[str, float]) -> None:
     """Writes a result for `collect_results` to find: `results/<name>.json`, and its predictions beside it.
 
     Args:
@@ -60,11 +60,11 @@ def note_result(run: Path, name: str, title: str, predictions: pd.DataFrame, cos
         name: of the network's file, without its ending.
         title: what the table calls it.
         predictions: on the test part.
-        cost: of `measure_cost`.
+        facts: of `measure_cost`, and Keras's loss (with the L2 penalties, as the published one) as `loss`.
     """
     folder = run / "results"
     write_table(predictions, folder / f"{name}.csv")
-    write_json(folder / f"{name}.json", {"result": title, **cost})
+    write_json(folder / f"{name}.json", {"result": title, **facts})
 
 
 def collect_results(run: Path) -> pd.DataFrame:
@@ -77,8 +77,8 @@ def collect_results(run: Path) -> pd.DataFrame:
         run: the run's folder, whose `results` hold at least one network.
 
     Returns:
-        Columns: result, run, n, accuracy, its 95 % interval low and high, mcnemar_p, training_minutes,
-        parameters, megabytes, pictures_per_second; what is not known is missing.
+        Columns: result, run, n, accuracy, its 95 % interval low and high, mcnemar_p, loss,
+        training_minutes, parameters, megabytes, pictures_per_second; what is not known is missing.
 
     Raises:
         FileNotFoundError: this run has no result yet.
@@ -91,8 +91,8 @@ def collect_results(run: Path) -> pd.DataFrame:
     for folder in sorted(path.parent for path in run.parent.glob("*/results")):
         for file, predictions in _read_results(folder).items():
             if _pictures(predictions).equals(pictures):
-                row = {**read_json(file.with_suffix(".json")), "run": folder.name}
-                found.append({**row, **measure(predictions), "predictions": predictions})
+                row = {**measure(predictions), **read_json(file), "run": folder.name}
+                found.append({**row, "predictions": predictions})
     found.sort(key=lambda row: (row["accuracy"], row["run"], row["result"]))
     for below, above in zip(found[1:], found[:-1], strict=True):
         below["mcnemar_p"] = mcnemar(above["predictions"], below["predictions"])
@@ -123,7 +123,8 @@ def mcnemar(first: pd.DataFrame, second: pd.DataFrame) -> float:
 
 
 def _read_results(run: Path) -> dict[Path, pd.DataFrame]:
-    return {file: pd.read_csv(file) for file in sorted((run / "results").glob("*.csv"))}
+    files = sorted((run / "results").glob("*.json"))  # written after the table of the same name
+    return {file: pd.read_csv(file.with_suffix(".csv")) for file in files}
 
 
 def _pictures(predictions: pd.DataFrame) -> pd.Series:
@@ -134,4 +135,5 @@ def _published() -> dict:
     n, accuracy = config.PUBLISHED_TEST_PICTURES, config.PUBLISHED_TEST_ACCURACY
     low, high = accuracy_interval(round(accuracy * n), n)
     row = {"result": "published, its own figures", "n": n, "accuracy": accuracy, "low": low, "high": high}
-    return {**row, "run": "(other pictures)", "parameters": config.PUBLISHED_PARAMETERS}
+    known = {"loss": config.PUBLISHED_TEST_LOSS, "parameters": config.PUBLISHED_PARAMETERS}
+    return {**row, "run": "(other pictures)", **known}

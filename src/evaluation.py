@@ -165,25 +165,6 @@ def confident_mistakes(predictions: pd.DataFrame, number: int = 12) -> pd.DataFr
     return ordered.sort_values(["confidence", "image_name"], ascending=[False, True]).head(number)
 
 
-def compare_with_published(
-    measures: dict[str, float], published_accuracy: float, published_n: int, published_loss: float
-) -> pd.DataFrame:
-    """Returns two rows, published and ours: n, accuracy with its 95 % interval, loss, cross_entropy.
-
-    Args:
-        measures: ours, of `measure`, with the loss of `losses`: with the L2 penalties, as the published one.
-        published_accuracy: share of the published test pictures that were right.
-        published_n: number of the published test pictures.
-        published_loss: loss with the L2 penalties; its cross-entropy alone was not published.
-    """
-    low, high = accuracy_interval(round(published_accuracy * published_n), published_n)
-    columns = ["n", "accuracy", "low", "high", "loss", "cross_entropy"]
-    published = [published_n, published_accuracy, low, high, published_loss, np.nan]
-    ours = [measures[column] for column in columns]
-    table = pd.DataFrame([published, ours], pd.Index(["published", "ours"], name="result"), columns)
-    return table.astype({"n": int})
-
-
 def class_balance(features: pd.DataFrame) -> pd.DataFrame:
     """Returns numbers of pictures, `split` down and `category` across; no split counts as "left out"."""
     named = {"split": "left out", "category": "unlabelled"}

@@ -10,8 +10,10 @@ import keras
 import pandas as pd
 
 from src.backbones import weights_fingerprint
+from src.comparison import measure_cost, note_result
 from src.ensemble import average_networks
 from src.evaluation import check_against_keras, cross_entropy, measure
+from src.generators import load_batches
 from src.opening import open_test
 from src.runs import read_json, save_model, write_json, write_table
 from src.transfer import INPUT
@@ -86,6 +88,25 @@ def measure_test(run: Path, stem: str, training_minutes: float) -> Measured:
     write_table(predictions, run / f"{stem}_predictions.csv")
     write_json(run / f"{stem}_metrics.json", measures)
     return Measured(predictions, measures)
+
+
+def note_results(run: Path, backbone: str, saved: dict[str, str], measured: dict[str, Measured]) -> None:
+    """Notes the networks for the table of all results, each once, and what they cost.
+
+    Args:
+        run: the run's folder.
+        backbone: its name.
+        saved: of `save_networks`.
+        measured: of `measure_test`, by the stems of the files.
+    """
+    for path in (run / "results").glob("transfer*"):  # another choice may have been made before
+        path.unlink()
+    batches = load_batches(run, "validation", input_file=INPUT)
+    for name, stem in {name: stem for stem, name in saved.items()}.items():
+        measures = measured[stem].measures
+        cost = measure_cost(run / f"{stem}.keras", batches, measures["training_minutes"])
+        facts = {"loss": measures["loss"], **cost}
+        note_result(run, stem, f"{backbone}, {name}", measured[stem].predictions, facts)
 
 
 def _holds(path: Path, about: dict) -> bool:

@@ -12,7 +12,7 @@ from src.comparison import collect_results, mcnemar, measure_cost, note_result
 from src.generators import PictureBatches
 from src.runs import save_model
 
-COST = {"training_minutes": 1.5, "parameters": 10, "megabytes": 0.1, "pictures_per_second": 99}
+COST = {"training_minutes": 1.5, "parameters": 10, "megabytes": 0.1, "pictures_per_second": 99, "loss": 0.3}
 
 
 def table(correct: list[bool], first: int = 0) -> pd.DataFrame:
@@ -57,6 +57,7 @@ def test_the_table_holds_this_run_and_its_neighbours_on_the_same_pictures_only(t
     assert results["mcnemar_p"].isna().tolist() == [True, True, False]
     assert results["mcnemar_p"].iloc[2] == pytest.approx(mcnemar(table(weak), table(strong)))
     assert results["pictures_per_second"].tolist()[1:] == [99, 99]
+    assert results["loss"].tolist() == [config.PUBLISHED_TEST_LOSS, 0.3, 0.3]
 
 
 def test_other_labels_for_the_same_pictures_are_another_test_set(tmp_path):

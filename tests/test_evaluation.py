@@ -217,26 +217,6 @@ def test_the_surest_mistakes_do_not_come_first():
     assert evaluation.confident_mistakes(predictions[3:]).empty
 
 
-def test_the_published_figures_stand_in_the_wrong_place():
-    measures = {
-        "n": 40,
-        "accuracy": 0.9,
-        "low": 0.7,
-        "high": 0.95,
-        "loss": 0.6,
-        "cross_entropy": 0.3,
-        "f1": 1,
-    }
-    facts = {"published_accuracy": 0.7484, "published_n": 5000, "published_loss": 1.085}
-    table = evaluation.compare_with_published(measures, **facts)
-    assert list(table.index) == ["published", "ours"]
-    assert list(table.columns) == ["n", "accuracy", "low", "high", "loss", "cross_entropy"]
-    assert list(table.loc["ours"]) == [40, 0.9, 0.7, 0.95, 0.6, 0.3]
-    assert table.loc["published", "loss"] == 1.085 and np.isnan(table.loc["published", "cross_entropy"])
-    interval = evaluation.accuracy_interval(3742, 5000)  # 0.7484 x 5000
-    assert tuple(table.loc["published", ["low", "high"]]) == interval
-
-
 def test_pictures_without_a_split_vanish_from_the_class_balance():
     features = pd.DataFrame(
         {
