@@ -64,8 +64,9 @@ def make_fine_tuning(run: Path, epochs: int, backbone: str, head: dict, start: P
     settings = {"image_size": read_input(run, INPUT)["image_size"]}
     settings.update(backbone=backbone, head=head, start=str(start))
     serve = partial(load_batches, run, input_file=INPUT)
-    # Patience for all epochs: none is cut short, and the best one's weights are kept.
-    return PictureTraining(FINE_TUNING, settings, serve, epochs, patience=epochs, monitor=OBJECTIVE)
+    # The last epoch's weights are kept: there the learning rate has come down. An earlier epoch can have the
+    # better cross-entropy, for it was less sure of itself, and the worse accuracy.
+    return PictureTraining(FINE_TUNING, settings, serve, epochs)
 
 
 def load_head(training: PictureTraining, trial: TrialRecord) -> keras.Model:

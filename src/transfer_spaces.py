@@ -11,7 +11,7 @@ from src.spaces import Space, as_settled
 WARMUP = 0.1  # fraction of the steps in which the learning rate rises
 
 
-def build_head(features: int, units: int = 0, dropout: float = 0.2, l2: float = 1e-5) -> keras.Model:
+def build_head(features: int, units: int = 0, dropout: float = 0.2, l2: float = 1e-3) -> keras.Model:
     """Returns a network from a backbone's features to a probability, not compiled.
 
     Args:
@@ -65,9 +65,9 @@ def head_space(hp: keras_tuner.HyperParameters, features: int, steps: int) -> ke
         features,
         units=hp.Choice("units", [0, 64, 128, 256]),
         dropout=hp.Float("dropout", 0.0, 0.5, step=0.1, default=0.2),
-        l2=hp.Float("l2", 1e-6, 1e-2, sampling="log", default=1e-5),
+        l2=hp.Float("l2", 1e-5, 3e-2, sampling="log", default=1e-3),
     )
-    rate = hp.Float("learning_rate", 1e-4, 1e-2, sampling="log", default=2e-3)
+    rate = hp.Float("learning_rate", 1e-4, 2e-2, sampling="log", default=5e-3)
     return compile_network(head, rate, steps)
 
 
