@@ -23,7 +23,8 @@ SOURCES := $(wildcard src/*.py) $(wildcard notebooks/profiles/$(PROFILE).yaml) $
 export TF_CPP_MIN_LOG_LEVEL ?= 1
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install run test test-slow bench workers worker transfer reproduce dashboard lab clean FORCE
+.PHONY: help install run transfer submission test test-slow test-backends bench workers worker reproduce
+.PHONY: dashboard lab clean FORCE
 
 help:  ## show the targets
 	@sed -n 's/^\([a-z-]*\):.*##/\1 --/p' $(MAKEFILE_LIST)
@@ -52,7 +53,10 @@ $(FOLDER)/parameters.txt: FORCE
 	@mkdir -p $(FOLDER)
 	@printf '%s\n' '$(PROFILE) $(DATA_PATH) $(RUN_SET)' | cmp -s - $@ || printf '%s\n' '$(PROFILE) $(DATA_PATH) $(RUN_SET)' > $@
 
-.PHONY: submission
+transfer: $(INSTALLED)  ## notebook 06 on a finished run: make transfer [PROFILE=cpu] [DATA=path] [SET="backbone=MobileNetV2"]
+	@test -e '$(FOLDER)/05_evaluation.ipynb' || { echo '$(FOLDER)/05_evaluation.ipynb is missing: make run first, with the same PROFILE, DATA or RUN'; exit 1; }
+	@$(STEP) 06_transfer --profile '$(PROFILE)' --data '$(DATA_PATH)' --set $(SET)
+
 submission: $(FOLDER)/04_training.ipynb  ## predict unlabelled pictures: make submission [...] [SET="pictures=path edition=labels"]
 	@$(STEP) 07_submission --profile '$(PROFILE)' --data '$(DATA_PATH)' --set $(SET)
 
@@ -64,7 +68,6 @@ test: $(INSTALLED)  ## check the style, then run the fast tests
 test-slow: $(INSTALLED)  ## run the sample profile end to end, and the other slow tests
 	.venv/bin/python -m pytest -m slow
 
-.PHONY: test-backends
 test-backends: $(INSTALLED)  ## run the sample profile on JAX and PyTorch too, in .venv-jax and .venv-torch
 	$(PYTHON) tests/backends.py --set '$(SET)'
 
@@ -76,10 +79,6 @@ workers: $(FOLDER)/02_generators.ipynb  ## search with several processes, one a 
 
 worker: $(FOLDER)/02_generators.ipynb  ## the same with one process, as on each of several machines; STORAGE_URL in the environment
 	@$(WORKERS) --number 1 --profile '$(PROFILE)' --data '$(DATA_PATH)' --set $(SET)
-
-transfer: $(INSTALLED)  ## notebook 06 on a finished run: make transfer [PROFILE=cpu] [DATA=path] [SET="backbone=MobileNetV2"]
-	@test -e '$(FOLDER)/05_evaluation.ipynb' || { echo '$(FOLDER)/05_evaluation.ipynb is missing: make run first, with the same PROFILE, DATA or RUN'; exit 1; }
-	@$(STEP) 06_transfer --profile '$(PROFILE)' --data '$(DATA_PATH)' --set $(SET)
 
 reproduce: $(INSTALLED)  ## run a run once more and compare: make reproduce RUN=sample-sample
 	@$(PYTHON) -m src.reproduction '$(FOLDER)'

@@ -2,6 +2,7 @@
 
 import ast
 import graphlib
+import re
 from pathlib import Path
 
 import pytest
@@ -28,3 +29,10 @@ def test_these_rooms_need_nothing_of_ours(name):
 @pytest.mark.parametrize("room", ROOMS, ids=lambda room: room.stem)
 def test_a_room_has_at_most_200_lines(room):
     assert len(room.read_text().splitlines()) <= 200
+
+
+def test_the_map_in_the_readme_names_every_room():
+    readme = (ROOMS[0].parents[1] / "README.md").read_text()
+    drawn = readme[readme.index("\nsrc/\n") : readme.index("\ndata/ ")]
+    missing = [room.stem for room in ROOMS if not re.search(rf"\b{room.stem}\b", drawn)]
+    assert missing == ["__init__"]
