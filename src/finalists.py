@@ -130,7 +130,7 @@ def _train(candidate: dict, seed: int, place: Path, plan: dict, training: Pictur
         in_any_order.shuffle = True  # by name, a batch would be of one class
         settle_normalization(model, in_any_order)
     save_weights(model, place / "model.weights.h5")
-    validation = training.serve("validation")
+    validation = training.serve("validation").once()  # also where epochs are shortened
     predictions = predict_table(model, validation)
     with_mirror = predict_table(average_networks([model], mirrored=True), validation)
     predictions["probability_with_mirror"] = with_mirror["probability"]

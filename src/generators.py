@@ -1,5 +1,6 @@
 """Batches for Keras: shuffled and augmented for training, in the table's order for evaluation."""
 
+import copy
 import math
 from collections.abc import Iterable
 from functools import lru_cache
@@ -103,6 +104,12 @@ class PictureBatches(keras.utils.PyDataset):
             return place
         orders = {number: random_order(n, self.seed, number) for number in np.unique(passes)}
         return np.array([orders[number][where] for number, where in zip(passes, place, strict=True)])
+
+    def once(self) -> "PictureBatches":
+        """Returns batches of all these pictures once, in the order of their names, to measure with."""
+        whole = copy.copy(self)
+        whole.epoch_fraction, whole.shuffle, whole.epoch = 1.0, False, 0
+        return whole
 
     @property
     def picture_size(self) -> int:

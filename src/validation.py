@@ -35,9 +35,7 @@ def validation_predictions(run: Path, model_file: Path) -> pd.DataFrame:
     fingerprint, kept = file_fingerprint(model_file), run / "validation_predictions.csv"
     table = _read(kept, fingerprint)
     if table is None:
-        batches = load_batches(run, "validation")
-        # The published experiment shortens its epochs, validation too; here every picture counts once.
-        batches.epoch_fraction, batches.shuffle = 1.0, False
+        batches = load_batches(run, "validation").once()  # also where epochs are shortened
         table = predict_table(load_classifier(model_file, batches.pixels.shape[1]), batches)
         write_table(table.assign(model=fingerprint), kept)
     return table

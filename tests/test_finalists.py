@@ -66,6 +66,20 @@ def test_a_network_gets_its_steps_and_only_the_settings_its_space_takes():
     assert model.optimizer._learning_rate.decay_steps == 5 * 16 / 4
 
 
+def test_where_epochs_are_shortened_a_finalist_is_still_judged_on_every_validation_picture(tmp_path):
+    def serve_a_part(part, **choices):
+        batches = serve(part, **choices)
+        batches.epoch_fraction, batches.shuffle = 1 / 2, True  # as `load_batches` does for 1/16 of an epoch
+        return batches
+
+    training = make(epochs=1)
+    training.serve = serve_a_part
+    table = train_finalists(training, FINALISTS[:1], [1], tmp_path, {})
+    kept = pd.read_csv(tmp_path / table["folder"].iloc[0] / "validation.csv")
+    assert kept["image_name"].tolist() == [f"{row}.jpg" for row in range(16, 24)]
+    assert kept["code"].tolist() == [row % 2 for row in range(16, 24)]
+
+
 def test_every_finalist_is_trained_with_every_seed(trained):
     folder, table = trained
     assert set(zip(table["trial"], table["seed"], strict=True)) == {(4, 1), (4, 2), (2, 1), (2, 2)}
