@@ -60,7 +60,7 @@ def log_loss(codes, probabilities):
 
 
 def head_space(hp: keras_tuner.HyperParameters, features: int, steps: int) -> keras.Model:
-    """Returns a compiled head; the first value of each entry is the untuned default."""
+    """Returns a compiled head; the defaults are the first trial."""
     head = build_head(
         features,
         units=hp.Choice("units", [0, 64, 128, 256]),
