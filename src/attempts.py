@@ -12,6 +12,7 @@ import optuna
 from optuna.trial import TrialState
 
 from src.callbacks import Deadline
+from src.checkpoints import delete_checkpoint
 from src.claims import INTERRUPTED, PLACE, REASON, VALUES, Claims, heartbeat
 from src.ensemble import save_weights
 from src.resources import check_space, full_disk, is_full, training_bytes
@@ -114,5 +115,4 @@ class Attempts:
             trial.set_user_attr(name, value)
         self.claims.study.tell(trial, score, state, skip_if_finished=True)
         if INTERRUPTED not in attributes:
-            for path in self.folder_of(trial.user_attrs[PLACE]).glob("checkpoint.npz*"):
-                path.unlink(missing_ok=True)
+            delete_checkpoint(self.folder_of(trial.user_attrs[PLACE]))

@@ -63,7 +63,7 @@ def log_loss(predictions: pd.DataFrame, calibration: Calibration) -> float:
     return cross_entropy(predictions.assign(probability=calibration.apply(predictions["probability"])))
 
 
-def calibration_table(
+def log_loss_table(
     validation: pd.DataFrame, calibration: Calibration, clip: float, seed: int = 0
 ) -> pd.DataFrame:
     """Returns the log loss on validation pictures before and after: log_loss, and log_loss_held_out.

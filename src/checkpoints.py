@@ -12,6 +12,8 @@ from src.callbacks import HistoryFile
 
 logger = logging.getLogger(__name__)
 
+CHECKPOINT = "checkpoint.npz"  # in the folder of a training
+
 
 class Checkpoint(keras.callbacks.Callback):
     """Keeps a training's whole state in one file, replaced after every epoch.
@@ -109,10 +111,11 @@ class Checkpoint(keras.callbacks.Callback):
         finally:
             partial.unlink(missing_ok=True)
 
-    def delete(self) -> None:
-        """Deletes the state of a training that is over; what an earlier process left half goes with it."""
-        for path in self.path.parent.glob(f"{self.path.name}*"):
-            path.unlink(missing_ok=True)
+
+def delete_checkpoint(folder: Path) -> None:
+    """Deletes the state of a training that is over; what an earlier process left half goes with it."""
+    for path in folder.glob(f"{CHECKPOINT}*"):
+        path.unlink(missing_ok=True)
 
 
 def _variables(model: keras.Model) -> dict[str, list]:

@@ -15,7 +15,7 @@ import keras
 import pandas as pd
 
 from src.callbacks import Deadline, EpochProgress, HistoryFile, StopAtNaN
-from src.checkpoints import Checkpoint
+from src.checkpoints import CHECKPOINT, Checkpoint, delete_checkpoint
 from src.ensemble import average_networks, save_weights, without_optimizer
 from src.evaluation import predict_table
 from src.locks import hold
@@ -104,8 +104,7 @@ def train_finalist(
     except Exception as error:
         raise (full_disk(place) if is_full(error) else error) from error
     write_json(place / "result.json", {"hyperparameters": values, "row": row})
-    for path in place.glob("checkpoint.npz*"):
-        path.unlink(missing_ok=True)
+    delete_checkpoint(place)
     return row
 
 
@@ -117,7 +116,7 @@ def _train(candidate: dict, seed: int, place: Path, plan: dict, training: Pictur
     model = training.build(hp)
     check_space(place, training_bytes(model.count_params()), f"the training of {place.name}")
     history = HistoryFile(place / "history.csv")
-    checkpoint = Checkpoint(place / "checkpoint.npz", history, {**plan, "divisor": training.batch_divisor})
+    checkpoint = Checkpoint(place / CHECKPOINT, history, {**plan, "divisor": training.batch_divisor})
     deadline = Deadline.after(0)
     if plan["minutes"] is not None:
         spent = read_history(place)["seconds"].max() / 60 if checkpoint.path.exists() else 0.0

@@ -5,7 +5,6 @@ from keras import layers
 
 from src.optimizers import ConvolutionMuon
 
-ACTIVATIONS = ["relu", "silu", "gelu"]
 POOLINGS = ["average", "max", "both"]
 OPTIMIZERS = ["muon", "adamw"]
 

@@ -13,7 +13,7 @@ import keras
 import pandas as pd
 
 from src.callbacks import Deadline, EpochProgress, HistoryFile, StopAtNaN
-from src.checkpoints import Checkpoint
+from src.checkpoints import CHECKPOINT, Checkpoint
 from src.runs import read_json, write_json
 
 logger = logging.getLogger(__name__)
@@ -61,7 +61,7 @@ def recording(
     if identity is None:
         history.path.unlink(missing_ok=True)
     else:
-        watching.append(Checkpoint(folder / "checkpoint.npz", history, identity))
+        watching.append(Checkpoint(folder / CHECKPOINT, history, identity))
     started, clock, deadline.stopped_at = datetime.now(UTC), time.monotonic(), None
     try:
         yield watching

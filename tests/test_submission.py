@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from src import submission
-from src.calibration import Calibration, calibrate, calibration_table, log_loss
+from src.calibration import Calibration, calibrate, log_loss, log_loss_table
 from src.predict import Prediction
 from src.runs import write_json
 from src.saved_model import SavedModel
@@ -111,7 +111,7 @@ def test_a_given_clip_is_kept_and_an_impossible_one_named():
 def test_the_table_shows_the_gain_also_on_pictures_that_it_was_not_chosen_on():
     validation = sure_too_much(2000)
     chosen = calibrate(validation)
-    table = calibration_table(validation, chosen, 0.0).set_index("probabilities")
+    table = log_loss_table(validation, chosen, 0.0).set_index("probabilities")
     clipped = validation["probability"].clip(1e-7, 1 - 1e-7)
     before = -np.where(validation["code"] == 1, np.log(clipped), np.log(1 - clipped)).mean()
     assert table.loc["as the network gives them"].tolist() == pytest.approx([before, before])
