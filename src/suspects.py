@@ -49,26 +49,35 @@ def suspected_labels(predictions: pd.DataFrame, class_names: list[str]) -> pd.Da
     )
 
 
-def find_known(features: pd.DataFrame, suspected: pd.DataFrame, known: tuple[str, ...]) -> pd.DataFrame:
-    """Returns what became of wrong labels that are known by name: name, image_name, part, rank.
+def find_known(
+    features: pd.DataFrame, predictions: pd.DataFrame, suspected: pd.DataFrame, known: tuple[str, ...]
+) -> pd.DataFrame:
+    """Returns what became of wrong labels that are known by name.
 
-    `part` is their part of the split, or the reason why notebook 01 left them out; `rank` is that of
-    `suspected_labels`, missing where the label was not suspected. Names that the data lack have no row.
+    Columns: name, image_name, part (of the split, or the reason why notebook 01 left the picture out), rank
+    (of `suspected_labels`, missing where the label was not suspected), place (among all that were judged, the
+    one whose own label got the lowest probability first; missing where the picture is not among them) and
+    judged (how many were). Names that the data lack have no row.
 
     Args:
         features: the split features table.
+        predictions: that `suspected` was made from.
         suspected: of `suspected_labels`.
         known: names as Kaggle has them, such as `dog.8736`; `Dog/8736.jpg` is the same picture.
     """
     names = features["image_name"].map(kaggle_name)
     present = features.assign(name=names)[names.isin(known)]
     ranks = suspected.set_index("image_name")["rank"]
+    of_label = predictions["probability"].where(predictions["code"] == 1, 1 - predictions["probability"])
+    places = of_label.rank(method="min").set_axis(predictions["image_name"])
     return pd.DataFrame(
         {
             "name": present["name"],
             "image_name": present["image_name"],
             "part": present["split"].where(present["split"] != "", "left out: " + present["reason"]),
             "rank": present["image_name"].map(ranks).astype("Int64"),
+            "place": present["image_name"].map(places).astype("Int64"),
+            "judged": len(predictions),
         }
     ).reset_index(drop=True)
 

@@ -255,3 +255,27 @@ def test_features_of_another_order_are_not_confused():
     )
     batches = transfer.make_head_training(Features(values, pictures, 0.0), 1).serve("validation")
     np.testing.assert_array_equal(batches[0][0], values[0])
+
+
+def test_a_wrong_label_is_doubted_by_a_head_that_was_not_trained_on_it():
+    random = np.random.default_rng(0)
+    codes = np.arange(100) % 2
+    values = np.stack([random.normal(3.0 * codes[:, None], 1.0, (100, 8)) for _ in range(2)])
+    table = pd.DataFrame({"image_name": [f"{number}.jpg" for number in range(100)], "code": codes})
+    table.loc[30, "code"] = 1  # it looks like code 0
+    judged = transfer.cross_validate(Features(values, table, 0.0), seed=1)
+    assert judged["image_name"].tolist() == table["image_name"].tolist()
+    assert judged["code"].tolist() == table["code"].tolist()
+    of_label = judged["probability"].where(judged["code"] == 1, 1 - judged["probability"])
+    assert of_label.idxmin() == 30 and of_label[30] < 0.5
+
+
+def test_a_picture_is_shown_by_its_name_not_by_its_place(stages):
+    names = stages.features.table["image_name"].tolist()[:4]
+    batches = load_batches(stages.run, "train", input_file=transfer.INPUT)
+    shown = transfer.cached_pictures(stages.run, stages.features, reversed(names))
+    row = dict(zip(batches.image_names, batches.rows, strict=True))
+    for name, picture in zip(reversed(names), shown, strict=True):
+        if name in row:
+            np.testing.assert_array_equal(picture, batches.pixels[row[name]])
+    assert any(name in row for name in names)
