@@ -106,7 +106,9 @@ def note_results(run: Path, backbone: str, saved: dict[str, str], measured: dict
         measures = measured[stem].measures
         cost = measure_cost(run / f"{stem}.keras", batches, measures["training_minutes"])
         facts = {"loss": measures["loss"], **cost}
-        note_result(run, stem, f"{backbone}, {name}", measured[stem].predictions, facts)
+        untrained = read_json(run / f"{stem}.json")["weights"] == "none"
+        title = f"{backbone}, {name}" + " (random weights)" * untrained
+        note_result(run, stem, title, measured[stem].predictions, facts)
 
 
 def _holds(path: Path, about: dict) -> bool:
