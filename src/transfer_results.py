@@ -19,6 +19,23 @@ from src.runs import read_json, save_model, write_json, write_table
 from src.transfer import INPUT
 
 
+def average_validations(validations: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    """Returns what the mean of several networks says of the same validation pictures.
+
+    Args:
+        validations: of each network by name: image_name, code, probability, probability_with_mirror.
+
+    Raises:
+        ValueError: they are of different pictures, or in another order.
+    """
+    tables = list(validations.values())
+    if any(not table["image_name"].equals(tables[0]["image_name"]) for table in tables):
+        raise ValueError("the networks were asked about different pictures; run notebook 06 again")
+    columns = ["probability", "probability_with_mirror"]
+    mean = sum(table[columns] for table in tables) / len(tables)
+    return tables[0][["image_name", "code"]].join(mean)
+
+
 def compare_networks(validations: dict[str, pd.DataFrame], mirrored_views: bool) -> pd.DataFrame:
     """Returns a row a network, the best on validation pictures first: accuracy of each way to look, log_loss.
 
@@ -48,12 +65,13 @@ def save_networks(
     Args:
         run: the run's folder.
         networks: frozen and fine-tuned.
-        best: the name of one of them.
+        best: the name of one of them, or `averaged`: both.
         facts: of both; `mirrored_views` decides how they look at a picture.
         own: what is to be said of each alone.
     """
     for stem, name in {"transfer_frozen": "frozen", "transfer": best}.items():
-        model = average_networks([networks[name]], facts["mirrored_views"])
+        members = list(networks.values()) if name == "averaged" else [networks[name]]
+        model = average_networks(members, facts["mirrored_views"])
         about = {**facts, **own[name], "weights_fingerprint": weights_fingerprint(model)}
         path, same = run / f"{stem}.keras", run / "transfer_frozen.keras"
         if _holds(path, about):

@@ -19,7 +19,7 @@ from src.runs import read_json, write_json
 from src.sample import draw_sample
 from src.search import make_search, run_search
 from src.training import fixed
-from src.transfer_results import compare_networks, measure_test, save_networks
+from src.transfer_results import average_validations, compare_networks, measure_test, save_networks
 from src.transfer_spaces import attach_head, build_head
 from src.trials import best_trial
 
@@ -166,6 +166,7 @@ def test_fine_tuning_trains_the_last_block_and_the_head(stages):
 def table(*probabilities: float, mirror: tuple = ()) -> pd.DataFrame:
     codes = [0, 0, 1, 1]
     columns = {
+        "image_name": ["a", "b", "c", "d"],
         "code": codes,
         "probability": probabilities,
         "probability_with_mirror": mirror or probabilities,
@@ -182,6 +183,18 @@ def test_the_best_on_validation_is_first_by_the_view_that_counts():
     assert compared.index.tolist() == ["fine-tuned", "frozen"]
     assert compared.loc["frozen", ["as_it_is", "with_mirror_view"]].tolist() == [0.75, 1.0]
     assert compared.loc["fine-tuned", "log_loss"] == pytest.approx(-np.log(0.9), abs=1e-6)
+
+
+def test_averaged_networks_are_compared_by_their_mean_and_only_on_the_same_pictures():
+    first, second = table(0.2, 0.6, 0.9, 0.4), table(0.4, 0.1, 0.3, 0.9)
+    mean = average_validations({"frozen": first, "fine-tuned": second})
+    assert mean["probability"].tolist() == pytest.approx([0.3, 0.35, 0.6, 0.65])
+    both = {"frozen": first, "fine-tuned": second, "averaged": mean}
+    assert compare_networks(both, False)["as_it_is"].to_dict() == {
+        **{"averaged": 1.0, "frozen": 0.5, "fine-tuned": 0.75}
+    }
+    with pytest.raises(ValueError, match="different pictures"):
+        average_validations({"frozen": first, "fine-tuned": second.iloc[::-1].reset_index(drop=True)})
 
 
 def test_of_two_that_are_equally_often_right_the_surer_one_is_first():
@@ -204,6 +217,7 @@ def saved(stages, tmp_path):
     def save(best: str) -> Path:
         networks = {"frozen": stages.frozen, "fine-tuned": stages.tuned}
         own = {"frozen": {"members": ["frozen"]}, "fine-tuned": {"members": ["b"]}}
+        own["averaged"] = {"members": ["frozen", "b"]}
         save_networks(tmp_path, networks, best, {"mirrored_views": True}, own)
         return tmp_path
 
@@ -218,6 +232,14 @@ def test_each_file_is_the_network_that_it_says_it_is(saved, stages):
         expected = average_networks([getattr(stages, network)], mirrored=True)
         np.testing.assert_allclose(numbers(opened(pictures)), numbers(expected(pictures)), atol=1e-6)
         assert read_json(run / f"{stem}.json")["members"] == members
+
+
+def test_where_the_average_is_the_best_the_file_holds_both(saved, stages):
+    run = saved("averaged")
+    pictures = load_batches(stages.run, "validation", input_file=transfer.INPUT)[0][0]
+    opened = keras.models.load_model(run / "transfer.keras", safe_mode=True)
+    expected = average_networks([stages.frozen, stages.tuned], mirrored=True)
+    np.testing.assert_allclose(numbers(opened(pictures)), numbers(expected(pictures)), atol=1e-6)
 
 
 def test_saved_again_a_network_is_the_same_file_and_the_test_part_stays_shut(saved):
