@@ -63,7 +63,7 @@ submission: $(FOLDER)/04_training.ipynb  ## predict unlabelled pictures: make su
 test: $(INSTALLED)  ## check the style, then run the fast tests
 	.venv/bin/python -m ruff check .
 	.venv/bin/python -m ruff format --check .
-	.venv/bin/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+	.venv/bin/python -m pytest
 
 test-slow: $(INSTALLED)  ## run the sample profile end to end, and the other slow tests
 	.venv/bin/python -m pytest -m slow
