@@ -7,23 +7,8 @@ import numpy as np
 import pytest
 
 from src import export
-from src.ensemble import average_networks
 from src.export import FORMATS, export_model, main
-from src.preprocessing import PREPROCESSING, preprocess
-from src.residual import build_residual_cnn
-from src.runs import save_model
-
-FACTS = {"class_names": ["cat", "dog"], "image_size": 24, "interpolation": "area"}
-FACTS["preprocessing"] = PREPROCESSING
-
-
-@pytest.fixture
-def model_file(tmp_path) -> Path:
-    """Two networks of the sizes None, averaged, each with the mirrored view, as notebook 04 saves them."""
-    keras.utils.set_random_seed(1)
-    networks = [build_residual_cnn(width=8, stages=2, activation="silu") for _ in range(2)]
-    save_model(average_networks(networks, mirrored=True), tmp_path / "model.keras", FACTS)
-    return tmp_path / "model.keras"
+from src.preprocessing import preprocess
 
 
 def pretend(monkeypatch, answer) -> None:

@@ -4,7 +4,6 @@ import matplotlib
 
 matplotlib.use("Agg")
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -14,13 +13,7 @@ from src import mistake_plots
 from src.plots import BLUE, ORANGE
 from src.slices import MEASURES
 
-
-@pytest.fixture(autouse=True)
-def draw_and_close():
-    yield
-    for number in plt.get_fignums():  # text and layout must not raise either
-        plt.figure(number).draw_without_rendering()
-    plt.close("all")
+pytestmark = pytest.mark.usefixtures("draw_and_close")
 
 
 def test_each_map_lies_over_its_own_picture_below_its_title():

@@ -17,13 +17,7 @@ from PIL import Image
 from src import plots, scales, search_plots, study_plots
 from src.importance import measure_importances
 
-
-@pytest.fixture(autouse=True)
-def draw_and_close():
-    yield
-    for number in plt.get_fignums():  # text and layout must not raise either
-        plt.figure(number).draw_without_rendering()
-    plt.close("all")
+pytestmark = pytest.mark.usefixtures("draw_and_close")
 
 
 def texts(labels):

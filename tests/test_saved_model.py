@@ -7,27 +7,12 @@ import sys
 import textwrap
 from pathlib import Path
 
-import keras
 import pytest
 
-from src.ensemble import average_networks
 from src.preprocessing import PREPROCESSING
-from src.residual import build_residual_cnn
-from src.runs import save_model
 from src.saved_model import load_saved_model
 
 PROJECT = Path(__file__).resolve().parents[1]
-FACTS = {"class_names": ["cat", "dog"], "image_size": 24, "interpolation": "area"}
-FACTS["preprocessing"] = PREPROCESSING
-
-
-@pytest.fixture
-def model_file(tmp_path) -> Path:
-    """Two networks averaged, each with the mirrored view, as notebook 04 saves them."""
-    keras.utils.set_random_seed(1)
-    networks = [build_residual_cnn(width=8, stages=2, activation="silu") for _ in range(2)]
-    save_model(average_networks(networks, mirrored=True), tmp_path / "model.keras", FACTS)
-    return tmp_path / "model.keras"
 
 
 @pytest.mark.parametrize(
@@ -44,9 +29,9 @@ def model_file(tmp_path) -> Path:
         ({"preprocessing": "none"}, "preprocessing is 'none'"),
     ],
 )
-def test_a_json_that_lacks_something_is_named(tmp_path, facts, words):
+def test_a_json_that_lacks_something_is_named(tmp_path, model_facts, facts, words):
     (tmp_path / "model.keras").touch()  # the JSON is read first
-    kept = {name: value for name, value in {**FACTS, **facts}.items() if value is not None}
+    kept = {name: value for name, value in {**model_facts, **facts}.items() if value is not None}
     (tmp_path / "model.json").write_text(json.dumps(kept))
     with pytest.raises(ValueError, match=rf"model\.json: .*{words}.*copy both files once more"):
         load_saved_model(tmp_path / "model.keras")

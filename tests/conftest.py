@@ -1,0 +1,38 @@
+"""Fixtures that several test files ask for by name."""
+
+from pathlib import Path
+
+import keras
+import pytest
+
+from src.ensemble import average_networks
+from src.preprocessing import PREPROCESSING
+from src.residual import build_residual_cnn
+from src.runs import save_model
+
+
+@pytest.fixture
+def draw_and_close():
+    """Draws every figure that a test has made, and closes it."""
+    import matplotlib.pyplot as plt
+
+    yield
+    for number in plt.get_fignums():  # text and layout must not raise either
+        plt.figure(number).draw_without_rendering()
+    plt.close("all")
+
+
+@pytest.fixture
+def model_facts() -> dict:
+    """What the JSON beside `model_file` says."""
+    facts = {"class_names": ["cat", "dog"], "image_size": 24, "interpolation": "area"}
+    return {**facts, "preprocessing": PREPROCESSING}
+
+
+@pytest.fixture
+def model_file(tmp_path, model_facts) -> Path:
+    """Two networks of any size, averaged, each with the mirrored view, as notebook 04 saves them."""
+    keras.utils.set_random_seed(1)
+    networks = [build_residual_cnn(width=8, stages=2, activation="silu") for _ in range(2)]
+    save_model(average_networks(networks, mirrored=True), tmp_path / "model.keras", model_facts)
+    return tmp_path / "model.keras"
