@@ -32,7 +32,8 @@ def average_networks(networks: list[keras.Model], mirrored: bool = False) -> ker
     mean = layers.Average(dtype="float32", name="probability")
     average = mean(probabilities) if len(probabilities) > 1 else probabilities[0]
     model = keras.Model(pictures, average, name="averaged")
-    model.compile(loss="binary_crossentropy", metrics=["accuracy"])
+    # To be evaluated, never trained: SGD alone has no state that a loaded file would be warned to lack.
+    model.compile("sgd", loss="binary_crossentropy", metrics=["accuracy"])
     return model
 
 

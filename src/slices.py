@@ -52,10 +52,8 @@ def accuracy_by_slice(predictions: pd.DataFrame, measures: pd.DataFrame, bins: i
     table = predictions.merge(measures, on="image_name", validate="one_to_one")
     rows = []
     for measure in MEASURES:
-        place = (table[measure].rank(method="average") - 0.5) / len(
-            table
-        )  # equal values share the middle one
-        number = (place * bins).astype(int)
+        rank = table[measure].rank(method="average") - 0.5  # equal values share the middle one
+        number = (rank / len(table) * bins).astype(int)
         for _, chosen in table.groupby(number):
             n, right = len(chosen), int(chosen["correct"].sum())
             low, high = accuracy_interval(right, n)
