@@ -6,9 +6,9 @@ import re
 from collections import Counter
 from pathlib import Path
 
-from src import archives, downloads, layouts
 from src.config import Paths
-from src.messages import one_line, quote
+from src.datasets import archives, downloads, layouts
+from src.running.messages import one_line, quote
 from src.sample import draw_sample
 
 logger = logging.getLogger(__name__)

@@ -15,8 +15,8 @@ import pandas as pd
 from keras import ops
 
 from src.generators import PictureBatches
-from src.opening import load_classifier
-from src.preprocessing import preprocess
+from src.images.preprocessing import preprocess
+from src.results.opening import load_classifier
 
 SMALLEST = 1e-7  # a probability is kept this far from 0 and 1 before its log odds are taken
 LIFT = 256.0  # keeps small gradients of networks in 16 bits from becoming 0; a map is scaled in the end

@@ -1,7 +1,7 @@
 """A saved network as a file that runs without Keras: `python -m src.export MODEL --format onnx`.
 
 Keras writes the file (`model.export`); it is compared with the network before it gets its name. Its input is
-what `src.preprocessing.preprocess` makes of square pictures; the JSON beside the network is the file's, too.
+what `src.images.preprocessing` makes of square pictures; the JSON beside the network is the file's, too.
 """
 
 import argparse
@@ -15,9 +15,9 @@ from typing import NamedTuple
 import keras
 import numpy as np
 
-from src.messages import one_line
-from src.preprocessing import preprocess
-from src.saved_model import SavedModel, load_saved_model
+from src.images.preprocessing import preprocess
+from src.networks.saved_model import SavedModel, load_saved_model
+from src.running.messages import one_line
 
 logger = logging.getLogger(__name__)
 

@@ -15,9 +15,9 @@ from sklearn.model_selection import train_test_split
 from tqdm.auto import tqdm
 
 from src.config import PUBLISHED_HELD_BACK, PUBLISHED_SPLIT_SEED, is_headless
-from src.files import list_files
-from src.listing import USED, describe_file
-from src.messages import one_line, quote
+from src.datasets.listing import USED, describe_file
+from src.images.files import list_files
+from src.running.messages import one_line, quote
 from src.runs import replace_text
 
 # The first five are the published ones. A text that says nothing is "", a number that is unknown is NA.

@@ -14,17 +14,17 @@ from pathlib import Path
 import keras
 import pandas as pd
 
-from src.callbacks import Deadline, EpochProgress, HistoryFile, StopAtNaN
-from src.checkpoints import CHECKPOINT, Checkpoint, delete_checkpoint
-from src.ensemble import average_networks, save_weights, without_optimizer
 from src.evaluation import predict_table
-from src.locks import hold
-from src.normalization import settle_normalization
-from src.resources import check_space, full_disk, is_full, training_bytes
+from src.networks.ensemble import average_networks, save_weights, without_optimizer
+from src.networks.normalization import settle_normalization
+from src.running.locks import hold
+from src.running.resources import check_space, full_disk, is_full, training_bytes
 from src.runs import read_json, write_json, write_table
-from src.search_folder import read_history, search_folder
+from src.searches.callbacks import Deadline, EpochProgress, HistoryFile, StopAtNaN
+from src.searches.checkpoints import CHECKPOINT, Checkpoint, delete_checkpoint
+from src.searches.search_folder import read_history, search_folder
+from src.searches.trials import TrialRecord
 from src.training import PictureTraining, fixed, within_memory
-from src.trials import TrialRecord
 
 logger = logging.getLogger(__name__)
 

@@ -9,12 +9,12 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from src.augmentation import DRAWS, KERAS_DRAWS, Augmentation, apply_transform, apply_transforms
-from src.cache import cached_rows, open_cache
 from src.config import find_paths
 from src.features import check_split, load_features
-from src.parameters import read_input
-from src.preprocessing import preprocess
+from src.images.augmentation import DRAWS, KERAS_DRAWS, Augmentation, apply_transform, apply_transforms
+from src.images.cache import cached_rows, open_cache
+from src.images.preprocessing import preprocess
+from src.running.parameters import read_input
 
 
 @lru_cache(maxsize=4)

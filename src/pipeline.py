@@ -16,10 +16,10 @@ import papermill
 from papermill.exceptions import PapermillExecutionError
 
 from src.config import find_paths
-from src.locks import hold
-from src.messages import one_line, quote
-from src.parameters import check_value, read_setting, read_yaml_profile
-from src.resources import full_disk, is_full
+from src.running.locks import hold
+from src.running.messages import one_line, quote
+from src.running.parameters import check_value, read_setting, read_yaml_profile
+from src.running.resources import full_disk, is_full
 from src.runs import summarize
 
 logger = logging.getLogger(__name__)

@@ -1,6 +1,7 @@
 """Asks a saved network about every picture of a folder: `python -m src.predict MODEL FOLDER` prints a CSV.
 
-The pictures go the way that the training pictures went: `src.pictures` decodes, `src.preprocessing` resizes.
+The pictures go the way that the training pictures went: `images.pictures` decodes, `images.preprocessing`
+resizes.
 """
 
 import argparse
@@ -17,12 +18,12 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from src.files import list_files, natural_order, refuse_file
-from src.layouts import PICTURES
-from src.messages import one_line
-from src.pictures import decode_picture
-from src.preprocessing import preprocess, resize_square
-from src.saved_model import SavedModel, load_saved_model
+from src.datasets.layouts import PICTURES
+from src.images.files import list_files, natural_order, refuse_file
+from src.images.pictures import decode_picture
+from src.images.preprocessing import preprocess, resize_square
+from src.networks.saved_model import SavedModel, load_saved_model
+from src.running.messages import one_line
 
 logger = logging.getLogger(__name__)
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from src.made_by import code_version, package_versions
 from src.pipeline import STEPS, run_notebook
+from src.running.made_by import code_version, package_versions
 from src.runs import read_json
 
 logger = logging.getLogger(__name__)

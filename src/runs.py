@@ -8,6 +8,8 @@ from typing import Any
 
 import pandas as pd
 
+from src.images.preprocessing import PREPROCESSING
+
 
 def write_json(path: Path, values: dict[str, Any]) -> None:
     """Writes values to a JSON file; a kill leaves the old file or the new one, never half of one."""
@@ -64,12 +66,12 @@ def save_model(model: Any, path: Path, facts: dict[str, Any]) -> None:
     Args:
         model: a trained Keras model.
         path: the file, ending in `.keras`; it is replaced when the new one is whole.
-        facts: class names, picture size, preprocessing, data fingerprint.
+        facts: class names, picture size, data fingerprint; the preprocessing is added to them.
     """
     partial = path.with_name(f"{path.stem}.{os.getpid()}.partial.keras")
     try:
         model.save(partial)
-        write_json(path.with_suffix(".json"), facts)
+        write_json(path.with_suffix(".json"), {**facts, "preprocessing": PREPROCESSING})
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)

@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from src.drawing import develop, draw_background
-from src.poses import draw_animal
+from src.drawn.drawing import develop, draw_background
+from src.drawn.poses import draw_animal
 
 logger = logging.getLogger(__name__)
 

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from src.isolation import IsolatedTrials
-from src.recorded_search import RecordedSearch
+from src.searches.isolation import IsolatedTrials
+from src.searches.recorded_search import RecordedSearch
 from src.study import StudySearch, make_study
 from src.training import PictureTraining
 from src.tuning import TUNERS, make_tuner

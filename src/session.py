@@ -10,9 +10,9 @@ from pathlib import Path
 import keras
 
 from src.config import find_paths
-from src.made_by import note_notebook, notebook_settings
-from src.parameters import check_cell
-from src.resources import check_writable
+from src.running.made_by import note_notebook, notebook_settings
+from src.running.parameters import check_cell
+from src.running.resources import check_writable
 from src.runs import read_json
 
 logger = logging.getLogger(__name__)

@@ -7,7 +7,7 @@ import keras
 import keras_tuner
 
 from src.model import build_cnn
-from src.residual import build_residual_cnn
+from src.networks.residual import build_residual_cnn
 
 
 def published(hp: keras_tuner.HyperParameters, **settings) -> keras.Model:

@@ -11,15 +11,15 @@ from pathlib import Path
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from src.attempts import Attempts
-from src.callbacks import Deadline
-from src.claims import INTERRUPTED, PLACE, REASON, VALUES, Claims
-from src.samplers import PRUNERS, SAMPLERS, make_pruner
-from src.search_folder import search_folder
-from src.storage import open_study, outlast_cuts, storage_url
-from src.suggestions import explore_space, log_space
+from src.searches.attempts import Attempts
+from src.searches.callbacks import Deadline
+from src.searches.claims import INTERRUPTED, PLACE, REASON, VALUES, Claims
+from src.searches.samplers import PRUNERS, SAMPLERS, make_pruner
+from src.searches.search_folder import search_folder
+from src.searches.storage import open_study, outlast_cuts, storage_url
+from src.searches.suggestions import explore_space, log_space
+from src.searches.trials import ENDED, TrialRecord, drop_weights, give_up, log_trial, lower_is_better
 from src.training import PictureTraining
-from src.trials import ENDED, TrialRecord, drop_weights, give_up, log_trial, lower_is_better
 
 logger = logging.getLogger(__name__)
 

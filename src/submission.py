@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from src.calibration import Calibration
 from src.features import load_features
-from src.files import natural_order
+from src.images.files import natural_order
+from src.networks.saved_model import SavedModel
 from src.predict import Prediction, predict_pictures
+from src.results.calibration import Calibration
 from src.runs import read_json
-from src.saved_model import SavedModel
 
 EDITIONS = ("probabilities", "labels")
 

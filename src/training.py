@@ -11,12 +11,12 @@ from typing import TypeVar
 import keras
 import keras_tuner
 
-from src.checkpoints import Checkpoint
 from src.generators import PictureBatches, load_batches
-from src.parameters import read_input
-from src.resources import is_out_of_memory
+from src.running.parameters import read_input
+from src.running.resources import is_out_of_memory
+from src.searches.checkpoints import Checkpoint
+from src.searches.trials import lower_is_better
 from src.spaces import SPACES, Space
-from src.trials import lower_is_better
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")

@@ -12,18 +12,18 @@ from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from src.backbone_features import Features, compute_features, serve_features
-from src.cache import build_cache, cached_rows, open_cache
 from src.config import find_paths
-from src.ensemble import save_weights, without_optimizer
 from src.evaluation import predict_table
 from src.features import load_features
 from src.generators import load_batches
-from src.parameters import read_input
+from src.images.cache import build_cache, cached_rows, open_cache
+from src.networks.ensemble import save_weights, without_optimizer
+from src.pretrained.backbone_features import Features, compute_features, serve_features
+from src.pretrained.transfer_spaces import FINE_TUNING, HEAD
+from src.running.parameters import read_input
 from src.runs import read_json, write_json
+from src.searches.trials import TrialRecord
 from src.training import PictureTraining, fixed
-from src.transfer_spaces import FINE_TUNING, HEAD
-from src.trials import TrialRecord
 
 INPUT = "transfer/input.json"  # the backbone's pictures, which are larger than those of `input.json`
 OBJECTIVE = "val_log_loss"  # of validation pictures, without penalties; less of it is luck than of accuracy

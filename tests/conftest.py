@@ -5,9 +5,9 @@ from pathlib import Path
 import keras
 import pytest
 
-from src.ensemble import average_networks
-from src.preprocessing import PREPROCESSING
-from src.residual import build_residual_cnn
+from src.images.preprocessing import PREPROCESSING
+from src.networks.ensemble import average_networks
+from src.networks.residual import build_residual_cnn
 from src.runs import save_model
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 import keras
 import sqlalchemy
 
-from src.checkpoints import Checkpoint
+from src.searches.checkpoints import Checkpoint
 from src.study import StudySearch, make_study
 
 

@@ -14,10 +14,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from unittest.mock import patch
 
-from src import archives, data, features, opening, pipeline, runs
+from src import data, features, pipeline, runs
 from src.config import Paths
+from src.datasets import archives
 from src.generators import load_batches
-from src.pictures import read_picture
+from src.images.pictures import read_picture
+from src.results import opening
 
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_TRUNC
 # Audit events (Python's table of them) of which each argument named here is a path that changes.

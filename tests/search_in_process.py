@@ -11,11 +11,11 @@ import numpy as np
 import pandas as pd
 
 from src.generators import PictureBatches
-from src.isolation import IsolatedTrials
+from src.searches.isolation import IsolatedTrials
+from src.searches.trials import history_table, trials_table
 from src.spaces import Space, as_settled
 from src.study import make_study
 from src.training import PictureTraining
-from src.trials import history_table, trials_table
 from src.tuning import make_tuner
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from src import archives
+from src.datasets import archives
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -213,7 +213,7 @@ def test_a_kill_in_the_middle_leaves_no_half_folder_and_the_next_run_is_whole(tm
     randomness = random.Random(0)
     files = {f"{i}.jpg": randomness.randbytes(1000) for i in range(3000)}
     path, folder = pack(tmp_path / "z.zip", files, zipfile.ZIP_STORED), tmp_path / "out" / "z"
-    code = "import sys, pathlib, src.archives as a; a.unpack(*map(pathlib.Path, sys.argv[1:]))"
+    code = "import sys, pathlib, src.datasets.archives as a; a.unpack(*map(pathlib.Path, sys.argv[1:]))"
     part, killed = folder.with_name(".z.part"), 0
     for files_written in (1, 500, 1500):
         worker = subprocess.Popen([sys.executable, "-c", code, str(path), str(folder)], cwd=ROOT)

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from src.audit import (
+from src.datasets.audit import (
     NEAR_BITS,
     audit_table,
     drop_extreme_aspect,

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from keras.src.legacy.preprocessing.image import ImageDataGenerator
 
-from src.augmentation import DRAWS, FILL_MODES, GREY, Augmentation, apply_transform
+from src.images.augmentation import DRAWS, FILL_MODES, GREY, Augmentation, apply_transform
 
 SIZE = 180
 

@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from src import backbone_features
-from src.backbone_features import compute_features, features_key, serve_features
-from src.preprocessing import preprocess
+from src.images.preprocessing import preprocess
+from src.pretrained import backbone_features
+from src.pretrained.backbone_features import compute_features, features_key, serve_features
 
 FILES, SIZE = 30, 8
 

@@ -9,8 +9,9 @@ import keras
 import numpy as np
 import pytest
 
-from src import backbones
-from src.backbones import (
+from src.images.preprocessing import preprocess
+from src.pretrained import backbones
+from src.pretrained.backbones import (
     BACKBONES,
     block_starts,
     build_backbone,
@@ -19,7 +20,6 @@ from src.backbones import (
     unfreeze,
     weights_fingerprint,
 )
-from src.preprocessing import preprocess
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 WEIGHTS = SHARED / "weights" / "mobilenet_v2_imagenet_notop.weights.h5"

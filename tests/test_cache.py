@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from src.cache import build_cache, cached_rows, extract_and_cache, open_cache
 from src.features import extract_features, split_features
+from src.images.cache import build_cache, cached_rows, extract_and_cache, open_cache
 
 NAMES = [f"cat.{number}.png" for number in (5, 3, 1, 0, 2, 4)]
 
@@ -71,7 +71,7 @@ def test_one_decoding_gives_the_cache_that_a_second_one_would(folder, tmp_path, 
     table = split_features(extract_and_cache(folder, tmp_path / "one", 24, interpolation))
     two = build_cache(folder, table, tmp_path / "two", 24, interpolation)
     assert [path.read_bytes() for path in (tmp_path / "one").iterdir()] == [two.read_bytes()]
-    monkeypatch.setattr("src.cache.read_picture", lambda path: pytest.fail("decoded again"))
+    monkeypatch.setattr("src.images.cache.read_picture", lambda path: pytest.fail("decoded again"))
     one = build_cache(folder, table, tmp_path / "one", 24, interpolation)
     assert one.name == two.name
     pixels = open_cache(one, len(table))
@@ -86,7 +86,7 @@ def test_features_are_the_same_with_a_cache_and_without(folder, tmp_path):
 def test_a_second_call_decodes_nothing(pictures, tmp_path, monkeypatch):
     folder, table = pictures
     first = build_cache(folder, table, tmp_path / "cache", 16)
-    monkeypatch.setattr("src.cache.read_picture", lambda path: pytest.fail("decoded again"))
+    monkeypatch.setattr("src.images.cache.read_picture", lambda path: pytest.fail("decoded again"))
     assert build_cache(folder, table, tmp_path / "cache", 16) == first
 
 
@@ -135,7 +135,7 @@ def test_a_full_disk_is_an_error_and_not_a_reason_to_leave_a_picture_out(folder,
     def write(self, row, picture):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("src.cache.CacheWriter.write", write)
+    monkeypatch.setattr("src.images.cache.CacheWriter.write", write)
     with pytest.raises(OSError, match="No space left"):
         extract_and_cache(folder, tmp_path / "cache", 16)
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from src.callbacks import Deadline, EpochProgress, HistoryFile, StopAtNaN
+from src.searches.callbacks import Deadline, EpochProgress, HistoryFile, StopAtNaN
 
 
 def train(*callbacks, epochs: int = 3) -> keras.Model:

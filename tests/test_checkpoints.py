@@ -12,8 +12,8 @@ import pandas as pd
 import pytest
 from search_in_process import run_search, serve, tables
 
-from src.callbacks import HistoryFile
-from src.checkpoints import Checkpoint
+from src.searches.callbacks import HistoryFile
+from src.searches.checkpoints import Checkpoint
 from src.spaces import Space, as_settled
 from src.training import PictureTraining, fixed, growing_sizes
 
@@ -74,7 +74,7 @@ def train(folder: Path, epochs: int = 8, patience: int = 0, stop_at: int | None 
 
 def with_sizes(batches, sizes):
     batches.picture_sizes = sizes
-    from src.augmentation import Augmentation
+    from src.images.augmentation import Augmentation
 
     batches.augmentation = Augmentation()
     return batches
@@ -141,7 +141,7 @@ def test_a_full_disk_leaves_the_state_of_the_epoch_before(tmp_path, monkeypatch)
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patched, pytest.raises(OSError, match="No space left"):
-        patched.setattr("src.checkpoints.np.savez", fill)
+        patched.setattr("src.searches.checkpoints.np.savez", fill)
         train(tmp_path)
     assert (tmp_path / "checkpoint.npz").read_bytes() == before
     assert [path.name for path in tmp_path.glob("*partial*")] == []

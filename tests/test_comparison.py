@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 
 from src import config
-from src.comparison import collect_results, mcnemar, measure_cost, note_result
 from src.generators import PictureBatches
+from src.results.comparison import collect_results, mcnemar, measure_cost, note_result
 from src.runs import save_model
 
 COST = {"training_minutes": 1.5, "parameters": 10, "megabytes": 0.1, "pictures_per_second": 99, "loss": 0.3}

@@ -9,7 +9,7 @@ import pytest
 
 from src import data
 from src.config import PART_NAMES, Paths
-from src.layouts import find_readings
+from src.datasets.layouts import find_readings
 
 PHOTOGRAPHS = Path(__file__).resolve().parents[2] / "shared" / "data"
 

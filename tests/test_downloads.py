@@ -10,8 +10,9 @@ import zipfile
 
 import pytest
 
-from src import data, downloads
+from src import data
 from src.config import Paths
+from src.datasets import downloads
 
 NAME = "small.zip"
 

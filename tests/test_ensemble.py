@@ -7,8 +7,8 @@ import keras
 import numpy as np
 import pytest
 
-from src.ensemble import average_networks
-from src.residual import build_residual_cnn
+from src.networks.ensemble import average_networks
+from src.networks.residual import build_residual_cnn
 
 
 @pytest.fixture(scope="module")

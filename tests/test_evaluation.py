@@ -5,7 +5,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from src import curves, evaluation
+from src import evaluation
+from src.results import curves
 
 N = 37  # not a multiple of the batch size: the last batch is a short one
 

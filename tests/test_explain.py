@@ -12,11 +12,11 @@ import pandas as pd
 import pytest
 from keras import layers
 
-from src.ensemble import average_networks
 from src.explain import class_maps, explain_predictions, right_and_wrong
 from src.generators import PictureBatches
 from src.model import build_cnn
-from src.residual import build_residual_cnn
+from src.networks.ensemble import average_networks
+from src.networks.residual import build_residual_cnn
 
 SIDE = 32
 UPPER_RIGHT, LOWER_LEFT = (slice(0, 8), slice(24, 32)), (slice(16, 24), slice(0, 8))  # rows, columns

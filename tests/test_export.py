@@ -8,7 +8,7 @@ import pytest
 
 from src import export
 from src.export import FORMATS, export_model, main
-from src.preprocessing import preprocess
+from src.images.preprocessing import preprocess
 
 
 def pretend(monkeypatch, answer) -> None:

@@ -8,14 +8,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from src.augmentation import Augmentation
-from src.averaging import averaging_gains, choose_members, finalists_table
-from src.callbacks import HistoryFile
 from src.finalists import candidates, load_network, planned_epochs, train_finalists
 from src.generators import PictureBatches
+from src.images.augmentation import Augmentation
+from src.results.averaging import averaging_gains, choose_members, finalists_table
+from src.searches.callbacks import HistoryFile
+from src.searches.trials import TrialRecord
 from src.spaces import Space
 from src.training import PictureTraining, fixed, growing_sizes, make_training, spans
-from src.trials import TrialRecord
 
 FINALISTS = [
     {"trial": 4, "hyperparameters": {"units": 8, "batch_size": 4}, "score": 0.9, "seconds_an_epoch": 1.0},

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from keras.applications.resnet50 import preprocess_input
 
-from src.augmentation import Augmentation
 from src.generators import PictureBatches
-from src.preprocessing import preprocess, undo_preprocess
+from src.images.augmentation import Augmentation
+from src.images.preprocessing import preprocess, undo_preprocess
 
 N, SIZE = 53, 16
 

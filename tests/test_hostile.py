@@ -12,7 +12,7 @@ import pytest
 from hostile import CASES, Evil
 from readers import READERS, BrokenRuleError, fault_of, watched
 
-SOURCES = sorted((Path(__file__).resolve().parents[1] / "src").glob("*.py"))
+SOURCES = sorted((Path(__file__).resolve().parents[1] / "src").rglob("*.py"))
 
 
 def files_below(folder: Path) -> dict[Path, tuple]:

@@ -5,8 +5,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from src import study_plots
-from src.importance import describe_importance, importance_spread, measure_importances
+from src.figures import study_plots
+from src.searches.importance import describe_importance, importance_spread, measure_importances
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ import psutil
 import pytest
 from search_in_process import run_search, tables
 
-from src.isolation import IsolatedTrials, cause
 from src.search import run_search as run_any_search
+from src.searches.isolation import IsolatedTrials, cause
 
 TESTS = Path(__file__).resolve().parent
 QUIET = {"deterministic": "no", "precision": "float32"}
@@ -52,7 +52,7 @@ def test_an_isolated_search_gives_the_table_of_one_in_this_process(tmp_path):
 
 @pytest.mark.slow
 def test_a_search_in_which_nothing_works_ends_after_the_first_trials(tmp_path, monkeypatch):
-    monkeypatch.setattr("src.trials.FIRST_FAILURES", 2)
+    monkeypatch.setattr("src.searches.trials.FIRST_FAILURES", 2)
     monkeypatch.setenv("TROUBLE", "no such trouble")
     monkeypatch.setenv("KILL_AFTER_EPOCHS", "1")
     with pytest.raises(RuntimeError, match="each of the first 2 trials failed.*SIGKILL"):
@@ -105,6 +105,8 @@ def test_forty_isolated_trials_leave_the_memory_as_it_was(tmp_path):
 
 
 def test_a_process_without_a_trial_is_no_row_but_an_error(tmp_path, monkeypatch):
-    monkeypatch.setattr("src.isolation.train_one", subprocess.run)  # a call without sense: it ends at once
+    monkeypatch.setattr(
+        "src.searches.isolation.train_one", subprocess.run
+    )  # a call without sense: it ends at once
     with pytest.raises(RuntimeError, match="ended before it had a trial.*code 1"):
         run_search(tmp_path, "optuna", max_trials=1, isolate=QUIET)

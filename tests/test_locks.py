@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from src.locks import hold
+from src.running.locks import hold
 
 PROJECT = Path(__file__).resolve().parents[1]
-HOLDER = "import sys, time; from pathlib import Path; from src.locks import hold\n"
+HOLDER = "import sys, time; from pathlib import Path; from src.running.locks import hold\n"
 HOLDER += "with hold(Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
 
 
@@ -35,6 +35,6 @@ def test_a_disk_without_locks_is_worked_on_with_a_warning(tmp_path, monkeypatch,
     def refuse(self, *args, **kwargs):
         raise NotImplementedError("no locks here")
 
-    monkeypatch.setattr("src.locks.FileLock.acquire", refuse)
+    monkeypatch.setattr("src.running.locks.FileLock.acquire", refuse)
     with hold(tmp_path):
         assert "lies on a disk without locks" in caplog.text

@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 from matplotlib.colors import to_hex
 
-from src import mistake_plots
+from src.figures import mistake_plots
 from src.plots import BLUE, ORANGE
-from src.slices import MEASURES
+from src.results.slices import MEASURES
 
 pytestmark = pytest.mark.usefixtures("draw_and_close")
 

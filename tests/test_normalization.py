@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from src.generators import PictureBatches
-from src.normalization import settle_normalization
+from src.networks.normalization import settle_normalization
 
 
 def test_the_statistics_are_the_mean_over_all_batches_and_nothing_else_changes():

@@ -5,9 +5,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from src import opening
 from src.generators import PictureBatches
-from src.opening import open_test
+from src.results import opening
+from src.results.opening import open_test
 from src.runs import save_model
 
 

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from src.evaluation import THRESHOLD
-from src.operating_point import (
+from src.results.operating_point import (
     choose_threshold,
     compare_thresholds,
     cost_table,

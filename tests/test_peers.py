@@ -16,9 +16,9 @@ from peer import keras_io, kerastuner, ours, watch
 from peer.clock import Clock
 from peer.parts import load_parts
 
-from src.cache import build_cache, cached_rows, open_cache
 from src.evaluation import accuracy_interval
 from src.features import extract_features, load_features, save_features, split_features
+from src.images.cache import build_cache, cached_rows, open_cache
 from src.runs import write_json
 from src.sample import draw_sample
 

@@ -10,9 +10,9 @@ import pytest
 from hostile import encode
 from PIL import Image
 
-from src import pictures
-from src.hashing import perceptual_hash
-from src.pictures import decode_picture, read_picture
+from src.images import pictures
+from src.images.hashing import perceptual_hash
+from src.images.pictures import decode_picture, read_picture
 
 HEIGHT, WIDTH = 40, 60
 

@@ -14,8 +14,9 @@ import pytest
 from matplotlib.colors import to_hex
 from PIL import Image
 
-from src import plots, scales, search_plots, study_plots
-from src.importance import measure_importances
+from src import plots
+from src.figures import scales, search_plots, study_plots
+from src.searches.importance import measure_importances
 
 pytestmark = pytest.mark.usefixtures("draw_and_close")
 
@@ -327,7 +328,7 @@ def test_the_marks_of_two_hundred_trials_touch():
     assert all(left.x1 < right.x0 for left, right in pairwise(boxes))
 
 
-# The search as a whole: src.importance and src.study_plots
+# The search as a whole: src.searches.importance and src.figures.study_plots
 
 
 @pytest.fixture

@@ -14,21 +14,19 @@ import numpy as np
 import pytest
 
 from src import predict
-from src.augmentation import Augmentation
-from src.cache import extract_and_cache
 from src.evaluation import predict_table
 from src.features import save_features, split_features
-from src.files import natural_order
 from src.generators import load_batches
+from src.images.augmentation import Augmentation
+from src.images.cache import extract_and_cache
+from src.images.files import natural_order
+from src.networks.saved_model import load_saved_model
 from src.predict import list_pictures, main, predict_pictures
-from src.preprocessing import PREPROCESSING
 from src.runs import save_model, write_json
-from src.saved_model import load_saved_model
 
 PROJECT = Path(__file__).resolve().parents[1]
 SIDE = 24
 FACTS = {"class_names": ["cat", "dog"], "image_size": SIDE, "interpolation": "area"}
-FACTS["preprocessing"] = PREPROCESSING
 
 # Packages that no package of these needs cannot be imported.
 ONLY = """
@@ -108,7 +106,8 @@ def damaged(model_file: Path, place: Path, **facts) -> Path:
     """A copy of the model with other facts; None leaves one out."""
     copy = place / "other.keras"
     copy.write_bytes(model_file.read_bytes())
-    kept = {name: value for name, value in {**FACTS, **facts}.items() if value is not None}
+    said = json.loads(model_file.with_suffix(".json").read_text())
+    kept = {name: value for name, value in {**said, **facts}.items() if value is not None}
     copy.with_suffix(".json").write_text(json.dumps(kept))
     return copy
 

@@ -4,8 +4,8 @@ import pandas as pd
 import pytest
 
 from src import reproduction
-from src.made_by import code_version, note_notebook, package_versions
 from src.reproduction import changed_since, compare_runs, reproduce
+from src.running.made_by import code_version, note_notebook, package_versions
 from src.runs import read_json, write_json, write_table
 
 

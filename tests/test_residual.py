@@ -4,8 +4,8 @@ import keras
 import numpy as np
 import pytest
 
-from src.optimizers import ConvolutionMuon
-from src.residual import build_residual_cnn
+from src.networks.optimizers import ConvolutionMuon
+from src.networks.residual import build_residual_cnn
 
 
 def convolution(kernel: int, inputs: int, filters: int) -> int:

@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 from search_in_process import Training, build, run_search, serve, tables
 
-from src.cache import build_cache, extract_and_cache
-from src.checkpoints import Checkpoint
 from src.features import extract_features
 from src.finalists import train_finalists
-from src.pictures import read_picture
-from src.resources import check_space, check_writable, is_full, is_out_of_memory, training_bytes
+from src.images.cache import build_cache, extract_and_cache
+from src.images.pictures import read_picture
+from src.running.resources import check_space, check_writable, is_full, is_out_of_memory, training_bytes
 from src.sample import draw_sample
+from src.searches.checkpoints import Checkpoint
 from src.spaces import Space, as_settled
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -50,7 +50,7 @@ def test_the_published_network_needs_less_than_a_gigabyte():
 def test_a_cache_that_does_not_fit_is_refused_before_a_picture_is_decoded(tmp_path, monkeypatch):
     folder = draw_sample(tmp_path / "pictures", number=30, traps=False)
     table = extract_features(folder)
-    monkeypatch.setattr("src.cache.read_picture", lambda path: 1 / 0)
+    monkeypatch.setattr("src.images.cache.read_picture", lambda path: 1 / 0)
     for make in (
         lambda: extract_and_cache(folder, tmp_path / "caches", 4_000_000),
         lambda: build_cache(folder, table, tmp_path / "caches", 4_000_000),
@@ -159,7 +159,7 @@ def test_a_disk_that_fills_up_under_a_cache_leaves_no_half_of_one(small_disk, tm
             fill(small_disk)
         return read_picture(path)
 
-    monkeypatch.setattr("src.cache.read_picture", read_and_fill)
+    monkeypatch.setattr("src.images.cache.read_picture", read_and_fill)
     with pytest.raises(OSError) as caught:
         build_cache(folder, table, small_disk / "caches", 64)
     assert is_full(caught.value)

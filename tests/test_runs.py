@@ -7,6 +7,7 @@ import keras
 import pandas as pd
 import pytest
 
+from src.images.preprocessing import PREPROCESSING
 from src.runs import file_fingerprint, read_json, save_model, write_json, write_table
 
 
@@ -42,5 +43,7 @@ def test_a_saved_model_has_its_facts_beside_it_and_opens_in_safe_mode(tmp_path):
     model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
     save_model(model, tmp_path / "model.keras", {"class_names": ["cat", "dog"]})
     assert sorted(path.name for path in tmp_path.iterdir()) == ["model.json", "model.keras"]
+    facts = read_json(tmp_path / "model.json")
+    assert facts == {"class_names": ["cat", "dog"], "preprocessing": PREPROCESSING}
     assert keras.models.load_model(tmp_path / "model.keras", safe_mode=True).count_params() == 5
     assert len(file_fingerprint(tmp_path / "model.keras")) == 16

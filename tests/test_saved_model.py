@@ -5,14 +5,10 @@ import os
 import subprocess
 import sys
 import textwrap
-from pathlib import Path
 
 import pytest
 
-from src.preprocessing import PREPROCESSING
-from src.saved_model import load_saved_model
-
-PROJECT = Path(__file__).resolve().parents[1]
+from src.networks.saved_model import load_saved_model
 
 
 @pytest.mark.parametrize(
@@ -50,7 +46,3 @@ def test_the_model_opens_in_safe_mode_where_there_is_no_code_of_ours(model_file,
     bare = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     done = subprocess.run(command, cwd=tmp_path, env=bare, capture_output=True, text=True)
     assert done.stdout.endswith("(2, 1)\n"), done.stderr
-
-
-def test_notebook_04_writes_the_preprocessing_that_is_known_here():
-    assert json.dumps(PREPROCESSING)[1:-1] in (PROJECT / "notebooks" / "04_training.ipynb").read_text()

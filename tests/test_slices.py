@@ -6,7 +6,7 @@ import pytest
 
 from src.evaluation import accuracy_interval
 from src.generators import PictureBatches
-from src.slices import MEASURES, accuracy_by_slice, describe_worst, measure_pictures
+from src.results.slices import MEASURES, accuracy_by_slice, describe_worst, measure_pictures
 
 
 def test_brightness_and_sharpness_are_of_the_pixels_and_the_rest_of_the_file():

@@ -6,7 +6,7 @@ import keras_tuner
 import pytest
 
 from src.generators import load_batches
-from src.residual import build_residual_cnn
+from src.networks.residual import build_residual_cnn
 from src.spaces import SPACES
 
 

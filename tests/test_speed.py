@@ -17,14 +17,14 @@ import input_growth
 import input_peers
 import input_speed
 
-from src.augmentation import Augmentation
-from src.cache import build_cache, cached_rows, extract_and_cache, open_cache
 from src.features import COLUMNS, extract_features, split_features
 from src.generators import PictureBatches
-from src.preprocessing import preprocess, undo_preprocess
+from src.images.augmentation import Augmentation
+from src.images.cache import build_cache, cached_rows, extract_and_cache, open_cache
+from src.images.preprocessing import preprocess, undo_preprocess
+from src.images.speed import compare_speed, count_pictures
 from src.runs import read_json
 from src.sample import draw_sample
-from src.speed import compare_speed, count_pictures
 
 SIZE = 24
 

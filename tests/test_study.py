@@ -19,12 +19,22 @@ import sqlalchemy
 from pretended_search import Training, accuracy_of, search
 from search_in_process import run_search, tables
 
-from src import claims
-from src.claims import AGAIN, INTERRUPTED, PLACE, PROCESS, SURPLUS, VALUES, is_interrupted, machine, places
-from src.samplers import make_sampler
-from src.storage import storage_url
-from src.suggestions import SuggestedHyperParameters, explore_space
-from src.trials import best_trial
+from src.searches import claims
+from src.searches.claims import (
+    AGAIN,
+    INTERRUPTED,
+    PLACE,
+    PROCESS,
+    SURPLUS,
+    VALUES,
+    is_interrupted,
+    machine,
+    places,
+)
+from src.searches.samplers import make_sampler
+from src.searches.storage import storage_url
+from src.searches.suggestions import SuggestedHyperParameters, explore_space
+from src.searches.trials import best_trial
 
 TESTS = Path(__file__).resolve().parent
 TIMES = ["seconds", "started"]

@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 
 from src import submission
-from src.calibration import Calibration, calibrate, log_loss, log_loss_table
+from src.networks.saved_model import SavedModel
 from src.predict import Prediction
+from src.results.calibration import Calibration, calibrate, log_loss, log_loss_table
 from src.runs import write_json
-from src.saved_model import SavedModel
 from src.submission import make_submission, name_ids, predict_validation
 
 AS_IT_IS = Calibration(1.0, 0.0)

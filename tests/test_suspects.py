@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from src.config import KNOWN_WRONG_LABELS
-from src.suspects import find_known, kaggle_name, suspected_labels
+from src.results.suspects import find_known, kaggle_name, suspected_labels
 
 NAMES = ["cat", "dog"]
 

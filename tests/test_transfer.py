@@ -7,21 +7,22 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from src import transfer, transfer_spaces
-from src.backbone_features import Features
-from src.cache import build_cache
-from src.ensemble import average_networks
+from src import transfer
 from src.evaluation import predict_table
 from src.features import extract_features, save_features, split_features
 from src.finalists import candidates, load_network, train_finalists
 from src.generators import load_batches
+from src.images.cache import build_cache
+from src.networks.ensemble import average_networks
+from src.pretrained import transfer_spaces
+from src.pretrained.backbone_features import Features
+from src.pretrained.transfer_results import average_validations, compare_networks, measure_test, save_networks
+from src.pretrained.transfer_spaces import attach_head, build_head
 from src.runs import read_json, write_json
 from src.sample import draw_sample
 from src.search import make_search, run_search
+from src.searches.trials import best_trial
 from src.training import fixed
-from src.transfer_results import average_validations, compare_networks, measure_test, save_networks
-from src.transfer_spaces import attach_head, build_head
-from src.trials import best_trial
 
 SIZE = 32
 numbers = keras.ops.convert_to_numpy

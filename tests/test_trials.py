@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from src.runs import write_json
-from src.trials import TrialRecord, best_trial, finalists, history_table, log_trial, trials_table
+from src.searches.trials import TrialRecord, best_trial, finalists, history_table, log_trial, trials_table
 
 OUTCOME = ["score", "best_epoch", "epochs", "parameters", "seconds", "status", "reason", "started"]
 

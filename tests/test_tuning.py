@@ -16,9 +16,9 @@ import pandas as pd
 import pytest
 from search_in_process import run_search, serve, tables
 
-from src.locks import hold
+from src.running.locks import hold
+from src.searches.trials import at_the_edge, best_trial
 from src.training import fixed
-from src.trials import at_the_edge, best_trial
 from src.tuning import TUNERS
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -216,9 +216,9 @@ def test_where_memory_runs_out_a_trial_is_trained_at_half_its_batches(tmp_path, 
 
 
 def test_another_process_on_the_same_search_is_refused(finished, copied, monkeypatch):
-    monkeypatch.setattr("src.recorded_search.hold", partial(hold, wait=0.1))
+    monkeypatch.setattr("src.searches.recorded_search.hold", partial(hold, wait=0.1))
     project = copied / Path(finished.project_dir).name
-    code = "import sys, time; from pathlib import Path; from src.locks import hold\n"
+    code = "import sys, time; from pathlib import Path; from src.running.locks import hold\n"
     code += "with hold(Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
     other = subprocess.Popen([sys.executable, "-c", code, project], cwd=PROJECT, stdout=subprocess.PIPE)
     assert other.stdout.readline() == b"held\n"

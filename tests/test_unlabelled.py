@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from src.config import Paths
-from src.unlabelled import find_unlabelled
+from src.datasets.unlabelled import find_unlabelled
 
 LABELLED = ["train/cat.0.jpg", "train/cat.1.jpg", "train/dog.0.jpg", "train/dog.1.jpg"]
 UNLABELLED = ["test1/1.jpg", "test1/2.jpg"]

@@ -5,9 +5,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from src import validation
 from src.generators import PictureBatches
-from src.validation import validation_predictions
+from src.results import validation
+from src.results.validation import validation_predictions
 
 
 @pytest.fixture

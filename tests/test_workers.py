@@ -11,7 +11,7 @@ import pytest
 from pretended_search import Training, search
 
 from src import workers
-from src.trials import trials_table
+from src.searches.trials import trials_table
 from src.workers import Worker, main, worker_environment
 
 TESTS = Path(__file__).resolve().parent
@@ -100,9 +100,9 @@ def test_two_processes_are_nearly_twice_as_fast_where_trials_only_wait(tmp_path)
 ELSEWHERE = """
 import sys, time
 from pathlib import Path
-import src.claims, src.storage
-src.storage.BEAT = src.claims.BEAT = 1
-src.storage.SILENCE = 6
+import src.searches.claims, src.searches.storage
+src.searches.storage.BEAT = src.searches.claims.BEAT = 1
+src.searches.storage.SILENCE = 6
 from pretended_search import Training, search
 search(Path(sys.argv[1]), Training(lambda values, epoch: time.sleep(0.3)), max_trials=6, pruner="none")
 """

@@ -20,15 +20,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import keras
 
-from src.augmentation import Augmentation
-from src.cache import build_cache, cached_rows, open_cache
-from src.callbacks import Deadline
 from src.config import PUBLISHED_BEST, find_paths
 from src.evaluation import measure, predict_table
 from src.features import load_features
 from src.generators import PictureBatches
+from src.images.augmentation import Augmentation
+from src.images.cache import build_cache, cached_rows, open_cache
 from src.model import build_cnn
 from src.runs import read_json
+from src.searches.callbacks import Deadline
 
 IMAGE_SIZE, BATCH_SIZE, SEED = 64, 16, 42
 NEVER = 10**6

@@ -21,12 +21,12 @@ os.environ["HEADLESS"] = "1"
 
 import psutil
 
-from src.augmentation import Augmentation
-from src.cache import cached_rows, extract_and_cache, open_cache
 from src.config import find_paths
 from src.features import split_features
-from src.files import list_files
 from src.generators import PictureBatches
+from src.images.augmentation import Augmentation
+from src.images.cache import cached_rows, extract_and_cache, open_cache
+from src.images.files import list_files
 
 IMAGE_SIZE, BATCH_SIZE = 180, 32
 

@@ -12,8 +12,8 @@ import pandas as pd
 import tensorflow as tf
 from keras.applications.resnet50 import preprocess_input
 
-from src.augmentation import Augmentation
-from src.cache import cached_rows
+from src.images.augmentation import Augmentation
+from src.images.cache import cached_rows
 
 AUTOTUNE = tf.data.AUTOTUNE
 

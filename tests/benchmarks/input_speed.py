@@ -39,18 +39,18 @@ import keras
 import pandas as pd
 from input_peers import decode_again, list_names, published_loop, tfdata_batches
 
-from src.augmentation import Augmentation
-from src.cache import cached_rows, extract_and_cache, open_cache
 from src.config import find_paths
 from src.data import find_data
 from src.features import split_features
 from src.generators import PictureBatches
+from src.images.augmentation import Augmentation
+from src.images.cache import cached_rows, extract_and_cache, open_cache
+from src.images.speed import count_pictures, published_generator
 from src.pipeline import notebook_parameters
 from src.runs import write_json
 from src.sample import draw_picture, encode, name_picture
 from src.session import fastest_precision, has_accelerator
 from src.spaces import SPACES
-from src.speed import count_pictures, published_generator
 from src.training import fixed
 
 ORIGINALS = Path(__file__).resolve().parents[3] / "shared" / "data" / "train.zip"

@@ -26,11 +26,11 @@ import keras
 import numpy as np
 
 from src.generators import PictureBatches, load_batches
+from src.searches.trials import best_trial, trials_table
 from src.session import fastest_precision
 from src.spaces import SPACES
 from src.study import make_study
 from src.training import PictureTraining
-from src.trials import best_trial, trials_table
 
 MANY = 10_000  # trials, where the minutes are the limit
 OBJECTIVE = "val_accuracy"

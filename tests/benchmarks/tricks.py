@@ -21,9 +21,9 @@ import keras
 import numpy as np
 import pandas as pd
 
-from src.ensemble import average_networks
 from src.evaluation import predict_table
 from src.generators import PictureBatches, load_batches
+from src.networks.ensemble import average_networks
 from src.runs import read_json, write_json
 from src.session import fastest_precision
 from src.spaces import SPACES

@@ -1,0 +1,139 @@
+"""What is wrong with a data set although every file can be read: duplicates, and odd shapes."""
+
+import logging
+
+import numpy as np
+import pandas as pd
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from src.datasets.listing import LEFT_OUT, USED
+
+logger = logging.getLogger(__name__)
+
+# Of the 256 bits of `perceptual_hash`. On photographs of cats and dogs, saving anew, resizing, squashing
+# and brightening changed at most 34; no two different ones of 12,498 differed in fewer than 74.
+NEAR_BITS = 40
+HASH_WORDS = 4  # of 64 bits
+BLOCK_ROWS = 256
+
+
+def mark_duplicates(table: pd.DataFrame, near: bool = True) -> pd.DataFrame:
+    """Returns the table with a column `duplicate_of`: the first of the group, by `image_name`.
+
+    All members of a group have it, the first included; "" stands for used pictures that are alone, and
+    for rows left out. Same bytes make a group, and so do perceptual hashes that differ in at most
+    `NEAR_BITS` bits, also by way of a third picture.
+
+    Args:
+        table: the features table.
+        near: whether pictures that only look the same count as duplicates.
+    """
+    used = table[table["status"] == USED].sort_values("image_name")
+    pairs = [_pair_equal(used["content_hash"])]
+    if near:
+        pairs += [_pair_equal(used["perceptual_hash"]), _pair_similar(used["perceptual_hash"])]
+    one, other = np.concatenate(pairs).T
+    graph = coo_array((np.ones(len(one), "int8"), (one, other)), shape=(len(used), len(used)))
+    group = connected_components(graph, directed=False)[1]
+    first, size = np.unique(group, return_index=True, return_counts=True)[1:]
+    names = used["image_name"].to_numpy(object)
+    table = table.assign(duplicate_of="")
+    table.loc[used.index, "duplicate_of"] = np.where(size[group] > 1, names[first[group]], "")
+    return table
+
+
+def leave_out_duplicates(table: pd.DataFrame) -> pd.DataFrame:
+    """Returns the table with one of each group of duplicates used, so that none is in two parts.
+
+    Where a group has both labels nobody knows which is right: all of it is left out.
+
+    Raises:
+        ValueError: the table has no column `duplicate_of`.
+    """
+    if "duplicate_of" not in table:
+        raise ValueError("the table has no column duplicate_of; call mark_duplicates first")
+    members = table[(table["duplicate_of"] != "") & (table["status"] == USED)].sort_values("image_name")
+    reasons = {}
+    for kept, group in members.groupby("duplicate_of"):
+        examples = group.drop_duplicates("category").set_index("category")["image_name"]
+        for row, name, category in zip(group.index, group["image_name"], group["category"], strict=True):
+            others = examples.drop(category)
+            if len(others):
+                reasons[row] = f"both labels: the same picture is {others.index[0]} in {others.iloc[0]}"
+            elif name != kept:
+                reasons[row] = f"duplicate of {kept}"
+    return _leave_out(table, reasons)
+
+
+def drop_extreme_aspect(table: pd.DataFrame, number: int) -> pd.DataFrame:
+    """Returns the table without the used pictures of the smallest aspect ratios, the widest ones.
+
+    Args:
+        table: the features table.
+        number: how many to leave out; none are where a tie makes it arbitrary which.
+
+    Raises:
+        ValueError: a negative number, or no fewer than there are used pictures.
+    """
+    ratios = table.loc[table["status"] == USED, "aspect_ratio"].sort_values()
+    if not 0 <= number < max(len(ratios), 1):
+        raise ValueError(
+            f"drop_extreme_aspect is {number}; give 0 to {len(ratios) - 1} pictures to leave out"
+        )
+    if number and ratios.iloc[number - 1] == ratios.iloc[number]:
+        logger.warning(
+            "no picture is left out for its shape: the %d smallest are arbitrary, %d have aspect ratio %.3f",
+            number,
+            (ratios == ratios.iloc[number]).sum(),
+            ratios.iloc[number],
+        )
+        return table.copy()
+    reasons = {row: f"extreme aspect ratio: {ratio:.3f}" for row, ratio in ratios[:number].items()}
+    return _leave_out(table, reasons)
+
+
+def left_out(table: pd.DataFrame) -> pd.DataFrame:
+    """Returns the rows that are not used, by reason and name."""
+    return table[table["status"] != USED].sort_values(["reason", "image_name"], ignore_index=True)
+
+
+def audit_table(table: pd.DataFrame) -> pd.DataFrame:
+    """Returns how many files were left out for which kind of reason; columns reason, count; most first."""
+    kinds = left_out(table)["reason"].str.replace(r"(:| of ).*", "", regex=True)
+    counts = kinds.value_counts().rename_axis("reason").reset_index(name="count")
+    return counts.sort_values(["count", "reason"], ascending=[False, True], ignore_index=True)
+
+
+def _leave_out(table: pd.DataFrame, reasons: dict) -> pd.DataFrame:
+    """Returns the table with the rows of these indices left out, for these reasons."""
+    table = table.copy()
+    table.loc[list(reasons), "status"] = LEFT_OUT
+    table.loc[list(reasons), "reason"] = list(reasons.values())
+    return table
+
+
+def _pair_equal(texts: pd.Series) -> np.ndarray:
+    """Returns the positions (first with this text, this one) of all texts but "", shape (n, 2)."""
+    texts = texts.to_numpy(object)
+    first, code = np.unique(texts, return_index=True, return_inverse=True)[1:]
+    return np.column_stack([first[code], np.arange(len(texts))])[texts != ""]
+
+
+def _pair_similar(hashes: pd.Series) -> np.ndarray:
+    """Returns the positions of all pairs of different hashes within `NEAR_BITS`, shape (n, 2).
+
+    Every hash meets every other, which is 312 million counts of bits for 25,000: some seconds, in
+    blocks that take 30 MB or so.
+    """
+    different, first = np.unique(hashes.to_numpy(object), return_index=True)
+    first = first[different != ""]
+    words = np.frombuffer(bytes.fromhex("".join(different)), np.uint64).reshape(-1, HASH_WORDS)
+    pairs = [np.empty((0, 2), np.intp)]
+    for start in range(0, len(words), BLOCK_ROWS):
+        block = words[start : start + BLOCK_ROWS]
+        bits = np.zeros((len(block), len(words) - start), "uint16")
+        for word in range(HASH_WORDS):
+            bits += np.bitwise_count(block[:, None, word] ^ words[None, start:, word])
+        pairs.append(first[np.argwhere(bits <= NEAR_BITS) + start])
+    return np.concatenate(pairs)

@@ -1,0 +1,156 @@
+"""Fetches the public data sets: to a hidden name first, to its own name when the size and hash are right."""
+
+import hashlib
+import logging
+import shutil
+import socket
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from src.datasets import archives
+
+logger = logging.getLogger(__name__)
+
+SILENCE_SECONDS = 60  # a server that says nothing for so long is given up
+
+
+class Source(NamedTuple):
+    """A file that can be had without an account."""
+
+    url: str
+    size: int  # bytes
+    sha256: str | None  # None where no public record of it is known
+
+
+# The hash of petimages is the one that Hugging Face's `datasets` (cats_vs_dogs, dataset_infos.json) and
+# GoMLX (examples/dogsvscats) list, independently. For filtered none was found: its size and the
+# checksum that the zip holds of every member have to do.
+SOURCES = {
+    "filtered": Source(
+        "https://storage.googleapis.com/mledu-datasets/cats_and_dogs_filtered.zip", 68_606_236, None
+    ),
+    "petimages": Source(
+        "https://download.microsoft.com/download/3/e/1/3e1c3f21-ecdb-4869-8368-6deba77b919f/"
+        "kagglecatsanddogs_5340.zip",
+        824_887_076,
+        "b7974bd00a84a99921f36ee4403f089853777b5ae8d151c76a86e64900334af9",
+    ),
+}
+
+
+def download(name: str, folder: Path) -> Path:
+    """Returns the zip of the public data set `name` in `folder`, fetched if it is not there yet.
+
+    `keras.utils.get_file` takes any file that is there for whole, also one cut off by a kill; so it
+    writes to a hidden name, which becomes the file's own when its size and hash (or, where none is
+    known, every member's checksum) are right. A file put there by hand is checked and never changed.
+
+    Raises:
+        ValueError: the file in `folder` is not the one that is meant.
+        ConnectionError: it could not be fetched whole; says what to put where by hand.
+        OSError: `folder` cannot be written.
+    """
+    source = SOURCES[name]
+    target = folder / source.url.rsplit("/", 1)[-1]
+    if target.exists():
+        if fault := _find_fault(target, source):
+            raise ValueError(f"{target} {fault}; remove it to have it fetched again from {source.url}")
+        return target
+    part = folder / f".{target.name}.part"
+    _make_room(part, source)
+    try:
+        _fetch(source, part)
+        if fault := _find_fault(part, source) or _find_damage(part):
+            raise ConnectionError(f"what arrived {fault}")
+        part.rename(target)
+    except ConnectionError as error:
+        raise ConnectionError(
+            f"could not fetch {source.url} ({error}); try again, or put the file there by hand as {target}"
+        ) from error
+    finally:
+        part.unlink(missing_ok=True)
+    logger.info("fetched %s (%s bytes)", target, f"{source.size:,}")
+    return target
+
+
+def download_kaggle() -> Path:
+    """Returns the folder of Kaggle's Dogs vs. Cats, fetched by Kaggle's own client to its own cache.
+
+    Raises:
+        ValueError: the client is missing.
+        ConnectionError: not signed in, the rules are not accepted, or no network.
+    """
+    by_hand = "or fetch train.zip by hand and give its path"
+    try:
+        import kagglehub  # optional, and needed for this alone
+    except ImportError as error:
+        raise ValueError(f"data 'kaggle' needs Kaggle's client: pip install kagglehub, {by_hand}") from error
+    try:
+        return Path(kagglehub.competition_download("dogs-vs-cats"))
+    except Exception as error:  # its errors come from four libraries and share no other base
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ConnectionError(
+            f"Kaggle did not hand out dogs-vs-cats ({reason}); accept the rules at "
+            "https://www.kaggle.com/c/dogs-vs-cats/rules and set KAGGLE_USERNAME and KAGGLE_KEY "
+            f"(or run kagglehub.login()), {by_hand}"
+        ) from error
+
+
+def _make_room(part: Path, source: Source) -> None:
+    try:
+        part.parent.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(part.parent).free
+        if free < source.size:
+            raise OSError(f"{source.size:,} bytes are needed, {free:,} are free")
+        part.write_bytes(b"")  # get_file would turn to /tmp without a word if this place cannot be written
+    except OSError as error:
+        raise OSError(
+            f"cannot fetch {source.url} to {part.parent}: {error}; make room there or set DATA_ROOT elsewhere"
+        ) from error
+
+
+def _fetch(source: Source, part: Path) -> None:
+    import keras  # here, because it takes seconds and most runs download nothing
+
+    with _timeout(SILENCE_SECONDS):
+        try:
+            keras.utils.get_file(
+                part.name, source.url, cache_dir=str(part.parent), cache_subdir="", force_download=True
+            )
+        except Exception as error:  # get_file raises a bare Exception when the network fails
+            raise ConnectionError(str(error)) from error
+
+
+@contextmanager
+def _timeout(seconds: float) -> Iterator[None]:
+    """Sets the time after which a silent connection fails; get_file has no argument for it."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(seconds)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)
+
+
+def _find_fault(path: Path, source: Source) -> str | None:
+    size = path.stat().st_size
+    if size != source.size:
+        return f"has {size:,} bytes where {source.size:,} are right"
+    if source.sha256:
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        if digest != source.sha256:
+            return f"has SHA-256 {digest} where {source.sha256} is right"
+    return None
+
+
+def _find_damage(path: Path) -> str | None:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            member = archive.testzip()
+    except archives.BROKEN as error:
+        return f"is not a whole zip file ({error})"
+    return f"is damaged at member {member!r}" if member else None

@@ -1,0 +1,66 @@
+"""Every file below a folder as one row: its label, its picture's size and hashes, or why it is not used."""
+
+import hashlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from src.config import PART_NAMES
+from src.datasets.layouts import read_prefix
+from src.images.files import refuse_file
+from src.images.hashing import perceptual_hash
+from src.images.pictures import decode_picture
+
+USED = "used"
+LEFT_OUT = "left out"
+
+
+def describe_file(name: str, path: Path, keep: Callable[[np.ndarray], None] | None = None) -> dict:
+    """Returns the row of one file.
+
+    Keys: image_name, category, status, reason, content_hash and perceptual_hash (texts, "" where there
+    is nothing to say), bytes, height and width (where known). Reasons are `kind` or `kind: detail`.
+
+    Args:
+        name: as `files.list_files` gives it.
+        path: where the file is.
+        keep: is given the decoded picture, where there is one and its label is known.
+    """
+    row = {"image_name": name, "category": read_label(name), "status": LEFT_OUT, "reason": ""}
+    row |= {"content_hash": "", "perceptual_hash": ""}
+    if not path.as_posix().endswith(name):
+        return row | {"reason": "the name is not UTF-8: no table can hold it, rename the file"}
+    try:
+        information = os.lstat(path)
+        refusal = refuse_file(information)
+        if refusal:
+            return row | {"reason": refusal}
+        row["bytes"] = information.st_size
+        data = path.read_bytes()
+        row["content_hash"] = hashlib.blake2b(data, digest_size=16).hexdigest()
+        picture = decode_picture(data)
+    except OSError as error:
+        return row | {"reason": f"unreadable: {error.strerror}"}
+    except ValueError as error:
+        return row | {"reason": str(error)}
+    row |= {"height": picture.shape[0], "width": picture.shape[1]}
+    row["perceptual_hash"] = perceptual_hash(picture)
+    if not row["category"]:
+        return row | {"reason": "the name carries no label"}
+    if keep:
+        keep(picture)
+    return row | {"status": USED}
+
+
+def read_label(name: str) -> str:
+    """Returns the class that a path below the data folder states, in lower case, or "".
+
+    In a folder it is the folder's name, unless that is the name of a part such as `train`; otherwise
+    the first part of names such as `cat.0.jpg`.
+    """
+    *parents, file = name.split("/")
+    if parents:
+        return "" if parents[-1].lower() in PART_NAMES else parents[-1].lower()
+    return read_prefix(file) or ""

@@ -1,0 +1,89 @@
+"""Finds the pictures that nobody has labelled: Kaggle's test1, or any folder or zip."""
+
+import logging
+from collections import defaultdict
+from pathlib import Path, PurePosixPath
+
+from src.config import PART_NAMES, Paths
+from src.data import find_path, find_source, is_zip, list_names
+from src.datasets import archives
+from src.datasets.layouts import PICTURES, read_prefix
+from src.sample import draw_unlabelled
+
+logger = logging.getLogger(__name__)
+
+NAMES = {name for name in PART_NAMES if name.startswith("test")}
+
+
+def find_unlabelled(pictures: str, data: str, paths: Paths) -> Path:
+    """Returns the folder of the unlabelled pictures that the parameter `pictures` names; a zip is unpacked.
+
+    Args:
+        pictures: the path of a folder or zip, all of whose pictures are meant; or `auto`: the folder or zip
+            named test1 (or test, testing, test2) in the data set or beside it, whose pictures carry no label.
+        data: the data set, as in `find_data`.
+        paths: where to look, and where to put what is drawn or unpacked.
+
+    Raises:
+        FileNotFoundError: no such path.
+        ValueError: `auto` finds none, or more than one; or the path is neither a folder nor a zip.
+    """
+    unpacked = paths.data / "unpacked"
+    if pictures != "auto":
+        found = _unpack(find_path(pictures, ["auto"]), unpacked)
+    else:
+        source, _ = find_source(data, paths)
+        if source is None:
+            found = draw_unlabelled(paths.data / "sample_test1")
+        else:
+            found = _unpack(_choose(source, unpacked), unpacked)
+    logger.info("unlabelled pictures in %s (pictures = '%s')", found, pictures)
+    return found
+
+
+def _choose(source: Path, unpacked: Path) -> Path:
+    """Returns the one folder or zip of unlabelled pictures in a data set, or else beside it."""
+    found = _find(source, list_names(source))
+    if source.is_file() and found:  # in the zip: unpacked long since, as the data set itself
+        folder = _unpack(source, unpacked)
+        found = _find(folder, list_names(folder))
+    if not found:
+        found = _find(source.parent, _list_near(source.parent))
+    if not found:
+        raise ValueError(
+            f"no unlabelled pictures: neither in {source} nor beside it is a folder or zip named test1; "
+            "give the path of one as `pictures`"
+        )
+    if len(found) > 1:
+        names = ", ".join(map(str, found))
+        raise ValueError(f"unlabelled pictures in more than one place: {names}; give one as `pictures`")
+    return found[0]
+
+
+def _find(top: Path, names: list[str]) -> list[Path]:
+    """Returns the folders and zips of unlabelled pictures among the names of files below a folder or zip."""
+    files = [PurePosixPath(name) for name in names]
+    labels = defaultdict(set)
+    for file in files:
+        if file.suffix.lower() in PICTURES and file.parent.name.lower() in NAMES:
+            labels[file.parent].add(read_prefix(file.name))
+    folders = [folder for folder, found in labels.items() if found == {None}]
+    unpacked = {above for folder in folders for above in (folder, *folder.parents)}
+    zips = [file for file in files if is_zip(file.name) and file.stem.lower() in NAMES]
+    packed = [file for file in zips if file.with_suffix("") not in unpacked]
+    return sorted(top / path for path in [*folders, *packed])
+
+
+def _list_near(folder: Path) -> list[str]:
+    """Returns the files in a folder, and in those folders in it that are named like a test part."""
+    tops = [path for path in folder.iterdir() if path.is_dir() and path.name.lower() in NAMES]
+    near = [path for top in (folder, *tops) for path in top.iterdir() if path.is_file()]
+    return [path.relative_to(folder).as_posix() for path in near]
+
+
+def _unpack(source: Path, unpacked: Path) -> Path:
+    if source.is_dir():
+        return source
+    if not source.is_file() or not is_zip(source.name):
+        raise ValueError(f"{source} is neither a folder nor a .zip; give one of them as `pictures`")
+    return archives.unpack(source, unpacked / f"{source.stem[:50]}-{archives.fingerprint(source)}")

@@ -1,0 +1,1 @@
+"""What the default pictures are drawn with."""

@@ -1,0 +1,1 @@
+"""Tables in, axes out: one module a notebook."""

@@ -1,0 +1,135 @@
+"""One picture file in, RGB pixels or a reason out; judged by decoding, never by how a header looks.
+
+Wherever data are prepared Pillow judges beside OpenCV. A process that only predicts may lack it: the pixels
+of a whole JPEG or PNG are the same then, see `_decode_without_pillow`.
+"""
+
+import io
+import re
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from src.running.messages import one_line
+
+try:
+    from PIL import Image, ImageOps
+except ImportError:
+    Image = None
+
+# Pillow tries no other format: some of its plugins start other programs (EPS starts Ghostscript).
+FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF")
+MAXIMUM_PIXELS = 100_000_000
+MINIMUM_SIDE = 2  # a line of pixels is no photograph, and cannot be resized to one
+START_OF_SCAN, END_OF_JPEG = b"\xff\xda", b"\xff\xd9"
+SIGNATURES = re.compile(rb"\xff\xd8\xff|\x89PNG|GIF8|BM|RIFF....WEBP|II\*\0|MM\0\*", re.DOTALL)  # of FORMATS
+
+
+def read_picture(path: Path | str) -> np.ndarray:
+    """Returns the picture of a file as RGB, uint8, shape (height, width, 3).
+
+    It looks as OpenCV's IMREAD_COLOR shows it: turned upright by EXIF, 8 bits a channel, alpha dropped.
+
+    Raises:
+        ValueError: the file is no usable picture; one line with the file and the reason.
+        OSError: the file cannot be opened.
+    """
+    try:
+        return decode_picture(Path(path).read_bytes())
+    except ValueError as error:
+        raise ValueError(f"{path} is left out of every data set: {error}") from error
+    except OSError as error:
+        reason = f"{path} cannot be read: {error.strerror}; put the file back or run notebook 01 again"
+        raise type(error)(reason) from error
+
+
+def decode_picture(data: bytes) -> np.ndarray:
+    """Returns the picture in a file's bytes as RGB, uint8, shape (height, width, 3).
+
+    Raises:
+        ValueError: no usable picture; the message is one line, `kind` or `kind: detail`.
+    """
+    if not data:
+        raise ValueError("zero bytes")
+    if Image is None:
+        return _decode_without_pillow(data)
+    buffer = io.BytesIO(data)
+    image = _open_header(buffer)
+    _check_size(*image.size)
+    # OpenCV may give a cut-off JPEG back with its lower half grey, and no error. A whole one has its
+    # end marker somewhere behind the start of its scan, where Pillow has stopped reading. Only files
+    # that fail this quick look, and the other formats, are decoded twice.
+    whole_jpeg = image.format == "JPEG" and data.rfind(END_OF_JPEG, buffer.tell()) >= 0
+    if not whole_jpeg:
+        _decode_by_pillow(image)
+    # OpenCV has no rule for inks that were not inverted, and its older versions know no GIF.
+    pixels = None if image.mode == "CMYK" or image.format == "GIF" else _decode_by_opencv(data)
+    if pixels is None:
+        pixels = np.array(_decode_by_pillow(image).convert("RGB"))
+    return pixels
+
+
+def _check_size(width: int, height: int) -> None:
+    if height * width > MAXIMUM_PIXELS:
+        raise ValueError(f"too many pixels: the header declares {width} x {height}")
+    if min(height, width) < MINIMUM_SIDE:
+        raise ValueError(f"too small: {width} x {height} pixels")
+
+
+def _decode_without_pillow(data: bytes) -> np.ndarray:
+    """Returns what OpenCV alone makes of a file, RGB.
+
+    Formats other than those of `FORMATS` and JPEGs that are cut off are refused here, too. What Pillow would
+    add: its own look at damaged files of the other formats, a limit of pixels before they are decoded
+    (OpenCV's own is 2 to the 30th), and the right colours of a JPEG in inks that were not inverted.
+    """
+    if not SIGNATURES.match(data):
+        raise ValueError(f"not a picture: no whole header of {', '.join(FORMATS)}")
+    if data.startswith(b"\xff\xd8") and data.rfind(END_OF_JPEG) < _scan_begins(data):
+        raise ValueError("truncated or damaged: a JPEG without its end")
+    pixels = _decode_by_opencv(data)
+    if pixels is None:
+        raise ValueError("truncated or damaged: OpenCV cannot decode it")
+    _check_size(*pixels.shape[1::-1])
+    return pixels
+
+
+def _scan_begins(jpeg: bytes) -> int:
+    """Returns where the first scan of a JPEG begins, behind its headers and any thumbnail in them."""
+    place = 2
+    while place + 4 <= len(jpeg) and jpeg[place] == 0xFF:
+        if jpeg[place : place + 2] == START_OF_SCAN:
+            return place
+        is_filling = jpeg[place + 1] == 0xFF
+        place += 1 if is_filling else 2 + int.from_bytes(jpeg[place + 2 : place + 4])
+    return len(jpeg)
+
+
+def _open_header(buffer: io.BytesIO) -> "Image.Image":
+    """Returns Pillow's picture with its header read and no pixel decoded."""
+    try:
+        return Image.open(buffer, formats=FORMATS)
+    except Image.UnidentifiedImageError as error:
+        raise ValueError(f"not a picture: no whole header of {', '.join(FORMATS)}") from error
+    except Image.DecompressionBombError as error:
+        raise ValueError(f"too many pixels: {one_line(error)}") from error
+    except Exception as error:  # Pillow's plugins raise many kinds on broken headers
+        raise ValueError(f"truncated or damaged: {one_line(error)}") from error
+
+
+def _decode_by_pillow(image: "Image.Image") -> "Image.Image":
+    """Returns the decoded picture, upright, the first frame where there are several."""
+    try:
+        image.load()
+        return ImageOps.exif_transpose(image)
+    except Exception as error:  # OSError, SyntaxError, struct.error, EOFError, IndexError, ...
+        raise ValueError(f"truncated or damaged: {one_line(error)}") from error
+
+
+def _decode_by_opencv(data: bytes) -> np.ndarray | None:
+    """Returns the RGB pixels, or None where OpenCV cannot read them."""
+    try:
+        return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
+    except cv2.error:
+        return None

@@ -1,0 +1,120 @@
+"""The residual CNN of the `modern` space: every choice an argument with its usual name."""
+
+import keras
+from keras import layers
+
+from src.networks.optimizers import ConvolutionMuon
+
+POOLINGS = ["average", "max", "both"]
+OPTIMIZERS = ["muon", "adamw"]
+
+
+def build_residual_cnn(
+    image_size: int | None = None,
+    steps: int = 1000,
+    stem_kernel: int = 5,
+    stem_stride: int = 2,
+    width: int = 32,
+    stages: int = 4,
+    blocks: int = 1,
+    kernel_size: int = 3,
+    activation: str = "relu",
+    pooling: str = "average",
+    dropout: float = 0.2,
+    label_smoothing: float = 0.1,
+    optimizer: str = "muon",
+    learning_rate: float = 1e-2,
+    warmup: float = 0.2,
+    weight_decay: float = 0.02,
+    weight_averaging: float = 0.0,
+) -> keras.Model:
+    """Returns the compiled residual CNN: a stem, stages of blocks, global pooling, one sigmoid unit.
+
+    Each stage after the first halves the picture and doubles the filters, up to eight times `width`. A
+    block is two convolutions with batch normalization beside a shortcut, which averages where it halves;
+    each block begins as its shortcut alone (K. He et al., "Bag of tricks", CVPR 2019: zero gamma, ResNet-D).
+
+    The learning rate rises for the first part of all steps and then falls along a cosine to nearly
+    nothing (L. N. Smith, "Super-convergence", 2018: one cycle).
+
+    Args:
+        image_size: side of the square input pictures, in pixels; None takes pictures of any size.
+        steps: batches of the whole training, over which the learning rate rises and falls.
+        stem_kernel: side of the first convolution's kernel; stem_stride is its stride.
+        width: filters of the stem and the first stage.
+        stages: of blocks, each at half the picture's size of the one before.
+        blocks: in each stage.
+        kernel_size: side of the blocks' kernels.
+        activation: relu, silu or gelu.
+        pooling: average, max, or both side by side.
+        dropout: fraction dropped before the last layer.
+        label_smoothing: s turns the labels 0 and 1 into s / 2 and 1 - s / 2 in the training loss.
+        optimizer: muon (convolutions by Muon, the rest by AdamW) or adamw.
+        learning_rate: the optimizer's, at its peak.
+        warmup: fraction of the steps in which it rises.
+        weight_decay: the optimizer's; biases and normalization are left out.
+        weight_averaging: momentum of an exponential moving average of the weights, which are exchanged
+            for it when training ends; 0 is none.
+
+    Raises:
+        ValueError: a pooling or an optimizer that is unknown.
+    """
+    for name, value, known in (("pooling", pooling, POOLINGS), ("optimizer", optimizer, OPTIMIZERS)):
+        if value not in known:
+            raise ValueError(f"{name} {value!r} is unknown; choose one of {', '.join(known)}")
+    pictures = keras.Input((image_size, image_size, 3), name="pictures")
+    x = layers.Rescaling(1 / 64, name="normalize")(pictures)  # the batches have ImageNet's means off
+    x = _convolve(x, width, stem_kernel, stem_stride, "stem")
+    x = layers.Activation(activation, name="stem_activation")(x)
+    for stage in range(stages):
+        for block in range(blocks):
+            stride = 2 if stage and not block else 1
+            name = f"stage_{stage + 1}_block_{block + 1}"
+            x = _residual_block(x, width * min(2**stage, 8), kernel_size, stride, activation, name)
+    pooled = []
+    if pooling in ("average", "both"):
+        pooled.append(layers.GlobalAveragePooling2D(name="average")(x))
+    if pooling in ("max", "both"):
+        pooled.append(layers.GlobalMaxPooling2D(name="max")(x))
+    x = layers.Concatenate(name="pooled")(pooled) if len(pooled) > 1 else pooled[0]
+    x = layers.Dropout(dropout, name="dropout")(x)
+    # In float32 also under mixed precision: a probability near 1 has few digits in 16 bits.
+    probability = layers.Dense(1, activation="sigmoid", dtype="float32", name="probability")(x)
+    model = keras.Model(pictures, probability, name="residual_cnn")
+    rising = round(warmup * steps)
+    schedule = keras.optimizers.schedules.CosineDecay(
+        learning_rate / 25, steps - rising, alpha=1e-3, warmup_target=learning_rate, warmup_steps=rising
+    )
+    decay = {"weight_decay": weight_decay}
+    averaging = {"use_ema": weight_averaging > 0, "ema_momentum": weight_averaging or 0.99}
+    if optimizer == "muon":
+        stepping = ConvolutionMuon(schedule, ns_steps=5, adam_weight_decay=weight_decay, **decay, **averaging)
+    else:
+        stepping = keras.optimizers.AdamW(schedule, beta_2=0.99, **decay, **averaging)
+    stepping.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    loss = keras.losses.BinaryCrossentropy(label_smoothing=label_smoothing)
+    model.compile(stepping, loss=loss, metrics=["accuracy"])
+    return model
+
+
+def _convolve(x, filters: int, kernel_size: int, stride: int, name: str, gamma: str = "ones"):
+    """Returns a convolution without bias, normalized."""
+    convolution = layers.Conv2D(filters, kernel_size, stride, padding="same", use_bias=False, name=name)
+    # Momentum 0.9: a small data set has too few batches for Keras's 0.99 to forget how it began.
+    norm = layers.BatchNormalization(momentum=0.9, gamma_initializer=gamma, name=f"{name}_norm")
+    return norm(convolution(x))
+
+
+def _residual_block(x, filters: int, kernel_size: int, stride: int, activation: str, name: str):
+    """Returns activation(shortcut + two convolutions); the shortcut is projected where shapes differ."""
+    shortcut = x
+    if stride > 1:
+        shortcut = layers.AveragePooling2D(stride, padding="same", name=f"{name}_shortcut_pool")(shortcut)
+    if x.shape[-1] != filters:
+        shortcut = _convolve(shortcut, filters, 1, 1, f"{name}_shortcut")
+    y = _convolve(x, filters, kernel_size, stride, f"{name}_conv_1")
+    y = layers.Activation(activation, name=f"{name}_activation_1")(y)
+    y = _convolve(y, filters, kernel_size, 1, f"{name}_conv_2", gamma="zeros")
+    return layers.Activation(activation, name=f"{name}_activation_2")(
+        layers.Add(name=f"{name}_add")([shortcut, y])
+    )

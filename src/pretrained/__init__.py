@@ -1,0 +1,1 @@
+"""What transfer is made of: backbones, their features, their spaces."""

@@ -1,0 +1,175 @@
+"""Pretrained networks of keras.applications: pictures as ours go in, pooled features come out."""
+
+import hashlib
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import keras
+import numpy as np
+from keras import layers, ops
+
+from src.images.preprocessing import IMAGENET_MEANS
+from src.running.messages import one_line, quote
+
+PROJECT = Path(__file__).resolve().parents[2]
+SMALLEST = 32  # pixels: keras.applications takes no smaller pictures
+
+
+class Backbone(NamedTuple):
+    """A network of keras.applications.
+
+    Attributes:
+        build: its builder.
+        block: pattern of its layers' names; the group is the name of the block that the layer is in.
+        pixels: what it wants of its pictures, as `from_ours` makes it: caffe, tf or raw.
+        image_size: side of the pictures that its weights were trained on.
+    """
+
+    build: Callable[..., keras.Model]
+    block: str
+    pixels: str
+    image_size: int = 224
+
+
+BACKBONES = {
+    "ResNet50": Backbone(keras.applications.ResNet50, r"(conv\d_block\d+)_", "caffe"),
+    "MobileNetV2": Backbone(keras.applications.MobileNetV2, r"(block_\d+)_", "tf"),
+    "EfficientNetV2B0": Backbone(keras.applications.EfficientNetV2B0, r"(block\d[a-z])_", "raw"),
+    "ConvNeXtTiny": Backbone(keras.applications.ConvNeXtTiny, r"(stage_\d_block_\d+)_", "raw"),
+}
+
+
+def find_backbone(name: str) -> Backbone:
+    """Returns the backbone of this name.
+
+    Raises:
+        ValueError: there is none.
+    """
+    if name not in BACKBONES:
+        raise ValueError(f"backbone {quote(name)} is unknown; choose one of {', '.join(BACKBONES)}")
+    return BACKBONES[name]
+
+
+def build_backbone(name: str, image_size: int, weights: str = "none") -> keras.Model:
+    """Returns a network from pictures, as `preprocess` gives them, to the backbone's pooled features (n, d).
+
+    The backbone's own preprocessing is its first layers, so that who has the saved file needs nothing
+    else. All of the backbone is frozen; see `unfreeze`.
+
+    Args:
+        name: a key of `BACKBONES`.
+        image_size: side of the square pictures, in pixels.
+        weights: `imagenet` (Keras downloads them once), a path of a file with them, or `none`: random.
+
+    Raises:
+        ValueError: an unknown name, too small pictures, or a file that does not hold this network's weights.
+        FileNotFoundError: there is no such file.
+        ConnectionError: the download failed.
+    """
+    backbone = find_backbone(name)
+    if image_size < SMALLEST:
+        raise ValueError(f"backbone_image_size is {image_size}; {name} takes pictures of {SMALLEST} or more")
+    network = _with_weights(name, image_size, weights)
+    pictures = keras.Input((image_size, image_size, 3), name="pictures")
+    maps = network(from_ours(pictures, backbone.pixels))
+    features = layers.GlobalAveragePooling2D(dtype="float32", name="pooled")(maps)
+    model = keras.Model(pictures, features, name=f"{name}_features")
+    unfreeze(model, name, 0)
+    return model
+
+
+def from_ours(pictures: keras.KerasTensor, pixels: str) -> keras.KerasTensor:
+    """Returns pictures as a backbone wants them, from BGR with ImageNet's means off.
+
+    Args:
+        pictures: a Keras tensor, (n, side, side, 3).
+        pixels: `caffe`, as they are; `tf`, RGB from -1 to 1; `raw`, RGB from 0 to 255, for a backbone whose
+            first layers do the rest.
+    """
+    if pixels == "caffe":
+        return pictures
+    scale = 1 / 127.5 if pixels == "tf" else 1.0
+    offset = IMAGENET_MEANS[::-1] * scale - (1.0 if pixels == "tf" else 0.0)
+    rgb = ops.flip(pictures, axis=-1)
+    # In float32 also under mixed precision: 16 bits are too few for pixels with an offset.
+    return layers.Rescaling(scale, offset.tolist(), dtype="float32", name="own_preprocessing")(rgb)
+
+
+def inner_network(network: keras.Model) -> keras.Model:
+    """Returns the keras.applications network in a network that `build_backbone` began."""
+    return next(layer for layer in network.layers if isinstance(layer, keras.Model))
+
+
+def block_starts(network: keras.Model, name: str) -> dict[str, int]:
+    """Returns a keras.applications network's blocks in order, with the index of each one's first layer."""
+    starts: dict[str, int] = {}
+    for index, layer in enumerate(network.layers):
+        if found := re.search(find_backbone(name).block, layer.name):
+            starts.setdefault(found[1], index)
+    return starts
+
+
+def unfreeze(network: keras.Model, name: str, blocks: int) -> None:
+    """Makes the last blocks of a network's backbone trainable, all else of the backbone not.
+
+    Batch normalization is frozen everywhere, which also keeps it in inference mode: batches of a few dozen
+    pictures would spoil the statistics of the million that it was trained on. Calling the backbone with
+    `training=False` would not do: `fit` replaces that by its own `training=True` in networks in networks.
+
+    Args:
+        network: begun by `build_backbone`, with or without a head.
+        name: of its backbone.
+        blocks: how many; 0 freezes the whole backbone.
+    """
+    inner = inner_network(network)
+    starts = list(block_starts(inner, name).values())
+    first = starts[-min(blocks, len(starts))] if blocks else len(inner.layers)
+    inner.trainable = True
+    for index, layer in enumerate(inner.layers):
+        layer.trainable = index >= first and not isinstance(layer, layers.BatchNormalization)
+
+
+def weights_fingerprint(network: keras.Model) -> str:
+    """Returns 16 hex digits that stand for the values of all weights of a network."""
+    digest = hashlib.sha256()
+    for value in network.get_weights():
+        digest.update(np.ascontiguousarray(value))
+    return digest.hexdigest()[:16]
+
+
+def _with_weights(name: str, image_size: int, weights: str) -> keras.Model:
+    source = {"none": None, "imagenet": "imagenet"}.get(weights, weights)
+    if source not in (None, "imagenet"):
+        source = str(_find_file(name, weights))
+    build, shape = find_backbone(name).build, (image_size, image_size, 3)
+    try:
+        return build(include_top=False, weights=source, input_shape=shape)
+    except Exception as error:  # a download and Keras's readers raise many kinds
+        if source is None:
+            raise
+        if source != "imagenet":
+            raise ValueError(
+                f"{weights} does not hold the weights of {name} ({one_line(error, 200)}); "
+                f"give those of keras.applications.{name}(include_top=False)"
+            ) from error
+        file = re.search(r"https?://\S+?/([^/\s]+\.h5)", str(error))
+        place = Path(os.environ.get("KERAS_HOME", "~/.keras")) / "models"
+        raise ConnectionError(
+            f"the ImageNet weights of {name} could not be downloaded ({one_line(error, 200)}); put "
+            f"{file[1] if file else 'the file'} into {place}, or give its path: weights = PATH"
+        ) from error
+
+
+def _find_file(name: str, weights: str) -> Path:
+    """Returns the path; it may be relative to the project too, for notebooks run in a folder of their own."""
+    places = [Path(weights).expanduser(), PROJECT / weights]
+    found = next((place for place in places if place.is_file()), None)
+    if found is None:
+        raise FileNotFoundError(
+            f"weights = {quote(weights, 200)}: there is no such file; give imagenet, none, or the path of "
+            f"the weights of keras.applications.{name}(include_top=False)"
+        )
+    return found

@@ -1,0 +1,145 @@
+"""What transfer leaves: which network validation prefers, the saved files, what the test part says."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import NamedTuple
+
+import keras
+import pandas as pd
+
+from src.evaluation import check_against_keras, cross_entropy, measure
+from src.generators import load_batches
+from src.networks.ensemble import average_networks
+from src.pretrained.backbones import weights_fingerprint
+from src.results.comparison import measure_cost, note_result
+from src.results.opening import open_test
+from src.runs import read_json, save_model, write_json, write_table
+from src.transfer import INPUT
+
+
+def average_validations(validations: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    """Returns what the mean of several networks says of the same validation pictures.
+
+    Args:
+        validations: of each network by name: image_name, code, probability, probability_with_mirror.
+
+    Raises:
+        ValueError: they are of different pictures, or in another order.
+    """
+    tables = list(validations.values())
+    if any(not table["image_name"].equals(tables[0]["image_name"]) for table in tables):
+        raise ValueError("the networks were asked about different pictures; run notebook 06 again")
+    columns = ["probability", "probability_with_mirror"]
+    mean = sum(table[columns] for table in tables) / len(tables)
+    return tables[0][["image_name", "code"]].join(mean)
+
+
+def compare_networks(validations: dict[str, pd.DataFrame], mirrored_views: bool) -> pd.DataFrame:
+    """Returns a row a network, the best on validation pictures first: accuracy of each way to look, log_loss.
+
+    Args:
+        validations: of each network by name: code, probability, probability_with_mirror.
+        mirrored_views: which way counts: with the mirrored view, or the picture as it is.
+    """
+    views = {"as_it_is": "probability", "with_mirror_view": "probability_with_mirror"}
+    chosen = "with_mirror_view" if mirrored_views else "as_it_is"
+    rows = []
+    for name, table in validations.items():
+        accuracies = {view: ((table[column] > 0.5) == table["code"]).mean() for view, column in views.items()}
+        log_loss = cross_entropy(table.assign(probability=table[views[chosen]]))
+        rows.append({"network": name, **accuracies, "log_loss": log_loss})
+    table = pd.DataFrame(rows).sort_values([chosen, "log_loss"], ascending=[False, True])
+    return table.set_index("network")
+
+
+def save_networks(
+    run: Path, networks: dict[str, keras.Model], best: str, facts: dict, own: dict[str, dict]
+) -> dict[str, str]:
+    """Returns which network is in which file: `transfer` holds the best one, `transfer_frozen` the frozen.
+
+    Each file has a JSON beside it that says what its user must know. A file that holds the same already is
+    left as it is: saved again it would be another model, for which the test part would be opened again.
+
+    Args:
+        run: the run's folder.
+        networks: frozen and fine-tuned.
+        best: the name of one of them, or `averaged`: both.
+        facts: of both; `mirrored_views` decides how they look at a picture.
+        own: what is to be said of each alone.
+    """
+    for stem, name in {"transfer_frozen": "frozen", "transfer": best}.items():
+        members = list(networks.values()) if name == "averaged" else [networks[name]]
+        model = average_networks(members, facts["mirrored_views"])
+        about = {**facts, **own[name], "weights_fingerprint": weights_fingerprint(model)}
+        path, same = run / f"{stem}.keras", run / "transfer_frozen.keras"
+        if _holds(path, about):
+            continue
+        if stem == "transfer" and name == "frozen":  # one file's bytes are one model
+            for suffix in (".json", ".keras"):
+                _copy(same.with_suffix(suffix), path.with_suffix(suffix))
+        else:
+            save_model(model, path, about)
+    return {"transfer": best, "transfer_frozen": "frozen"}
+
+
+class Measured(NamedTuple):
+    """What the test part says of a network."""
+
+    predictions: pd.DataFrame
+    measures: dict[str, float]
+
+
+def measure_test(run: Path, stem: str, training_minutes: float) -> Measured:
+    """Returns predictions and measures on the test part, which is opened as notebook 05 opens it.
+
+    Args:
+        run: the run's folder.
+        stem: of the network's file and of those that are written beside it: `<stem>_predictions.csv` and
+            `<stem>_metrics.json`.
+        training_minutes: that the network took; kept among the measures.
+    """
+    predictions, figures, _ = open_test(run, run / f"{stem}.keras", INPUT)
+    check_against_keras(predictions, figures["accuracy"])
+    measures = {**figures, **measure(predictions), "training_minutes": round(training_minutes, 2)}
+    write_table(predictions, run / f"{stem}_predictions.csv")
+    write_json(run / f"{stem}_metrics.json", measures)
+    return Measured(predictions, measures)
+
+
+def note_results(run: Path, backbone: str, saved: dict[str, str], measured: dict[str, Measured]) -> None:
+    """Notes the networks for the table of all results, each once, and what they cost.
+
+    Args:
+        run: the run's folder.
+        backbone: its name.
+        saved: of `save_networks`.
+        measured: of `measure_test`, by the stems of the files.
+    """
+    for path in (run / "results").glob("transfer*"):  # another choice may have been made before
+        path.unlink()
+    batches = load_batches(run, "validation", input_file=INPUT)
+    for name, stem in {name: stem for stem, name in saved.items()}.items():
+        measures = measured[stem].measures
+        cost = measure_cost(run / f"{stem}.keras", batches, measures["training_minutes"])
+        facts = {"loss": measures["loss"], **cost}
+        untrained = read_json(run / f"{stem}.json")["weights"] == "none"
+        title = f"{backbone}, {name}" + " (random weights)" * untrained
+        note_result(run, stem, title, measured[stem].predictions, facts)
+
+
+def _holds(path: Path, about: dict) -> bool:
+    said = path.with_suffix(".json")
+    return (
+        path.is_file() and said.is_file() and read_json(said).items() >= json.loads(json.dumps(about)).items()
+    )
+
+
+def _copy(source: Path, path: Path) -> None:
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    try:
+        shutil.copyfile(source, partial)
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)

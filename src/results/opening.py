@@ -1,0 +1,90 @@
+"""The test set, opened once a model: every opening is a line in the run folder."""
+
+import logging
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import NamedTuple
+
+import keras
+import pandas as pd
+
+from src.evaluation import losses, predict_table
+from src.generators import load_batches
+from src.networks.saved_model import open_network
+from src.running.messages import one_line
+from src.runs import file_fingerprint, read_json, write_json, write_table
+
+logger = logging.getLogger(__name__)
+
+
+class Opening(NamedTuple):
+    """What one look at the test set gave."""
+
+    predictions: pd.DataFrame
+    keras_figures: dict[str, float]  # loss, its parts cross_entropy and penalty, accuracy
+    log: pd.DataFrame  # all openings of this run's test set, oldest first
+
+
+def open_test(run: Path, model_file: Path, input_file: str = "input.json") -> Opening:
+    """Returns the predictions on the test part and Keras's own figures; a second call reads the first.
+
+    The run's `test_openings.csv` gets a row each time a model sees the test part: when, which model
+    (fingerprint of its file), which notebook run. A model that has seen it is not shown it again.
+
+    Args:
+        run: the run's folder.
+        model_file: the saved `.keras` model.
+        input_file: below the run's folder; says what its pictures are, as in `load_batches`.
+
+    Raises:
+        FileNotFoundError: the model is missing.
+        ValueError: it is no model of ours, and has then not been shown the test part; or a damaged table.
+    """
+    notebook = "04" if input_file == "input.json" else "06"  # it saves the model
+    if not model_file.is_file():
+        raise FileNotFoundError(f"{model_file} is missing; run notebook {notebook} first")
+    fingerprint = file_fingerprint(model_file)
+    predictions_file = run / "test" / f"{fingerprint}-predictions.csv"
+    figures_file = run / "test" / f"{fingerprint}-keras.json"
+    log_file = run / "test_openings.csv"
+    log = _read_table(log_file) if log_file.exists() else pd.DataFrame()
+    if predictions_file.exists() and figures_file.exists():
+        logger.info("this model has seen the test set already; its predictions are read, not made again")
+    else:
+        batches = load_batches(run, "test", input_file=input_file)
+        model = load_classifier(model_file, batches.pixels.shape[1], notebook)
+        opening = {
+            "time": datetime.now(UTC).isoformat(timespec="seconds"),
+            "model": fingerprint,
+            "notebook_run": os.environ.get("NOTEBOOK_RUN", "by hand"),
+        }
+        log = pd.concat([log, pd.DataFrame([opening])], ignore_index=True)
+        write_table(log, log_file)
+        predictions = predict_table(model, batches)
+        write_table(predictions, predictions_file)
+        write_json(figures_file, losses(model, batches, predictions))
+    return Opening(_read_table(predictions_file), read_json(figures_file), log)
+
+
+def load_classifier(model_file: Path, image_size: int, notebook: str = "04") -> keras.Model:
+    """Returns a saved network that can be evaluated, too.
+
+    Raises:
+        ValueError: see `open_network`; or it was compiled without the metric accuracy.
+    """
+    model = open_network(model_file, image_size, compiled=True, notebook=notebook)
+    if "accuracy" not in ((model.get_compile_config() or {}).get("metrics") or []):
+        raise ValueError(
+            f"{model_file} was not compiled with the metric accuracy; run notebook {notebook} again"
+        )
+    return model
+
+
+def _read_table(path: Path) -> pd.DataFrame:
+    try:
+        return pd.read_csv(path)
+    except ValueError as error:
+        raise ValueError(
+            f"{path} is no table ({one_line(error)}); put it right, or delete it and run notebook 05 again"
+        ) from error

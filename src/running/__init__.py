@@ -1,0 +1,1 @@
+"""What every run needs: locks, resources, settings, a record of what made it."""

@@ -1,0 +1,80 @@
+"""What made a run: parameters, versions, device, data and code of each of its notebooks, in made_by.json."""
+
+import os
+import platform
+import subprocess
+import sys
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from src.runs import read_json, write_json
+
+PACKAGES = ["keras", "tensorflow", "jax", "torch", "keras-tuner", "optuna", "numpy", "pandas"]
+PACKAGES += ["opencv-python-headless", "opencv-python", "pillow", "scikit-learn", "papermill"]
+PROJECT = Path(__file__).resolve().parents[2]
+
+
+def note_notebook(run: Path, facts: dict[str, Any]) -> None:
+    """Adds what makes this notebook to the run's `made_by.json`: its own entry is replaced.
+
+    Args:
+        run: the run's folder.
+        facts: what the caller knows, such as device and precision.
+    """
+    path = run / "made_by.json"
+    kept = read_json(path) if path.exists() else {}
+    data = run / "data.json"
+    kept[notebook_name()] = {
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": os.environ.get("RUN_COMMAND", "by hand"),
+        "parameters": notebook_settings(),
+        "data_fingerprint": read_json(data).get("fingerprint", "") if data.exists() else "",
+        "code": code_version(),
+        "python": platform.python_version(),
+        "packages": package_versions(),
+        **facts,
+    }
+    write_json(path, kept)
+
+
+def notebook_name() -> str:
+    """Returns the name of the notebook that this kernel runs, as far as it can be known."""
+    return Path(os.environ.get("NOTEBOOK_RUN") or os.environ.get("JPY_SESSION_NAME") or "by hand").stem
+
+
+def notebook_settings() -> dict[str, Any]:
+    """Returns the notebook's parameters: what its namespace holds of plain values when it has just begun."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython else None
+    plain = {
+        name: value
+        for name, value in (shell.user_ns if shell else {}).items()
+        if not name.startswith("_") and type(value) in (bool, int, float, str)
+    }
+    return plain
+
+
+def package_versions() -> dict[str, str]:
+    """Returns the versions of those packages that are installed and that a result may depend on."""
+    found = {}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def code_version() -> str:
+    """Returns the commit of this code, with a word where it was changed since; empty without git."""
+
+    def ask(*words: str) -> str:
+        return subprocess.run(["git", *words], cwd=PROJECT, capture_output=True, text=True).stdout.strip()
+
+    try:
+        commit = ask("rev-parse", "HEAD")
+        return f"{commit} and changes" if commit and ask("status", "--porcelain") else commit
+    except OSError:
+        return ""

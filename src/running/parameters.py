@@ -1,0 +1,163 @@
+"""What a profile, a setting and `input.json` may say: plain values of their type and in their range."""
+
+import math
+from collections.abc import Callable
+from dataclasses import fields
+from pathlib import Path
+from typing import NamedTuple
+
+import yaml
+
+from src.images.augmentation import FRACTIONS, Augmentation
+from src.running.messages import one_line, quote
+from src.runs import read_json
+
+LARGEST_PROFILE = 100_000  # bytes; a profile is some lines, and YAML is read slowly
+
+
+class Limit(NamedTuple):
+    """What a number may be."""
+
+    allows: Callable[[float], bool]  # False for NaN, which every comparison refuses
+    words: str
+
+
+COUNT = Limit(lambda value: 1 <= value < 2**31, "1 or more")
+FRACTION = Limit(lambda value: 0 <= value < 1, "a fraction, 0 or more and below 1")
+NOT_NEGATIVE = Limit(lambda value: 0 <= value < math.inf, "0 or more, and finite")
+LIMITS = {
+    **dict.fromkeys(
+        ["batch_size", "max_trials", "epochs", "finalists", "final_seeds", "final_epochs"], COUNT
+    ),
+    **dict.fromkeys(["head_trials", "head_epochs"], COUNT),
+    **dict.fromkeys(["fine_tuning_trials", "fine_tuning_trial_epochs", "fine_tuning_epochs"], COUNT),
+    **dict.fromkeys([*FRACTIONS, "color_jitter", "weight_averaging"], FRACTION),
+    "image_size": Limit(lambda value: 8 <= value <= 4_096, "8 to 4096 pixels"),
+    "first_image_size": Limit(lambda value: value == 0 or 8 <= value <= 4_096, "0, or 8 to 4096 pixels"),
+    "backbone_image_size": Limit(lambda value: value == 0 or 32 <= value <= 4_096, "0, or 32 to 4096 pixels"),
+    "epoch_fraction": Limit(lambda value: 0 < value <= 1, "more than 0 and at most 1"),
+    "learning_rate": Limit(lambda value: 0 < value < math.inf, "more than 0, and finite"),
+    **dict.fromkeys(
+        ["patience", "final_patience", "max_minutes", "final_minutes", "trial_timeout_minutes"], NOT_NEGATIVE
+    ),
+    "seed": Limit(lambda value: 0 <= value < 2**31, "0 to 2147483647"),
+    "workers": Limit(lambda value: 0 <= value <= 256, "0 to 256 threads"),
+}
+HINTS = {
+    float: "a number such as 0.001 or 1.0e-3, for YAML takes 1e-3 for a text",
+    str: "a text, in quotes where YAML takes it for something else",
+    bool: "true or false",
+    int: "a whole number",
+    dict: "a mapping",
+}
+INPUT = {  # what batches are made of, and its type
+    **{"cache": str, "batch_size": int, "epoch_fraction": float, "seed": int, "workers": int},
+    "augmentation": dict,
+}
+
+
+def check_value(name: str, value: object, wanted: type, source: str) -> None:
+    """Raises ValueError where a value is not of its type (a whole number does for a float) or range."""
+    if type(value) is not wanted and not (wanted is float and type(value) is int):
+        raise ValueError(
+            f"{source}: {name} is {quote(value)}; it has to be {wanted.__name__}: {HINTS[wanted]}"
+        )
+    limit = LIMITS.get(name, NOT_NEGATIVE)
+    if wanted in (int, float) and not limit.allows(value):
+        raise ValueError(f"{source}: {name} is {quote(value)}; give {limit.words}")
+
+
+def check_cell(values: dict[str, object]) -> None:
+    """Raises ValueError where a notebook's cell gives a parameter that has a range a value outside of it.
+
+    A profile is checked before its notebook runs; this is for what was typed into the cell by hand.
+    """
+    for name in LIMITS.keys() & values.keys():
+        value = values[name]
+        number = type(value) if type(value) in (int, float) else float  # text is no number
+        check_value(name, value, number, "the parameters cell")
+
+
+def read_yaml_profile(path: Path) -> dict[str, object]:
+    """Returns the `name: value` lines of a YAML file.
+
+    Raises:
+        ValueError: it is too large, no YAML, no mapping, or a value is not plain; or a name comes twice.
+    """
+    if path.stat().st_size > LARGEST_PROFILE:
+        raise ValueError(f"{path} is larger than {LARGEST_PROFILE:,} bytes; a profile is some lines of YAML")
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not readable YAML ({error}); save it as UTF-8") from error
+    node = _compose(text, str(path))
+    if not isinstance(node, yaml.MappingNode):
+        raise ValueError(f"{path} holds no `name: value` lines; write one line a parameter")
+    names = set()
+    # Looked at before anything is made of it: aliases and merges can grow without end.
+    for key, value in node.value:
+        if not isinstance(key, yaml.ScalarNode) or not isinstance(value, yaml.ScalarNode):
+            raise ValueError(
+                f"{path}: {quote(key.value)} holds a list or mapping; give one plain value a name"
+            )
+        if key.value in names:
+            raise ValueError(f"{path}: {quote(key.value)} is there twice; keep one of the lines")
+        names.add(key.value)
+    return _construct(text, str(path))
+
+
+def read_setting(setting: str) -> tuple[str, object]:
+    """Returns name and value of a `name=value` setting.
+
+    Raises:
+        ValueError: the value is no plain YAML value.
+    """
+    name, _, text = setting.partition("=")
+    source = f"setting {quote(setting)}"
+    if not isinstance(_compose(text, source), yaml.ScalarNode | None):
+        raise ValueError(f"{source} holds a list or mapping; give one plain value")
+    return name, _construct(text, source)
+
+
+def read_input(run: Path, name: str = "input.json") -> dict[str, object]:
+    """Returns the run's `input.json` with its `augmentation` made an `Augmentation`.
+
+    Args:
+        run: the run's folder.
+        name: of the file below it; transfer has one of its own, for larger pictures.
+
+    Raises:
+        FileNotFoundError: notebook 02 has not run.
+        ValueError: it is no JSON, or a value is missing, of another type or out of range.
+    """
+    path = run / name
+    values = read_json(path)
+    kinds = {field.name: type(field.default) for field in fields(Augmentation)}
+    try:
+        check_value("all of it", values, dict, "input.json")
+        for name, kind in INPUT.items():
+            check_value(name, values.get(name), kind, "input.json")
+        for name, value in values["augmentation"].items():
+            check_value(name, value, kinds.get(name, str), "augmentation")
+        if Path(values["cache"]).name != values["cache"]:
+            raise ValueError(f"cache is {quote(values['cache'])}; it has to be the plain name of a file")
+        return {**values, "augmentation": Augmentation(**values["augmentation"])}
+    except (TypeError, ValueError) as error:  # TypeError: a transformation that there is not
+        notebook = "02" if name == "input.json" else "06"
+        raise ValueError(f"{path} is damaged: {one_line(error)}; run notebook {notebook} again") from error
+
+
+def _compose(text: str, source: str) -> yaml.Node | None:
+    try:
+        return yaml.compose(text, yaml.SafeLoader)
+    except (yaml.YAMLError, RecursionError) as error:
+        raise ValueError(f"{source} is not readable YAML: {one_line(error)}; correct it there") from error
+
+
+def _construct(text: str, source: str) -> object:
+    try:
+        return yaml.safe_load(text)
+    except Exception as error:  # KeyError, AttributeError and more, where a tag does not suit its value
+        raise ValueError(
+            f"{source}: YAML makes no value of it: {one_line(error)}; correct it there"
+        ) from error

@@ -1,0 +1,1 @@
+"""How a search proposes, trains, keeps and takes over its trials."""

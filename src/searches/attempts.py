@@ -1,0 +1,118 @@
+"""One trial of an Optuna search after another, each from the values that it draws to how it ended."""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import keras
+import keras_tuner
+import optuna
+from optuna.trial import TrialState
+
+from src.networks.ensemble import save_weights
+from src.running.resources import check_space, full_disk, is_full, training_bytes
+from src.searches.callbacks import Deadline
+from src.searches.checkpoints import delete_checkpoint
+from src.searches.claims import INTERRUPTED, PLACE, REASON, VALUES, Claims, heartbeat
+from src.searches.samplers import PRUNERS, ReportEpochs, make_sampler
+from src.searches.search_folder import read_record, reason_of, recording
+from src.searches.suggestions import SuggestedHyperParameters
+from src.searches.trials import lower_is_better
+from src.training import HALVED, PictureTraining, within_memory
+
+
+@dataclass
+class Attempts:
+    """Trains the trials that `Claims` hands out; made by `make_study`, whose arguments these are."""
+
+    training: PictureTraining
+    folder: Path
+    claims: Claims
+    hyperparameters: keras_tuner.HyperParameters
+    objective: str
+    epochs: int
+    seed: int
+    sampler: str
+    pruner: str
+    keep_models: int
+
+    def folder_of(self, place: int) -> Path:
+        """Returns the folder of the trial at this place, counted from 0."""
+        return self.folder / f"trial_{place:04d}"
+
+    def best(self, values: Iterable[float]) -> float:
+        """Returns the best objective among them, NaN where there is none."""
+        finite = [float(value) for value in values if not math.isnan(value)]
+        return (min if lower_is_better(self.objective) else max)(finite, default=math.nan)
+
+    def run(self, trial: optuna.Trial, deadline: Deadline) -> None:
+        """Trains a trial and tells the study how it ended; where it was interrupted, it goes on later.
+
+        Raises:
+            OSError: the disk is full, which is not the trial's fault.
+        """
+        place = trial.user_attrs[PLACE]
+        sampler = make_sampler(self.sampler, self.seed, place, self.hyperparameters.values)
+        self.claims.study.sampler = sampler
+        hp, score = SuggestedHyperParameters(trial), None
+        try:
+            with heartbeat(self.claims.storage, trial):
+                state, score, attributes = within_memory(
+                    self.training, partial(self._train, trial, hp, deadline)
+                )
+        except (optuna.exceptions.UpdateFinishedTrialError, optuna.exceptions.StorageInternalError):
+            raise  # not the trial's fault: it stays to be taken again, or has been
+        except Exception as error:
+            if is_full(error):
+                raise full_disk(self.folder) from error
+            state, attributes = TrialState.FAIL, {VALUES: hp.values, REASON: reason_of(error)}
+        except BaseException as error:  # Ctrl-C, or the end of the notebook
+            self._end(trial, TrialState.FAIL, None, {INTERRUPTED: f"stopped by {type(error).__name__}"})
+            raise
+        self._end(trial, state, score, attributes)
+
+    def _train(
+        self,
+        trial: optuna.Trial,
+        hp: SuggestedHyperParameters,
+        deadline: Deadline,
+        training: PictureTraining,
+    ) -> tuple[TrialState, float | None, dict]:
+        keras.backend.clear_session()
+        place = trial.user_attrs[PLACE]
+        keras.utils.set_random_seed(self.seed + place)
+        model = training.build(hp)
+        trial.set_user_attr(VALUES, hp.values)
+        self.hyperparameters.merge(hp, overwrite=False)
+        folder, title = self.folder_of(place), f"trial {place + 1} of {self.claims.max_trials}"
+        note = HALVED if training.batch_divisor > 1 else ""
+        check_space(folder, training_bytes(model.count_params()), f"the training of {title}")
+        identity = {"values": hp.values, "note": note}
+        with recording(folder, title, self.epochs, deadline, identity, note) as watching:
+            reporter = ReportEpochs(trial, self.objective, self.epochs, watching[-1].history)
+            # The report comes before the checkpoint: an epoch that was not reported is not over.
+            callbacks = [*watching[:-1], reporter, watching[-1]]
+            history = training.fit(hp, model, epochs=self.epochs, callbacks=callbacks)
+        values = history.history[self.objective]
+        if reporter.pruned_at:
+            value = f"{self.objective} {self.best(values):.4f} so far"
+            reason = f"after epoch {reporter.pruned_at}, {value}: {PRUNERS[self.pruner]}"
+            return TrialState.PRUNED, None, {REASON: reason}
+        if stopped_at := read_record(folder)["stopped_at"]:
+            reason = f"stopped by max_minutes after epoch {stopped_at}"
+            return TrialState.FAIL, None, {INTERRUPTED: reason}
+        if math.isnan(score := self.best(values)):
+            raise ValueError(f"{self.objective} was not a number")
+        if self.keep_models:
+            save_weights(model, folder / "model.weights.h5")
+        return TrialState.COMPLETE, score, {REASON: note} if note else {}
+
+    def _end(self, trial: optuna.Trial, state: TrialState, score: float | None, attributes: dict) -> None:
+        # The attributes first: killed in between, the trial is taken again, and nothing is lost.
+        for name, value in attributes.items():
+            trial.set_user_attr(name, value)
+        self.claims.study.tell(trial, score, state, skip_if_finished=True)
+        if INTERRUPTED not in attributes:
+            delete_checkpoint(self.folder_of(trial.user_attrs[PLACE]))

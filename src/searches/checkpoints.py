@@ -1,0 +1,126 @@
+"""A training that may be killed at any moment: its state after each epoch, and how it goes on from there."""
+
+import json
+import logging
+import os
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from src.searches.callbacks import HistoryFile
+
+logger = logging.getLogger(__name__)
+
+CHECKPOINT = "checkpoint.npz"  # in the folder of a training
+
+
+class Checkpoint(keras.callbacks.Callback):
+    """Keeps a training's whole state in one file, replaced after every epoch.
+
+    The state is every variable of the network (weights, moving statistics, states of random generators)
+    and of its optimizer (moments, averages, the step that the learning rate's schedule counts by), the rows
+    of the epochs so far, and early stopping's best weights, best loss and patience. What Keras's
+    `BackupAndRestore` keeps of these is the first two.
+
+    The file is a NumPy archive, read without unpickling. It comes after `HistoryFile` among the callbacks.
+    """
+
+    def __init__(self, path: Path, history: HistoryFile, identity: dict):
+        """Keeps the parts.
+
+        Args:
+            path: the file, ending in `.npz`.
+            history: keeps the rows of the epochs.
+            identity: what makes the training what it is; the state of another one is not gone on from.
+        """
+        super().__init__()
+        self.path, self.history = Path(path), history
+        self.identity = json.dumps(identity, sort_keys=True, default=str)
+        self.stopping: keras.callbacks.EarlyStopping | None = None  # set by who trains with patience
+        self._patience: dict | None = None
+
+    def __deepcopy__(self, memo) -> "Checkpoint":
+        """Returns itself, as the other callbacks do."""
+        return self
+
+    def restore(self, model: keras.Model) -> int:
+        """Returns how many epochs are done, after giving the model the state of the last one.
+
+        0 where there is no state, or none that can be used; a line then says which file, and why.
+        """
+        if not self.path.exists():
+            return 0
+        try:
+            with np.load(self.path, allow_pickle=False) as kept:
+                state = json.loads(str(kept["state"]))
+                arrays = {
+                    name: [kept[f"{name}_{i}"] for i in range(n)] for name, n in state["arrays"].items()
+                }
+        except Exception as error:  # a damaged archive raises errors of many kinds
+            logger.warning("%s is not whole (%s); this training begins anew", self.path, error)
+            return 0
+        if state["identity"] != self.identity:
+            logger.warning("%s is of another training; this one begins anew", self.path)
+            return 0
+        model.optimizer.build(model.trainable_variables)
+        for name, variables in _variables(model).items():
+            for variable, value in zip(variables, arrays[name], strict=True):
+                variable.assign(value)
+        self.history.restore(state["rows"])
+        self._patience = state["patience"] and {**state["patience"], "best_weights": arrays["best"]}
+        logger.info("going on after epoch %d", len(state["rows"]))
+        return len(state["rows"])
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the restored training had been stopped early: there is nothing left to train."""
+        return bool(self._patience and self._patience["stopped_epoch"])
+
+    def columns(self) -> dict[str, list]:
+        """Returns the losses and metrics of the epochs so far, as Keras's `History` has them."""
+        names = [
+            name for name in (self.history.rows or [{}])[0] if name not in ("execution", "epoch", "seconds")
+        ]
+        return {name: [row[name] for row in self.history.rows] for name in names}
+
+    def on_train_begin(self, logs=None):
+        """Gives early stopping back what it forgets when a training begins."""
+        if self.stopping and self._patience:
+            for name, value in self._patience.items():
+                setattr(self.stopping, name, value)
+            self._patience = None
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Writes the state."""
+        arrays = _variables(self.model)
+        patience = None
+        if self.stopping:
+            names = ("best", "best_epoch", "wait", "stopped_epoch")
+            patience = {name: _plain(getattr(self.stopping, name)) for name in names}
+            arrays["best"] = self.stopping.best_weights or []
+        state = {"identity": self.identity, "rows": self.history.rows, "patience": patience}
+        state["arrays"] = {name: len(values) for name, values in arrays.items()}
+        flat = {f"{name}_{i}": np.asarray(keras.ops.convert_to_numpy(value))
+                for name, values in arrays.items() for i, value in enumerate(values)}  # fmt: skip
+        partial = self.path.with_name(f"{self.path.name}.{os.getpid()}.partial")
+        try:
+            with partial.open("wb") as file:
+                np.savez(file, state=np.array(json.dumps(state)), **flat)
+            os.replace(partial, self.path)
+        finally:
+            partial.unlink(missing_ok=True)
+
+
+def delete_checkpoint(folder: Path) -> None:
+    """Deletes the state of a training that is over; what an earlier process left half goes with it."""
+    for path in folder.glob(f"{CHECKPOINT}*"):
+        path.unlink(missing_ok=True)
+
+
+def _variables(model: keras.Model) -> dict[str, list]:
+    return {"model": list(model.variables), "optimizer": list(model.optimizer.variables)}
+
+
+def _plain(value):
+    return None if value is None else float(value)

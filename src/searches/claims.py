@@ -1,0 +1,187 @@
+"""Who trains which trial: exactly so many, however many processes share an Optuna study.
+
+Every trial has a place, counted from 0; it names the trial's folder and seeds its training. Places are
+not handed out, which two processes could do at once: the storage numbers the trials in one order that
+all processes see alike, and everyone reads off it who has which place.
+"""
+
+import logging
+import os
+import platform
+import threading
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import optuna
+import psutil
+from optuna.storages import RDBStorage
+from optuna.trial import FrozenTrial, TrialState
+
+from src.searches.storage import BEAT
+
+logger = logging.getLogger(__name__)
+
+# User attributes of a trial, as the dashboard shows them.
+PLACE = "place"
+VALUES = "hyperparameters"  # there once the network has been built from them
+REASON = "reason"  # why a trial was pruned or failed
+INTERRUPTED = "interrupted"  # why it will be taken again
+AGAIN = "takes again"  # number of the interrupted trial whose place and values it has
+SURPLUS = "surplus"  # came too late for a place
+PROCESS = "process"  # machine, process, and a mark that finds the trial after its creation
+MOST_DEATHS = 5  # a network that ends its process before an epoch is over is tried no more
+
+
+def places(trials: list[FrozenTrial]) -> list[FrozenTrial]:
+    """Returns the trial that stands for each place, in the order of the places.
+
+    An interrupted trial is stood for by the first one that takes it again.
+    """
+    ours = sorted((trial for trial in trials if PROCESS in trial.user_attrs), key=lambda trial: trial.number)
+    successors: dict[int, FrozenTrial] = {}
+    for trial in ours:
+        if AGAIN in trial.user_attrs:
+            successors.setdefault(trial.user_attrs[AGAIN], trial)
+    found = []
+    for trial in ours:
+        if AGAIN not in trial.user_attrs and SURPLUS not in trial.user_attrs:
+            while trial.number in successors:
+                trial = successors[trial.number]
+            found.append(trial)
+    return found
+
+
+def running_and_taken_again(trials: list[FrozenTrial]) -> list[FrozenTrial]:
+    """Returns the trials that the storage still calls running though another one has taken their place."""
+    overtaken = {trial.user_attrs.get(AGAIN) for trial in trials}
+    return [trial for trial in trials if trial.number in overtaken and trial.state is TrialState.RUNNING]
+
+
+class Claims:
+    """Takes the trials of a study for this process, one at a time."""
+
+    def __init__(self, study: optuna.Study, storage: RDBStorage, max_trials: int):
+        """Keeps the parts."""
+        self.study, self.storage, self.max_trials = study, storage, max_trials
+
+    def trials(self) -> list[FrozenTrial]:
+        """Returns the trials that have been taken, one for each place, in order."""
+        taken = places(self.study.get_trials(deepcopy=False))
+        return [trial for trial in taken if PLACE in trial.user_attrs]
+
+    def interrupted(self) -> list[FrozenTrial]:
+        """Returns the trials that were cut short and that nobody trains now, in the order of their places."""
+        taken = places(self.study.get_trials(deepcopy=False))[: self.max_trials]
+        silent = self._silent_trials()
+        return [trial for trial in taken if is_interrupted(trial, silent)]
+
+    def has_one_free(self) -> bool:
+        """Returns whether there is a trial that nobody has taken, or an interrupted one."""
+        return len(places(self.study.get_trials(deepcopy=False))) < self.max_trials or bool(
+            self.interrupted()
+        )
+
+    def take(self) -> optuna.Trial | None:
+        """Returns the next trial to be trained, an interrupted one first; None where all are taken."""
+        while True:
+            trials = self.study.get_trials(deepcopy=False)
+            taken = places(trials)[: self.max_trials]
+            interrupted = self.interrupted()
+            if not interrupted and len(taken) == self.max_trials:
+                return None
+            trial = self._add(interrupted[0] if interrupted else None)
+            if trial and interrupted and deaths(trials, interrupted[0]) >= MOST_DEATHS:
+                trial.set_user_attr(REASON, f"its process died {MOST_DEATHS} times before an epoch was over")
+                self.study.tell(trial, state=TrialState.FAIL)
+            elif trial:
+                return trial
+
+    def _add(self, interrupted: FrozenTrial | None) -> optuna.Trial | None:
+        mark = [machine(), os.getpid(), uuid.uuid4().hex]
+        parts = {"user_attrs": {PROCESS: mark}}
+        if interrupted:
+            parts["user_attrs"][AGAIN] = interrupted.number
+            if VALUES in interrupted.user_attrs:
+                parts["user_attrs"][VALUES] = interrupted.user_attrs[VALUES]
+                parts.update(params=interrupted.params, distributions=interrupted.distributions)
+        self.study.add_trial(optuna.create_trial(state=TrialState.RUNNING, **parts))
+        trials = self.study.get_trials(deepcopy=False)
+        mine = next(trial for trial in trials if trial.user_attrs.get(PROCESS) == mark)
+        numbers = [trial.number for trial in places(trials)[: self.max_trials]]
+        trial = optuna.Trial(self.study, mine._trial_id)
+        if mine.number not in numbers:
+            trial.set_user_attr(SURPLUS, True)
+            self.study.tell(trial, state=TrialState.FAIL)
+            return None
+        self.storage.record_heartbeat(mine._trial_id)
+        trial.set_user_attr(PLACE, numbers.index(mine.number))
+        for overtaken in running_and_taken_again(trials):  # or the sampler takes it for one that runs
+            with suppress(optuna.exceptions.UpdateFinishedTrialError):
+                self.study.tell(overtaken.number, state=TrialState.FAIL, skip_if_finished=True)
+        return trial
+
+    def _silent_trials(self) -> list[int]:
+        # Optuna's own fail_stale_trials would also end live trials of this machine after it has slept.
+        study_id = self.storage.get_study_id_from_name(self.study.study_name)
+        return self.storage._get_stale_trial_ids(study_id)
+
+
+def is_interrupted(trial: FrozenTrial, silent: list[int]) -> bool:
+    """Returns whether a trial was cut short and nobody trains it now.
+
+    Args:
+        trial: any trial.
+        silent: ids of the running trials whose process has given no sign of life for long.
+    """
+    if trial.state is not TrialState.RUNNING:
+        return INTERRUPTED in trial.user_attrs
+    host, process, _ = trial.user_attrs[PROCESS]
+    if host != machine():
+        return trial._trial_id in silent
+    # A process takes its next trial when it has ended the last one.
+    return process == os.getpid() or not is_alive(process)
+
+
+def is_alive(process: int) -> bool:
+    """Returns whether a process of this machine runs; one that only waits to be collected does not."""
+    try:
+        return psutil.Process(process).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def machine() -> str:
+    """Returns the name of this machine; inside a container, of the container."""
+    namespace = Path("/proc/self/ns/pid")  # process numbers mean the same only within it
+    return f"{platform.node()} {os.readlink(namespace) if namespace.exists() else ''}".strip()
+
+
+def deaths(trials: list[FrozenTrial], trial: FrozenTrial | None) -> int:
+    """Returns how many attempts at a trial ended with their process before an epoch was over."""
+    number = {trial.number: trial for trial in trials}
+    count = 0
+    while trial is not None:
+        count += not trial.intermediate_values and INTERRUPTED not in trial.user_attrs
+        trial = number.get(trial.user_attrs.get(AGAIN))
+    return count
+
+
+@contextmanager
+def heartbeat(storage: RDBStorage, trial: optuna.Trial) -> Iterator[None]:
+    """Gives a sign of life while a trial is trained, for the processes on other machines."""
+    ended = threading.Event()
+
+    def beat():
+        while not ended.wait(BEAT):
+            with suppress(Exception):  # a storage that is away for a while must not end the signs for good
+                storage.record_heartbeat(trial._trial_id)
+
+    thread = threading.Thread(target=beat, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()

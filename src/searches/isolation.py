@@ -1,0 +1,131 @@
+"""A trial in a process of its own: whatever ends the process is a row of the table, and memory comes back."""
+
+import logging
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing.process import BaseProcess
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from src.searches.callbacks import Deadline
+from src.searches.claims import PLACE, PROCESS, REASON, machine
+from src.searches.storage import outlast_cuts
+from src.session import settle
+from src.study import StudySearch, make_study
+
+logger = logging.getLogger(__name__)
+
+LOOK = 0.5  # seconds between two looks at the process
+TIME_TO_END = 10.0  # seconds that a process asked to end is given
+
+
+@dataclass
+class IsolatedTrials:
+    """Trains one trial after another, each in a new process; stands for `StudySearch.train_one`.
+
+    Attributes:
+        search: hands out the trials and tells of them.
+        timeout_minutes: a process without a whole epoch in that time hangs, and is ended; 0 is no limit.
+        deterministic: as of `start_run`; precision likewise: a new process has none of this one's settings.
+    """
+
+    search: StudySearch
+    timeout_minutes: float = 0.0
+    deterministic: str = "auto"
+    precision: str = "auto"
+
+    def __call__(self, deadline: Deadline) -> int | None:
+        """Returns the number of the trial that was trained, None where all are taken.
+
+        Raises:
+            RuntimeError: the process ended before it had a trial.
+        """
+        if not self.search.claims.has_one_free():
+            return None
+        settings = (self.search.recipe, deadline.seconds_left(), self.deterministic, self.precision)
+        process = multiprocessing.get_context("spawn").Process(target=train_one, args=settings, daemon=True)
+        process.start()
+        try:
+            hangs = self._watch(process)
+        finally:
+            end(process)
+        trial = self._trial_of(process)
+        if trial is None and process.exitcode == 0:
+            return None  # another process was quicker
+        if trial is None:
+            raise RuntimeError(f"a trial's process ended before it had a trial ({cause(process.exitcode)})")
+        if trial.state is TrialState.RUNNING:
+            reason = cause(process.exitcode)
+            if hangs:
+                reason = f"no epoch was over in {self.timeout_minutes:g} minutes: its process was ended"
+            self._fail(trial, reason)
+        return trial.user_attrs[PLACE] + 1
+
+    def _watch(self, process: BaseProcess) -> bool:
+        """Returns whether the process hangs; False once it has ended."""
+        moved, seen = time.monotonic(), None
+        while process.is_alive():
+            process.join(LOOK)
+            now = self._progress_of(process)
+            if now != seen:
+                moved, seen = time.monotonic(), now
+            if self.timeout_minutes and time.monotonic() - moved > 60 * self.timeout_minutes:
+                return True
+        return False
+
+    def _progress_of(self, process: BaseProcess) -> object:
+        trial = self._trial_of(process)
+        if trial is None or PLACE not in trial.user_attrs:
+            return None
+        history = self.search.attempts.folder_of(trial.user_attrs[PLACE]) / "history.csv"
+        return history.stat().st_mtime_ns if history.exists() else trial.number
+
+    def _trial_of(self, process: BaseProcess) -> FrozenTrial | None:
+        trials = self.search.claims.study.get_trials(deepcopy=False)
+        mine = [
+            trial for trial in trials if trial.user_attrs.get(PROCESS, [])[:2] == [machine(), process.pid]
+        ]
+        taken = [trial for trial in mine if PLACE in trial.user_attrs]
+        return taken[-1] if taken else None
+
+    def _fail(self, trial: FrozenTrial, reason: str) -> None:
+        trial = optuna.Trial(self.search.claims.study, trial._trial_id)
+        trial.set_user_attr(REASON, reason)
+        self.search.claims.study.tell(trial, state=TrialState.FAIL, skip_if_finished=True)
+
+
+def train_one(recipe: dict, seconds: float, deterministic: str, precision: str) -> None:
+    """Trains one trial of the search that `make_study` makes of the recipe; runs in the new process."""
+    threading.Thread(target=end_with_parent, daemon=True).start()
+    settle(recipe["seed"], deterministic, precision)
+    search = make_study(**recipe)
+    outlast_cuts(partial(search.train_one, Deadline(time.monotonic() + seconds)))
+
+
+def end_with_parent() -> None:
+    """Ends this process when the one that started it dies, even by SIGKILL."""
+    multiprocessing.parent_process().join()
+    os._exit(1)
+
+
+def end(process: BaseProcess) -> None:
+    """Ends a process that is still there."""
+    for ask in (process.terminate, process.kill):
+        if process.is_alive():
+            ask()
+            process.join(TIME_TO_END)
+
+
+def cause(exitcode: int | None) -> str:
+    """Returns in words what an exit code says of a process's end."""
+    if exitcode is not None and exitcode < 0:
+        name = signal.Signals(-exitcode).name
+        often = ", as the system does when memory runs out" if name == "SIGKILL" else ""
+        return f"its process was ended by {name}{often}"
+    return f"its process ended with code {exitcode}"

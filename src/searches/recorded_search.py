@@ -1,0 +1,146 @@
+"""A KerasTuner search that is recorded, resumed, and ended on time, whichever of its tuners runs it."""
+
+import logging
+import math
+from pathlib import Path
+
+import keras
+import keras_tuner
+
+from src.running.locks import hold
+from src.running.resources import full_disk, is_full
+from src.searches.callbacks import Deadline
+from src.searches.search_folder import read_history, read_record, reason_of, recording
+from src.searches.trials import TrialRecord, drop_weights, give_up, log_trial
+from src.searches.tuner_state import drop_optimizer, keep_state
+from src.training import HALVED, PictureTraining, within_memory
+
+logger = logging.getLogger(__name__)
+
+NEVER = 10**9  # KerasTuner gives a search up after this many failed trials in a row; 3 by default
+
+
+class CutByDeadline(keras_tuner.errors.FatalError):
+    """Raised out of a trial that `max_minutes` cut short: KerasTuner then keeps it to be run again."""
+
+
+class DiskIsFull(keras_tuner.errors.FatalError, OSError):
+    """Raised out of a trial whose disk filled up: KerasTuner then keeps it to be run again."""
+
+
+class RecordedSearch:
+    """Laid over a KerasTuner tuner: seeds each trial, records it, keeps the disk and the time."""
+
+    def prepare(self, seed: int, epochs: int, keep_models: int) -> None:
+        """Keeps the search's settings; called once, before `search`."""
+        self.seed_of_search, self.epochs, self.keep_models = seed, epochs, keep_models
+        self.deadline = Deadline(math.inf)
+        self.oracle.max_consecutive_failed_trials = NEVER
+        if not Path(self._get_tuner_fname()).exists():
+            # KerasTuner writes its state at the end of the first trial; a kill before that loses it.
+            self.oracle.save()
+            self.save()
+        keep_state(Path(self.project_dir))
+
+    @property
+    def space(self) -> list:
+        """The entries of the search space, without those that Hyperband keeps for itself."""
+        return [entry for entry in self.oracle.get_space().space if not entry.name.startswith("tuner/")]
+
+    def run_for(self, minutes: float = 0) -> None:
+        """Runs the trials that are missing; with `minutes`, ends at the first epoch after them."""
+        self.deadline = Deadline.after(minutes)
+        asked, done = self.oracle.max_trials, len(self.oracle.end_order)
+        logger.info("search: %d trials done, %s asked for", done, asked or "a bracket or grid")
+        try:
+            with hold(Path(self.project_dir)):
+                self.search(epochs=self.epochs, verbose=0)
+        except CutByDeadline as cut:
+            self._report(cut.args[0])
+        finally:
+            self.oracle.max_trials = asked
+        if self.deadline.passed:
+            logger.info(
+                "the search stopped after %g minutes with %d trials; run this notebook again to go on",
+                minutes,
+                len(self.oracle.end_order),
+            )
+
+    def run_trial(self, trial, *args, **kwargs):
+        """Returns the trial's histories; the same trial gives the same scores, also after a resume."""
+
+        def train(training: PictureTraining) -> list:
+            self.hypermodel = training  # at half the batch size, where memory ran out
+            return self._train(trial, *args, **kwargs)
+
+        keep_state(Path(self.project_dir))
+        training = self.hypermodel
+        try:
+            return within_memory(training, train)
+        except Exception as error:
+            if is_full(error):
+                raise DiskIsFull(str(full_disk(Path(self.project_dir)))) from error
+            raise
+        finally:
+            self.hypermodel = training
+
+    def _train(self, trial, *args, **kwargs) -> list:
+        keras.utils.set_random_seed(self.seed_of_search + int(trial.trial_id))
+        folder = Path(self.get_trial_dir(trial.trial_id))
+        epochs = trial.hyperparameters.values.get("tuner/epochs", kwargs.get("epochs"))
+        title = f"trial {int(trial.trial_id) + 1}" + (
+            f" of {self.oracle.max_trials}" * bool(self.oracle.max_trials)
+        )
+        note = HALVED if self.hypermodel.batch_divisor > 1 else ""
+        with recording(folder, title, epochs, self.deadline, note=note) as watching:
+            histories = super().run_trial(trial, *args, callbacks=watching, **kwargs)
+        if read_record(folder)["stopped_at"]:
+            raise CutByDeadline(trial.trial_id)
+        return histories
+
+    def on_trial_end(self, trial) -> None:
+        """Saves the state, says how it stands, and ends the search where its time is over."""
+        super().on_trial_end(trial)
+        keep_state(Path(self.project_dir))
+        self._report(trial.trial_id)
+        self._drop_checkpoints(trial.trial_id)
+        give_up(self.records())
+        if self.deadline.passed:
+            self.oracle.max_trials = len(self.oracle.trials)  # the oracle then has no further trial
+
+    def records(self) -> list[TrialRecord]:
+        """Returns the trials in the order in which they began."""
+        trials = self.oracle.trials.values()
+        return [self._record(trial) for trial in sorted(trials, key=lambda trial: int(trial.trial_id))]
+
+    def _record(self, trial) -> TrialRecord:
+        folder, objective = Path(self.get_trial_dir(trial.trial_id)), self.oracle.objective
+        stopped_at = read_record(folder).get("stopped_at")
+        status = {"COMPLETED": "completed", "RUNNING": "running"}.get(trial.status, "failed")
+        score, reason = (trial.score if status == "completed" else math.nan), ""
+        if stopped_at:
+            reason = f"stopped by max_minutes after epoch {stopped_at}"
+        elif status == "failed":
+            reason = reason_of(trial.message or "")
+        elif status == "completed":
+            reason = read_record(folder).get("note", "")
+        if stopped_at and status == "running":
+            executions = read_history(folder).groupby("execution")[objective.name]
+            status, score = "interrupted", executions.agg(objective.direction).mean()
+        values = {k: v for k, v in trial.hyperparameters.values.items() if not k.startswith("tuner/")}
+        return TrialRecord(int(trial.trial_id) + 1, values, status, score, reason, folder)
+
+    def _report(self, trial_id: str) -> None:
+        records = self.records()
+        trial = next(trial for trial in records if trial.number == int(trial_id) + 1)
+        ended, asked = len(self.oracle.end_order), self.oracle.max_trials or 0
+        log_trial(trial, records, self.oracle.objective.name, asked, ended)
+
+    def _drop_checkpoints(self, ended: str) -> None:
+        # 292 MB a trial at the published size, two thirds of it the optimizer's; Hyperband goes on from
+        # earlier trials, so it keeps all of them.
+        if isinstance(self, keras_tuner.Hyperband):
+            return
+        for file in Path(self.get_trial_dir(ended)).glob("*.weights.h5"):
+            drop_optimizer(file)
+        drop_weights(self.records(), self.oracle.objective.name, self.keep_models)

@@ -1,0 +1,97 @@
+"""One folder a search, in it one a trial: never mixed, written so that a kill leaves it readable."""
+
+import hashlib
+import json
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import keras
+import pandas as pd
+
+from src.runs import read_json, write_json
+from src.searches.callbacks import Deadline, EpochProgress, HistoryFile, StopAtNaN
+from src.searches.checkpoints import CHECKPOINT, Checkpoint
+
+logger = logging.getLogger(__name__)
+
+
+def search_folder(folder: Path, identity: dict) -> Path:
+    """Returns the folder of the search with this identity, and says where another one lies beside it."""
+    text = json.dumps(identity, sort_keys=True, default=str)
+    project = folder / hashlib.sha256(text.encode()).hexdigest()[:8]
+    others = [path for path in folder.glob("*/search.json") if path.parent != project]
+    if others and not project.exists():
+        earlier = read_json(max(others, key=lambda path: path.stat().st_mtime))
+        now = json.loads(text)
+        changed = [key for key in now if now[key] != earlier.get(key)]
+        logger.warning(
+            "this is another search or training than the last one here (changed: %s); it starts anew in %s, "
+            "the earlier results stay in %s and are not mixed in",
+            ", ".join(changed),
+            project,
+            max(others, key=lambda path: path.stat().st_mtime).parent,
+        )
+    write_json(project / "search.json", json.loads(text))
+    return project
+
+
+@contextmanager
+def recording(
+    folder: Path, title: str, epochs: int, deadline: Deadline, identity: dict | None = None, note: str = ""
+) -> Iterator[list[keras.callbacks.Callback]]:
+    """Gives the callbacks that watch a trial, and notes at its end what it was and how long it took.
+
+    Args:
+        folder: of the trial.
+        title: of its progress.
+        epochs: largest number of epochs.
+        deadline: of the search; it stops the trial, too.
+        identity: what the trial trains; an interrupted attempt at the same is gone on with, epoch by epoch.
+            Without it the trial begins anew.
+        note: what is to be said of the trial, even if it completes.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "record.json").unlink(missing_ok=True)
+    history = HistoryFile(folder / "history.csv")
+    watching = [EpochProgress(title, epochs), history, deadline, StopAtNaN()]
+    if identity is None:
+        history.path.unlink(missing_ok=True)
+    else:
+        watching.append(Checkpoint(folder / CHECKPOINT, history, identity))
+    started, clock, deadline.stopped_at = datetime.now(UTC), time.monotonic(), None
+    try:
+        yield watching
+    finally:
+        # Stopped after its last epoch means that nothing is missing.
+        stopped_at = None if deadline.stopped_at == epochs else deadline.stopped_at
+        record = {
+            "seconds": round(history.earlier + time.monotonic() - clock, 1),
+            "parameters": history.parameters,
+            "stopped_at": stopped_at,
+            "started": started.isoformat(timespec="milliseconds"),
+            "note": note,
+        }
+        write_json(folder / "record.json", record)
+
+
+def read_record(folder: Path) -> dict:
+    """Returns what was noted at the end of a trial, nothing where it has not ended."""
+    return read_json(folder / "record.json") if (folder / "record.json").exists() else {}
+
+
+def read_history(folder: Path) -> pd.DataFrame:
+    """Returns a trial's epochs, none where it was killed before the first one ended."""
+    path = folder / "history.csv"
+    return pd.read_csv(path) if path.exists() else pd.DataFrame(columns=["execution", "epoch"])
+
+
+def reason_of(error: BaseException | str) -> str:
+    """Returns an error, or the traceback of one, as the single line that says what went wrong."""
+    if isinstance(error, BaseException):
+        return f"{type(error).__name__}: {' '.join(str(error).split())}".removesuffix(": ")[:300]
+    lines = [line.strip() for line in error.splitlines() if line.strip()]
+    return next((line for line in reversed(lines) if "Error" in line), "the objective was not a number")[:300]

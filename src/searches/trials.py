@@ -1,0 +1,190 @@
+"""What a search leaves behind, whichever engine ran it: tables of trials and epochs, the best of them."""
+
+import logging
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from src.searches.search_folder import read_history, read_record
+
+logger = logging.getLogger(__name__)
+
+ENDED = ("completed", "pruned", "failed")
+FIRST_FAILURES = 5  # trials that all fail at the start mean that nothing will ever work
+
+
+@dataclass(frozen=True)
+class TrialRecord:
+    """One trial as an engine tells of it; what it left on the disk is in its folder.
+
+    Attributes:
+        number: from 1.
+        hyperparameters: the values that the space gave it.
+        status: completed, pruned, failed, interrupted (a later run goes on with it) or running.
+        score: the best objective, so far where it was not completed; NaN where there is none.
+        reason: in one line why it was not completed, else empty.
+        folder: holds history.csv (a row an epoch) and record.json (parameters, seconds, started).
+    """
+
+    number: int
+    hyperparameters: dict
+    status: str
+    score: float
+    reason: str
+    folder: Path
+
+
+def lower_is_better(objective: str) -> bool:
+    """Returns whether an objective is the better the lower: one whose name ends in "loss"."""
+    return objective.endswith("loss")
+
+
+def trials_table(records: list[TrialRecord], objective: str) -> pd.DataFrame:
+    """Returns one row a trial: its number from 1, its hyperparameters, and what came of it.
+
+    Columns after the hyperparameters: score (the objective), best_epoch and epochs (from 1),
+    parameters (of the model), seconds, status, reason, and started (UTC).
+    """
+    rows = []
+    for trial in records:
+        history, kept = read_history(trial.folder), read_record(trial.folder)
+        scored = not math.isnan(trial.score) and len(history)
+        rows.append(
+            {
+                "trial": trial.number,
+                **trial.hyperparameters,
+                "score": trial.score,
+                "best_epoch": best_epoch(history, objective) if scored else pd.NA,
+                "epochs": len(history),
+                "parameters": kept.get("parameters") or pd.NA,
+                "seconds": kept.get("seconds", math.nan),
+                "status": trial.status,
+                "reason": trial.reason,
+                "started": kept.get("started", ""),
+            }
+        )
+    table = pd.DataFrame(rows)
+    # A hyperparameter that only later trials had stands with the others all the same.
+    outcome = ["score", "best_epoch", "epochs", "parameters", "seconds", "status", "reason", "started"]
+    return table[[*table.columns.difference(outcome, sort=False), *outcome]] if rows else table
+
+
+def history_table(records: list[TrialRecord]) -> pd.DataFrame:
+    """Returns one row an epoch of every trial: trial, execution, epoch, losses, metrics, seconds."""
+    tables = [read_history(trial.folder).assign(trial=trial.number) for trial in records]
+    tables = [table for table in tables if len(table)] or tables
+    table = pd.concat(tables or [pd.DataFrame(columns=["trial", "execution", "epoch"])], ignore_index=True)
+    return table[["trial", *table.columns.drop("trial")]]
+
+
+def best_epoch(history: pd.DataFrame, objective: str) -> int:
+    """Returns the epoch, counted from 1, with the best objective."""
+    column = history[objective]
+    return int(history.loc[column.idxmin() if lower_is_better(objective) else column.idxmax(), "epoch"])
+
+
+def finalists(records: list[TrialRecord], objective: str, count: int) -> list[TrialRecord]:
+    """Returns the best completed trials, best first: at most `count`, no set of values twice."""
+    completed = [trial for trial in records if trial.status == "completed" and not math.isnan(trial.score)]
+    chosen: list[TrialRecord] = []
+    for trial in sorted(completed, key=lambda trial: trial.score, reverse=not lower_is_better(objective)):
+        if trial.hyperparameters not in [other.hyperparameters for other in chosen]:
+            chosen.append(trial)
+    return chosen[:count]
+
+
+def best_trial(records: list[TrialRecord], objective: str) -> TrialRecord:
+    """Returns the best completed trial; where none is, the best that the time limit cut short.
+
+    Raises:
+        RuntimeError: no trial has a score to go by; the first reason is given.
+    """
+    if best := finalists(records, objective, 1):
+        return best[0]
+    cut = [trial for trial in records if trial.status == "interrupted" and not math.isnan(trial.score)]
+    if cut:
+        best = (min if lower_is_better(objective) else max)(cut, key=lambda trial: trial.score)
+        logger.warning(
+            "no trial was completed: trial %d is taken, though it was %s; give the search more minutes",
+            best.number,
+            best.reason,
+        )
+        return best
+    reasons = [trial.reason for trial in records if trial.reason]
+    first = reasons[0] if reasons else "no trial has run to its end"
+    raise RuntimeError(f"none of the {len(records)} trials was completed; the first: {first}")
+
+
+def give_up(records: list[TrialRecord]) -> None:
+    """Raises RuntimeError with the first reason where each of the first trials failed."""
+    ended = [trial for trial in records if trial.status in ENDED]
+    if len(ended) >= FIRST_FAILURES and all(trial.status == "failed" for trial in ended):
+        raise RuntimeError(
+            f"each of the first {len(ended)} trials failed, so the search ends; the first: {ended[0].reason}"
+        )
+
+
+def drop_weights(records: list[TrialRecord], objective: str, keep_models: int) -> None:
+    """Deletes the weights of the trials that are over, but for the best `keep_models`."""
+    best = [trial.folder for trial in finalists(records, objective, keep_models)]
+    for trial in records:
+        if trial.status in ENDED and trial.folder not in best:
+            for file in trial.folder.glob("*.weights.h5"):
+                file.unlink(missing_ok=True)
+
+
+def log_trial(trial: TrialRecord, records: list[TrialRecord], objective: str, asked: int, ended: int) -> None:
+    """Writes the line that ends a trial: its score, the best so far, its minutes, the minutes left.
+
+    Args:
+        trial: the one that has just ended.
+        records: of the whole search.
+        objective: name of the metric.
+        asked: trials asked for, 0 where their number is not known before.
+        ended: trials that are over.
+    """
+    best = finalists(records, objective, 1)
+    seconds = [read_record(other.folder).get("seconds") for other in records]
+    minutes = [value / 60 for value in seconds if value is not None]
+    left = max(asked - ended, 0) * sum(minutes) / max(len(minutes), 1)
+    score = f"{objective} {trial.score:.4f}"
+    logger.info(
+        "trial %d of %s: %s, best so far %.4f, %.1f min%s",
+        trial.number,
+        asked or "the search",
+        score if trial.status == "completed" else f"{trial.status} ({trial.reason})",
+        best[0].score if best else math.nan,
+        read_record(trial.folder).get("seconds", math.nan) / 60,
+        f", about {left:.1f} min left" if asked else "",
+    )
+
+
+def at_the_edge(best: dict, space: list) -> list[str]:
+    """Returns a sentence for each best value that lies on the edge of its range, where widening may pay.
+
+    Args:
+        best: the best hyperparameters.
+        space: KerasTuner's entries, as in `search.space`.
+    """
+    sentences = []
+    for entry in space:
+        if not hasattr(entry, "min_value") or entry.name not in best or entry.min_value == entry.max_value:
+            continue
+        # The last value that the grid really has: steps can lose the top of a range.
+        values = list(entry.values) if entry.step else [entry.min_value, entry.max_value]
+        if len(values) < 2:
+            continue
+        value, share = best[entry.name], 0.02
+        if entry.step:
+            near = {"lower": value <= values[0], "upper": value >= values[-1]}
+        else:
+            scale = math.log if entry.sampling == "log" else float
+            place = (scale(value) - scale(values[0])) / (scale(values[-1]) - scale(values[0]))
+            near = {"lower": place < share, "upper": place > 1 - share}
+        for edge in (edge for edge, holds in near.items() if holds):
+            sentences.append(
+                f"{entry.name} = {value:g} is at the {edge} edge of {values[0]:g} to {values[-1]:g}"
+            )
+    return sentences
