@@ -11,9 +11,10 @@ import numpy as np
 
 from src.config import find_paths
 from src.features import check_split, load_features
-from src.images.augmentation import DRAWS, KERAS_DRAWS, Augmentation, apply_transform, apply_transforms
+from src.images.augmentation import DRAWS, KERAS_DRAWS, Augmentation
 from src.images.cache import cached_rows, open_cache
 from src.images.preprocessing import preprocess
+from src.images.warping import apply_transform, apply_transforms
 from src.running.parameters import read_input
 
 
@@ -98,8 +99,7 @@ class PictureBatches(keras.utils.PyDataset):
         pictures_an_epoch = n if self.epoch_fraction == 1 else len(self) * self.batch_size
         first = index * self.batch_size
         last = min(first + self.batch_size, pictures_an_epoch)
-        served = self.epoch * pictures_an_epoch + np.arange(first, last)
-        passes, place = np.divmod(served, n)
+        passes, place = np.divmod(self.epoch * pictures_an_epoch + np.arange(first, last), n)
         if not self.shuffle:
             return place
         orders = {number: random_order(n, self.seed, number) for number in np.unique(passes)}

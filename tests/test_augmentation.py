@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from keras.src.legacy.preprocessing.image import ImageDataGenerator
 
-from src.images.augmentation import DRAWS, FILL_MODES, GREY, Augmentation, apply_transform
+from src.images.augmentation import DRAWS, Augmentation
+from src.images.warping import FILL_MODES, GREY, apply_transform
 
 SIZE = 180
 

@@ -43,13 +43,16 @@ def resize_square(picture: np.ndarray, side: int, interpolation: str) -> np.ndar
 def preprocess(pictures: np.ndarray) -> np.ndarray:
     """Returns float32 pictures, BGR with ImageNet's means off, from RGB of 0 to 255, shape (..., 3).
 
-    Channel by channel NumPy takes longer for it than the augmentation takes; whole rows of pixels are
-    turned round by OpenCV and met by a row of means, 6 times as fast.
+    One picture after another, so that each stays in the processor's cache; OpenCV turns the channels round,
+    and rows of pixels meet a row of means. Channel by channel NumPy takes longer for it than the warp takes.
     """
-    width = pictures.shape[-2]
-    turned = cv2.cvtColor(pictures.reshape(-1, width, 3), cv2.COLOR_RGB2BGR)
-    rows = turned.reshape(*pictures.shape[:-2], width * 3)
-    return np.subtract(rows, np.tile(IMAGENET_MEANS, width), dtype="float32").reshape(pictures.shape)
+    height, width = pictures.shape[-3:-1]
+    result = np.empty(pictures.shape, dtype="float32")
+    rows, means = result.reshape(-1, height, width * 3), np.tile(IMAGENET_MEANS, width)
+    for picture, target in zip(pictures.reshape(-1, height, width, 3), rows, strict=True):
+        target[...] = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR).reshape(height, width * 3)
+        target -= means
+    return result
 
 
 def undo_preprocess(pictures: np.ndarray) -> np.ndarray:

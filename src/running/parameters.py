@@ -119,18 +119,18 @@ def read_setting(setting: str) -> tuple[str, object]:
     return name, _construct(text, source)
 
 
-def read_input(run: Path, name: str = "input.json") -> dict[str, object]:
+def read_input(run: Path, input_file: str = "input.json") -> dict[str, object]:
     """Returns the run's `input.json` with its `augmentation` made an `Augmentation`.
 
     Args:
         run: the run's folder.
-        name: of the file below it; transfer has one of its own, for larger pictures.
+        input_file: its name below the folder; transfer has one of its own, for larger pictures.
 
     Raises:
         FileNotFoundError: notebook 02 has not run.
         ValueError: it is no JSON, or a value is missing, of another type or out of range.
     """
-    path = run / name
+    path = run / input_file
     values = read_json(path)
     kinds = {field.name: type(field.default) for field in fields(Augmentation)}
     try:
@@ -143,7 +143,7 @@ def read_input(run: Path, name: str = "input.json") -> dict[str, object]:
             raise ValueError(f"cache is {quote(values['cache'])}; it has to be the plain name of a file")
         return {**values, "augmentation": Augmentation(**values["augmentation"])}
     except (TypeError, ValueError) as error:  # TypeError: a transformation that there is not
-        notebook = "02" if name == "input.json" else "06"
+        notebook = "02" if input_file == "input.json" else "06"
         raise ValueError(f"{path} is damaged: {one_line(error)}; run notebook {notebook} again") from error
 
 

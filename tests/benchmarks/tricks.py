@@ -103,6 +103,9 @@ def main() -> None:
     training.add_argument("--pictures", type=int, default=3000)
     training.add_argument("--epochs", type=int, default=12)
     training.add_argument("--seeds", type=int, default=3)
+    training.add_argument(
+        "--only", type=int, nargs="*", help="numbers of variants, for one process of several"
+    )
     commands.add_parser("table").add_argument("results", type=Path)
     chosen = parser.parse_args()
     if chosen.command == "table":
@@ -111,6 +114,8 @@ def main() -> None:
     keras.config.set_dtype_policy(fastest_precision(accelerator=False))
     for seed in range(chosen.seeds):
         for number, name in enumerate(VARIANTS):
+            if chosen.only and number not in chosen.only:
+                continue
             path = chosen.results / f"{chosen.pictures}-{chosen.epochs}-{number}-{seed}.json"
             if not path.exists():
                 result = train(chosen.run, name, seed, chosen.pictures, chosen.epochs)
