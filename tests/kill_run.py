@@ -1,20 +1,21 @@
 """Kills `make run` by SIGKILL at random moments until it has ended, and looks at what came out.
 
-    python tests/kill_run.py [--kills 25] [--seed 1] [--least 1] [--most 25] [--signal KILL]
+    python tests/kill_run.py [--kills 25] [--seed 1] [--least 1] [--most 25] [--signal KILL] [--data ZIP]
+        [--notebook 05_evaluation]
 
 The sample profile runs twice in a folder of its own below the system's temporary one: once undisturbed, then
-killed again and again, with its kernel and all its processes, each time after a random number of seconds; the
-next start goes on. After as many kills as were asked for it runs to its end.
-Exit code 1 where the split, the number of trials or the table of trials differ, or the accuracy leaves the
-undisturbed run's 95 % interval.
+killed again and again, with its kernel and all its processes, each time after a random number of seconds (of
+one notebook, if that is asked for); the next start goes on. After as many kills as were asked for it runs to
+its end. Exit code 1 where the split, the number of trials or the table of trials differ, the accuracy leaves
+the undisturbed run's 95 % interval, or a process outlives its signal by 20 s.
 """
 
 import argparse
 import collections
+import math
 import os
 import random
 import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -25,55 +26,70 @@ import psutil
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from src.pipeline import STEPS, run_name
 from src.runs import read_json
 
 PROJECT = Path(__file__).resolve().parents[1]
-RUN = "sample-sample"
+PATIENCE = 20  # seconds that a process is given to end
 
 
-def start(root: Path) -> psutil.Popen:
+def start(root: Path, data: str) -> psutil.Popen:
     """Returns the started `make run` of the sample profile, with all that it writes below a folder."""
     places = {"OUTPUT_ROOT": str(root / "output"), "DATA_ROOT": str(root / "data")}
-    command = ["make", "run", f"PYTHON={sys.executable}", "INSTALLED="]
+    command = ["make", "run", f"PYTHON={sys.executable}", "INSTALLED=", f"DATA={data}"]
     log = (root / "log.txt").open("a")
     return psutil.Popen(command, cwd=PROJECT, env={**os.environ, **places}, stdout=log, stderr=log)
 
 
-def kill(run: psutil.Popen, number: int) -> str:
-    """Returns in which notebook a run was, after sending all its processes a signal."""
-    processes = [run, *run.children(recursive=True)]
-    where = "between two notebooks"
-    for process in processes:
+def notebook_of(run: psutil.Popen) -> str:
+    """Returns which notebook a run is in."""
+    for process in [run, *run.children(recursive=True)]:
         try:
             words = process.cmdline()
         except psutil.Error:
             continue
-        where = next((word for word in words if word[:3] in ("01_", "02_", "03_", "04_", "05_")), where)
+        if found := [word for word in words if word in STEPS]:
+            return found[0]
+    return "between two notebooks"
+
+
+def kill(run: psutil.Popen, number: int) -> float:
+    """Returns after how many seconds all of a run's processes had ended that were sent this signal."""
+    processes, sent = [run, *run.children(recursive=True)], time.monotonic()
     for process in processes:
         try:
             process.send_signal(number)
         except psutil.Error:
             continue
-    psutil.wait_procs(processes, timeout=20)
-    return where
+    if alive := psutil.wait_procs(processes, timeout=PATIENCE)[1]:
+        sys.exit(
+            f"{len(alive)} of {len(processes)} processes were there {PATIENCE} s after the signal: {alive}"
+        )
+    return time.monotonic() - sent
 
 
-def disturb(root: Path, kills: int, least: float, most: float, number: int) -> collections.Counter:
-    """Returns how often a run was killed in each notebook; it has ended then."""
+def disturb(root: Path, data: str, kills: int, number: int, notebook: str, wait: tuple[float, float]) -> dict:
+    """Returns how often a run was killed in each notebook, and how long it took to end at most."""
     places: collections.Counter = collections.Counter()
+    slowest = 0.0
     while True:
-        run = start(root)
-        patience = random.uniform(least, most) if places.total() < kills else None
-        try:
-            code = run.wait(timeout=patience)
-        except (subprocess.TimeoutExpired, psutil.TimeoutExpired):
-            places[kill(run, number)] += 1
-            sys.stdout.write(f"kill {places.total()}: {dict(places)}\n")
-            sys.stdout.flush()
-            continue
-        if code:
-            sys.exit(f"the run ended with code {code}: see {root / 'log.txt'}")
-        return places
+        run, moment = start(root, data), math.inf
+        while (code := run.poll()) is None:
+            is_there = places.total() < kills and (not notebook or notebook_of(run) == notebook)
+            if is_there and math.isinf(moment):
+                moment = time.monotonic() + random.uniform(*wait)
+            if time.monotonic() >= moment:
+                place = notebook_of(run)
+                slowest = max(slowest, kill(run, number))
+                places[place] += 1
+                sys.stdout.write(f"kill {places.total()}: {dict(places)}\n")
+                sys.stdout.flush()
+                break
+            time.sleep(0.05)
+        else:
+            if code:
+                sys.exit(f"the run ended with code {code}: see {root / 'log.txt'}")
+            return {"places": dict(sorted(places.items())), "slowest": slowest}
 
 
 def faults(whole: Path, killed: Path) -> list[str]:
@@ -101,25 +117,30 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--least", type=float, default=1.0, help="seconds until a kill, at least")
     parser.add_argument("--most", type=float, default=25.0, help="seconds until a kill, at most")
     parser.add_argument("--signal", choices=["KILL", "TERM", "INT"], default="KILL")
+    parser.add_argument("--data", default="sample", help="as of make run")
+    parser.add_argument("--notebook", default="", choices=["", *STEPS], help="the only one that is killed")
     parser.add_argument("--whole", type=Path, help="an undisturbed run's folder, instead of making one")
     chosen = parser.parse_args(arguments)
     random.seed(chosen.seed)
-    root = Path(tempfile.mkdtemp(prefix="kill_run_"))
+    data = os.path.abspath(chosen.data) if os.path.exists(chosen.data) else chosen.data
+    root, run = Path(tempfile.mkdtemp(prefix="kill_run_")), run_name("sample", data)
     whole = chosen.whole
     if whole is None:
         (root / "whole").mkdir()
-        disturb(root / "whole", 0, 0, 0, signal.SIGKILL)
-        whole = root / "whole" / "output" / RUN
+        disturb(root / "whole", data, 0, signal.SIGKILL, "", (0, 0))
+        whole = root / "whole" / "output" / run
     (root / "killed").mkdir()
     started = time.monotonic()
-    number = getattr(signal, f"SIG{chosen.signal}")
-    places = disturb(root / "killed", chosen.kills, chosen.least, chosen.most, number)
-    killed = root / "killed" / "output" / RUN
+    number, wait = getattr(signal, f"SIG{chosen.signal}"), (chosen.least, chosen.most)
+    disturbed = disturb(root / "killed", data, chosen.kills, number, chosen.notebook, wait)
+    killed = root / "killed" / "output" / run
     found = faults(whole, killed)
     accuracies = [read_json(run / "metrics.json")["accuracy"] for run in (whole, killed)]
+    going_on = (root / "killed" / "log.txt").read_text().count("goes on where it stopped")
     sys.stdout.write(
-        f"{places.total()} times SIG{chosen.signal} in {(time.monotonic() - started) / 60:.1f} minutes: "
-        f"{dict(sorted(places.items()))}\n"
+        f"{sum(disturbed['places'].values())} times SIG{chosen.signal} in "
+        f"{(time.monotonic() - started) / 60:.1f} minutes: {disturbed['places']}; all processes had ended "
+        f"after {disturbed['slowest']:.1f} s at most; {going_on} times a line said how to go on\n"
         f"accuracy undisturbed {accuracies[0]:.4f}, killed {accuracies[1]:.4f}\n"
         + ("\n".join(found) or "split and table of trials are the same; the test set was opened once")
         + "\n"
