@@ -180,15 +180,12 @@ def make_study(
             raise ValueError(f"{setting} is {value}; give 1 or more")
     url = storage_url(storage, folder)
     space = explore_space(training.build)
-    identity = {
-        **{"tuner": "optuna", "sampler": sampler, "pruner": pruner, "objective": objective},
-        **{"epochs": epochs, "seed": seed, "patience": training.patience},
-        **{"space": space.get_config()["space"], **settings},
-    }
+    choices = {"objective": objective, "epochs": epochs, "seed": seed, "sampler": sampler, "pruner": pruner}
+    entries = space.get_config()["space"]
+    identity = {"tuner": "optuna", **choices, "patience": training.patience, "space": entries, **settings}
     project = search_folder(folder, identity)
     direction = "minimize" if lower_is_better(objective) else "maximize"
     study, opened = open_study(url, project.name, direction)
     study.pruner = make_pruner(pruner, epochs)
     claims = Claims(study, opened, max_trials)
-    choices = {"objective": objective, "epochs": epochs, "seed": seed, "sampler": sampler, "pruner": pruner}
     return StudySearch(Attempts(training, project, claims, space, keep_models=keep_models, **choices), recipe)

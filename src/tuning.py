@@ -58,10 +58,9 @@ def make_tuner(
             raise ValueError(f"{setting} is {value}; give 1 or more")
     space = keras_tuner.HyperParameters()
     parameters = training.build(space).count_params()
-    identity = {
-        **{"tuner": name, "objective": objective, "epochs": epochs, "executions": executions, "seed": seed},
-        **{"patience": training.patience, "space": space.get_config()["space"], **settings},
-    }
+    choices = {"objective": objective, "epochs": epochs, "executions": executions, "seed": seed}
+    entries = space.get_config()["space"]
+    identity = {"tuner": name, **choices, "patience": training.patience, "space": entries, **settings}
     project = search_folder(folder, identity)
     restore_state(project)
     check_space(project, training_bytes(parameters), "a trial")

@@ -5,19 +5,27 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
+from contextlib import suppress
 from pathlib import Path
 
+import numpy as np
 import pytest
 from search_in_process import Training, build, run_search, serve, tables
 
+from src.config import PUBLISHED_BEST, PUBLISHED_PARAMETERS
 from src.features import extract_features
 from src.finalists import train_finalists
+from src.generators import PictureBatches
 from src.images.cache import build_cache, extract_and_cache
 from src.images.pictures import read_picture
+from src.model import build_cnn
 from src.running.resources import check_space, check_writable, is_full, is_out_of_memory, training_bytes
 from src.sample import draw_sample
+from src.search import make_search
 from src.searches.checkpoints import Checkpoint
 from src.spaces import Space, as_settled
+from src.training import PictureTraining
 
 PROJECT = Path(__file__).resolve().parents[1]
 
@@ -195,6 +203,48 @@ for kill in range(kills):
         assert table == list(range(len(table)))
 print("whole", kills)
 """
+
+
+def published_network(hp):
+    """The published best network, 24 million parameters, and a search that moves its learning rate alone."""
+    return build_cnn(learning_rate=hp.Float("learning_rate", 1e-5, 1e-3, sampling="log"), **PUBLISHED_BEST)
+
+
+def serve_two(part: str, training: bool = False, seed: int | None = None) -> PictureBatches:
+    pixels = np.zeros((2, 180, 180, 3), "uint8")
+    return PictureBatches(pixels, np.arange(2), np.arange(2), ["0.jpg", "1.jpg"], batch_size=2, workers=1)
+
+
+def bytes_below(folder: Path) -> int:
+    total = 0
+    for path in folder.rglob("*"):
+        with suppress(FileNotFoundError):  # replaced at this moment
+            total += path.stat().st_size
+    return total
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("tuner", ["optuna", "random"])
+def test_20_trials_of_the_published_size_never_take_a_gigabyte(tmp_path, tuner):
+    training = PictureTraining(Space(published_network, as_settled, ()), {}, serve_two, epochs=1)
+    search = make_search(tuner, training, tmp_path, {"space_name": "published"}, max_trials=20)
+    over, most = threading.Event(), [0]
+
+    def watch():
+        while not over.wait(0.05):
+            most[0] = max(most[0], bytes_below(tmp_path))
+
+    watching = threading.Thread(target=watch)
+    watching.start()
+    try:
+        search.run_for()
+    finally:
+        over.set()
+        watching.join()
+    assert [record.status for record in search.records()] == ["completed"] * 20
+    weights = 4 * PUBLISHED_PARAMETERS
+    assert weights < bytes_below(tmp_path) < 1.1 * weights  # the best trial's alone, without its optimizer
+    assert 2 * weights < most[0] < 1e9
 
 
 def test_150_kills_in_a_loop_that_saves_leave_nothing_unreadable(tmp_path):

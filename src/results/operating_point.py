@@ -83,8 +83,13 @@ def compare_thresholds(
         n, right = len(decided), int(decided["correct"].sum())
         low, high = accuracy_interval(right, n)
         rows[name] = {
-            **{"threshold": threshold, "n": n, "accuracy": right / n, "low": low, "high": high},
-            **{"false_positives": positives, "false_negatives": negatives},
+            "threshold": threshold,
+            "n": n,
+            "accuracy": right / n,
+            "low": low,
+            "high": high,
+            "false_positives": positives,
+            "false_negatives": negatives,
             "mean_cost": (false_positive_cost * positives + false_negative_cost * negatives) / n,
         }
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("threshold of")

@@ -25,21 +25,19 @@ class Limit(NamedTuple):
 COUNT = Limit(lambda value: 1 <= value < 2**31, "1 or more")
 FRACTION = Limit(lambda value: 0 <= value < 1, "a fraction, 0 or more and below 1")
 NOT_NEGATIVE = Limit(lambda value: 0 <= value < math.inf, "0 or more, and finite")
+COUNTS = ["batch_size", "max_trials", "epochs", "finalists", "final_seeds", "final_epochs"]
+COUNTS += ["head_trials", "head_epochs"]
+COUNTS += ["fine_tuning_trials", "fine_tuning_trial_epochs", "fine_tuning_epochs"]
+MINUTES = ["max_minutes", "final_minutes", "fine_tuning_minutes", "trial_timeout_minutes"]
 LIMITS = {
-    **dict.fromkeys(
-        ["batch_size", "max_trials", "epochs", "finalists", "final_seeds", "final_epochs"], COUNT
-    ),
-    **dict.fromkeys(["head_trials", "head_epochs"], COUNT),
-    **dict.fromkeys(["fine_tuning_trials", "fine_tuning_trial_epochs", "fine_tuning_epochs"], COUNT),
+    **dict.fromkeys(COUNTS, COUNT),
     **dict.fromkeys([*FRACTIONS, "color_jitter", "weight_averaging"], FRACTION),
     "image_size": Limit(lambda value: 8 <= value <= 4_096, "8 to 4096 pixels"),
     "first_image_size": Limit(lambda value: value == 0 or 8 <= value <= 4_096, "0, or 8 to 4096 pixels"),
     "backbone_image_size": Limit(lambda value: value == 0 or 32 <= value <= 4_096, "0, or 32 to 4096 pixels"),
     "epoch_fraction": Limit(lambda value: 0 < value <= 1, "more than 0 and at most 1"),
     "learning_rate": Limit(lambda value: 0 < value < math.inf, "more than 0, and finite"),
-    **dict.fromkeys(
-        ["patience", "final_patience", "max_minutes", "final_minutes", "trial_timeout_minutes"], NOT_NEGATIVE
-    ),
+    **dict.fromkeys(["patience", "final_patience", *MINUTES], NOT_NEGATIVE),
     "seed": Limit(lambda value: 0 <= value < 2**31, "0 to 2147483647"),
     "workers": Limit(lambda value: 0 <= value <= 256, "0 to 256 threads"),
 }
@@ -50,10 +48,9 @@ HINTS = {
     int: "a whole number",
     dict: "a mapping",
 }
-INPUT = {  # what batches are made of, and its type
-    **{"cache": str, "batch_size": int, "epoch_fraction": float, "seed": int, "workers": int},
-    "augmentation": dict,
-}
+# What batches are made of, and its type.
+INPUT = {"cache": str, "batch_size": int, "epoch_fraction": float, "seed": int, "workers": int}
+INPUT["augmentation"] = dict
 
 
 def check_value(name: str, value: object, wanted: type, source: str) -> None:
