@@ -57,6 +57,7 @@ ORIGINALS = Path(__file__).resolve().parents[3] / "shared" / "data" / "train.zip
 IMAGE_SIZE, BATCH_SIZE, SEED = 180, 32, 42
 PAIRS = {"nearest": "nearest", "area": "box"}  # our interpolation, and what `load_img` calls the same
 SIZES = (1_500, 3_000, 6_000, 12_000)
+REST = 1.0  # seconds between two turns: tf.data's threads go on filling their buffers after one
 
 
 def find_pictures(data: str | None) -> Path:
@@ -86,8 +87,13 @@ def draw_large(folder: Path, number: int) -> Path:
 
 def in_turns(measures: dict[str, Callable[[], float]], rounds: int) -> pd.DataFrame:
     """Returns what each function returned, a row a round; a round before them warms up and is forgotten."""
-    table = pd.DataFrame([{name: take() for name, take in measures.items()} for _ in range(rounds + 1)])
-    return table[1:]
+
+    def after_a_rest(take: Callable[[], float]) -> float:
+        time.sleep(REST)
+        return take()
+
+    turns = ({name: after_a_rest(take) for name, take in measures.items()} for _ in range(rounds + 1))
+    return pd.DataFrame(turns)[1:]
 
 
 def ratio(over: pd.Series, under: pd.Series) -> dict[str, float]:
