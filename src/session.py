@@ -10,6 +10,7 @@ from pathlib import Path
 import keras
 
 from src.config import find_paths
+from src.running.devices import fastest_precision, has_accelerator
 from src.running.made_by import note_notebook, notebook_settings
 from src.running.parameters import check_cell
 from src.running.resources import check_writable
@@ -87,27 +88,3 @@ def settle(seed: int, deterministic: str, precision: str) -> None:
 def is_deterministic(word: str) -> bool:
     """Returns whether the same seed is to give the same numbers to the last bit."""
     return word == "yes" or (word == "auto" and not has_accelerator())
-
-
-def fastest_precision(accelerator: bool) -> str:
-    """Returns the policy that computes fastest on this device without harm to training.
-
-    16 bits on an accelerator (mixed_float16, whose loss Keras scales), and on a CPU that multiplies
-    bfloat16 in hardware; elsewhere float32. TensorFlow only: the other backends' CPU kernels are slower
-    for it.
-    """
-    if accelerator:
-        return "mixed_float16"
-    information = Path("/proc/cpuinfo")
-    flags = information.read_text() if information.exists() else ""
-    has_bfloat16 = "avx512_bf16" in flags or "amx_bf16" in flags
-    return "mixed_bfloat16" if has_bfloat16 and keras.backend.backend() == "tensorflow" else "float32"
-
-
-def has_accelerator() -> bool:
-    """Returns whether Keras's backend sees a GPU or a TPU."""
-    if keras.backend.backend() == "torch":  # Keras lists no devices for it
-        import torch
-
-        return torch.cuda.is_available() or torch.backends.mps.is_available()
-    return any(not device.lower().startswith("cpu") for device in keras.distribution.list_devices())

@@ -79,6 +79,20 @@ def test_a_muon_step_of_a_kernel_is_nearly_orthogonal():
     assert np.vdot(step, gradient.reshape(36, 16)) < 0  # downhill
 
 
+@pytest.mark.parametrize("shape", [(36, 16), (16, 36), (288, 32), (20, 16)])
+def test_the_short_way_to_an_orthogonal_matrix_ends_where_kerass_own_does(shape):
+    """Also where the singular values span four powers of ten."""
+    left, _, right = np.linalg.svd(np.random.default_rng(0).normal(size=shape), full_matrices=False)
+    matrix = keras.ops.convert_to_tensor(
+        ((left * np.geomspace(1, 1e-4, min(shape))) @ right).astype("float32")
+    )
+    optimizer = ConvolutionMuon()
+    ours = optimizer.zeropower_via_newtonschulz5(matrix, 5)
+    theirs = keras.optimizers.Muon.zeropower_via_newtonschulz5(optimizer, matrix, 5)
+    np.testing.assert_allclose(*map(keras.ops.convert_to_numpy, (ours, theirs)), atol=1e-3)
+    assert np.linalg.norm(keras.ops.convert_to_numpy(ours)) > 1  # both are no zeros
+
+
 def test_muon_leaves_all_but_kernels_to_adamw():
     optimizer = ConvolutionMuon()
     shapes = {(3, 3, 4, 8): False, (8,): True, (8, 1): True}

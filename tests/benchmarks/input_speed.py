@@ -47,9 +47,9 @@ from src.images.augmentation import Augmentation
 from src.images.cache import cached_rows, extract_and_cache, open_cache
 from src.images.speed import count_pictures, published_generator
 from src.pipeline import notebook_parameters
+from src.running.devices import fastest_precision, has_accelerator
 from src.runs import write_json
 from src.sample import draw_picture, encode, name_picture
-from src.session import fastest_precision, has_accelerator
 from src.spaces import SPACES
 from src.training import fixed
 

@@ -26,8 +26,8 @@ import keras
 import numpy as np
 
 from src.generators import PictureBatches, load_batches
+from src.running.devices import fastest_precision
 from src.searches.trials import best_trial, trials_table
-from src.session import fastest_precision
 from src.spaces import SPACES
 from src.study import make_study
 from src.training import PictureTraining

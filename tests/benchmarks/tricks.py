@@ -24,8 +24,8 @@ import pandas as pd
 from src.evaluation import predict_table
 from src.generators import PictureBatches, load_batches
 from src.networks.ensemble import average_networks
+from src.running.devices import fastest_precision
 from src.runs import read_json, write_json
-from src.session import fastest_precision
 from src.spaces import SPACES
 from src.training import PictureTraining, fixed
 
