@@ -23,7 +23,7 @@ SOURCES := $(wildcard src/*.py) $(wildcard notebooks/profiles/$(PROFILE).yaml) $
 export TF_CPP_MIN_LOG_LEVEL ?= 1
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install run transfer submission test test-slow test-backends bench workers worker reproduce
+.PHONY: help install run transfer submission test test-fast test-slow test-backends bench workers worker reproduce
 .PHONY: dashboard lab clean FORCE
 
 help:  ## show the targets
@@ -60,9 +60,12 @@ transfer: $(INSTALLED)  ## notebook 06 on a finished run: make transfer [PROFILE
 submission: $(FOLDER)/04_training.ipynb  ## predict unlabelled pictures: make submission [...] [SET="pictures=path edition=labels"]
 	@$(STEP) 07_submission --profile '$(PROFILE)' --data '$(DATA_PATH)' --set $(SET)
 
-test: $(INSTALLED)  ## check the style, then run the fast tests
+test: $(INSTALLED)  ## check the style, then run all tests but the slow ones
 	.venv/bin/python -m ruff check .
 	.venv/bin/python -m ruff format --check .
+	.venv/bin/python -m pytest -m 'not slow'
+
+test-fast: $(INSTALLED)  ## run the tests that take a minute in all, to be run after each change
 	.venv/bin/python -m pytest
 
 test-slow: $(INSTALLED)  ## run the sample profile end to end, and the other slow tests

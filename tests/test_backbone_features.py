@@ -11,6 +11,8 @@ from src.images.preprocessing import preprocess
 from src.pretrained import backbone_features
 from src.pretrained.backbone_features import compute_features, features_key, serve_features
 
+pytestmark = pytest.mark.long
+
 FILES, SIZE = 30, 8
 
 

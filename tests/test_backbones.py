@@ -21,6 +21,8 @@ from src.pretrained.backbones import (
     weights_fingerprint,
 )
 
+pytestmark = pytest.mark.long
+
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 WEIGHTS = SHARED / "weights" / "mobilenet_v2_imagenet_notop.weights.h5"
 MODULES = {"ResNet50": "resnet50", "MobileNetV2": "mobilenet_v2"}

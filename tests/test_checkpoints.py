@@ -17,6 +17,8 @@ from src.searches.checkpoints import Checkpoint
 from src.spaces import Space, as_settled
 from src.training import PictureTraining, fixed, growing_sizes
 
+pytestmark = pytest.mark.long
+
 TESTS = Path(__file__).resolve().parent
 
 

@@ -10,6 +10,8 @@ import pytest
 from src.networks.ensemble import average_networks
 from src.networks.residual import build_residual_cnn
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def networks() -> list[keras.Model]:

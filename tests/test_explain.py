@@ -18,6 +18,8 @@ from src.model import build_cnn
 from src.networks.ensemble import average_networks
 from src.networks.residual import build_residual_cnn
 
+pytestmark = pytest.mark.long
+
 SIDE = 32
 UPPER_RIGHT, LOWER_LEFT = (slice(0, 8), slice(24, 32)), (slice(16, 24), slice(0, 8))  # rows, columns
 

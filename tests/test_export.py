@@ -10,6 +10,8 @@ from src import export
 from src.export import FORMATS, export_model, main
 from src.images.preprocessing import preprocess
 
+pytestmark = pytest.mark.long
+
 
 def pretend(monkeypatch, answer) -> None:
     """Puts a stand-in for Keras's own writing, and `answer` for what runs the file."""

@@ -17,6 +17,8 @@ from src.searches.trials import TrialRecord
 from src.spaces import Space
 from src.training import PictureTraining, fixed, growing_sizes, make_training, spans
 
+pytestmark = pytest.mark.long
+
 FINALISTS = [
     {"trial": 4, "hyperparameters": {"units": 8, "batch_size": 4}, "score": 0.9, "seconds_an_epoch": 1.0},
     {"trial": 2, "hyperparameters": {"units": 2, "batch_size": 8}, "score": 0.8, "seconds_an_epoch": 1.0},

@@ -14,6 +14,8 @@ from search_in_process import run_search, tables
 from src.search import run_search as run_any_search
 from src.searches.isolation import IsolatedTrials, cause
 
+pytestmark = pytest.mark.long
+
 TESTS = Path(__file__).resolve().parent
 QUIET = {"deterministic": "no", "precision": "float32"}
 

@@ -22,6 +22,8 @@ from src.images.cache import build_cache, cached_rows, open_cache
 from src.runs import write_json
 from src.sample import draw_sample
 
+pytestmark = pytest.mark.long
+
 SIZE = 16
 
 

@@ -24,6 +24,8 @@ from src.networks.saved_model import load_saved_model
 from src.predict import list_pictures, main, predict_pictures
 from src.runs import save_model, write_json
 
+pytestmark = pytest.mark.long
+
 PROJECT = Path(__file__).resolve().parents[1]
 SIDE = 24
 FACTS = {"class_names": ["cat", "dog"], "image_size": SIDE, "interpolation": "area"}

@@ -7,6 +7,8 @@ import pytest
 from src.networks.optimizers import ConvolutionMuon
 from src.networks.residual import build_residual_cnn
 
+pytestmark = pytest.mark.long
+
 
 def convolution(kernel: int, inputs: int, filters: int) -> int:
     """Weights without bias, and four numbers a filter for the normalization."""

@@ -27,6 +27,8 @@ from src.searches.checkpoints import Checkpoint
 from src.spaces import Space, as_settled
 from src.training import PictureTraining
 
+pytestmark = pytest.mark.long
+
 PROJECT = Path(__file__).resolve().parents[1]
 
 

@@ -11,6 +11,8 @@ from sklearn.preprocessing import StandardScaler
 from src import sample
 from src.sample import TRAPS, draw_picture, draw_sample, draw_unlabelled, unlabelled_animals
 
+pytestmark = pytest.mark.long
+
 
 def read_all(folder):
     return {path.name: path.read_bytes() for path in folder.iterdir()}

@@ -10,6 +10,8 @@ import pytest
 
 from src.networks.saved_model import load_saved_model
 
+pytestmark = pytest.mark.long
+
 
 @pytest.mark.parametrize(
     ("facts", "words"),

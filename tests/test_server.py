@@ -16,7 +16,10 @@ from search_in_process import tables
 TESTS = Path(__file__).resolve().parent
 TRIALS, EPOCHS = 20, 6
 
-pytestmark = pytest.mark.skipif(not server.is_installed(), reason="PostgreSQL is not installed")
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.skipif(not server.is_installed(), reason="PostgreSQL is not installed"),
+]
 
 WORKER = f"""
 import sys, time

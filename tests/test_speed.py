@@ -26,6 +26,8 @@ from src.images.speed import compare_speed, count_pictures
 from src.runs import read_json
 from src.sample import draw_sample
 
+pytestmark = pytest.mark.long
+
 SIZE = 24
 
 

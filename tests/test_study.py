@@ -36,6 +36,8 @@ from src.searches.storage import storage_url
 from src.searches.suggestions import SuggestedHyperParameters, explore_space
 from src.searches.trials import best_trial
 
+pytestmark = pytest.mark.long
+
 TESTS = Path(__file__).resolve().parent
 TIMES = ["seconds", "started"]
 TRIALS, EPOCHS = 12, 6

@@ -24,6 +24,8 @@ from src.search import make_search, run_search
 from src.searches.trials import best_trial
 from src.training import fixed
 
+pytestmark = pytest.mark.long
+
 SIZE = 32
 numbers = keras.ops.convert_to_numpy
 

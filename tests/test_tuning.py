@@ -21,6 +21,8 @@ from src.searches.trials import at_the_edge, best_trial
 from src.training import fixed
 from src.tuning import TUNERS
 
+pytestmark = pytest.mark.long
+
 PROJECT = Path(__file__).resolve().parents[1]
 VALUES = ["trial", "units", "rate", "score", "best_epoch", "epochs", "status"]
 

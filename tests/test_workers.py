@@ -14,6 +14,8 @@ from src import workers
 from src.searches.trials import trials_table
 from src.workers import Worker, main, worker_environment
 
+pytestmark = pytest.mark.long
+
 TESTS = Path(__file__).resolve().parent
 SLEEPY = """
 import sys, time
