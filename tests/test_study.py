@@ -118,8 +118,8 @@ def test_a_trial_is_pruned_where_it_is_below_the_median_and_only_there(whole):
     for trial in trials.itertuples():
         earlier = [number for number in range(1, trial.trial) if status[number] == "completed"]
         best_so_far, medians = values.loc[trial.trial].cummax(), values.loc[earlier].median()
-        # A third of the 6 epochs pass, and nothing is saved after the last; NaN compares as False.
-        judged = range(2, EPOCHS) if len(earlier) >= 4 else []
+        # Two thirds of the 6 epochs pass, and nothing is saved after the last; NaN compares as False.
+        judged = range(4, EPOCHS) if len(earlier) >= 4 else []
         below = [epoch for epoch in judged if best_so_far[epoch] < medians[epoch]]
         assert (trial.status == "pruned") == bool(below)
         if below:

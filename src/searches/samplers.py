@@ -46,11 +46,12 @@ def make_sampler(name: str, seed: int, place: int, defaults: dict) -> optuna.sam
 def make_pruner(name: str, epochs: int) -> optuna.pruners.BasePruner:
     """Returns the pruner for trials of so many epochs.
 
-    `median` lets the first 4 trials and a third of the epochs, at least 2, pass: a network's first
-    epochs say little about its last one. `hyperband` judges from a ninth of the epochs on.
+    `median` lets the first 4 trials pass and judges from two thirds of the epochs on, at the second at the
+    earliest: before the learning rate has come down from its peak, a network's score says little about its
+    last one (`tests/benchmarks/README.md` has the figures). `hyperband` judges from a ninth of the epochs on.
     """
     if name == "median":
-        return optuna.pruners.MedianPruner(STARTUP["median"], max(2, math.ceil(epochs / 3)))
+        return optuna.pruners.MedianPruner(STARTUP["median"], max(2, math.ceil(epochs * 2 / 3)))
     if name == "hyperband":
         return PlacedHyperband(min_resource=max(1, epochs // 9), max_resource=epochs, reduction_factor=3)
     return optuna.pruners.NopPruner()
