@@ -107,8 +107,7 @@ def test_forty_isolated_trials_leave_the_memory_as_it_was(tmp_path):
 
 
 def test_a_process_without_a_trial_is_no_row_but_an_error(tmp_path, monkeypatch):
-    monkeypatch.setattr(
-        "src.searches.isolation.train_one", subprocess.run
-    )  # a call without sense: it ends at once
+    # A call without sense: the process ends at once.
+    monkeypatch.setattr("src.searches.isolation.train_one", subprocess.run)
     with pytest.raises(RuntimeError, match="ended before it had a trial.*code 1"):
         run_search(tmp_path, "optuna", max_trials=1, isolate=QUIET)
