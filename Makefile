@@ -17,7 +17,7 @@ PYTHON := .venv/bin/python
 INSTALLED := .venv/installed$(if $(GPU),-gpu)
 STEP = $(PYTHON) -m src.pipeline '$(FOLDER)'
 WORKERS = $(PYTHON) -m src.workers '$(FOLDER)'
-SOURCES := $(wildcard src/*.py) $(wildcard notebooks/profiles/$(PROFILE).yaml) $(FOLDER)/parameters.txt
+SOURCES := $(wildcard src/*.py src/*/*.py) $(wildcard notebooks/profiles/$(PROFILE).yaml) $(FOLDER)/parameters.txt
 
 # Start-up lines of TensorFlow 2.20; 2.21 prints some of them all the same.
 export TF_CPP_MIN_LOG_LEVEL ?= 1

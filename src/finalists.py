@@ -7,6 +7,7 @@ new trainings, and what the first scores had flattered is seen.
 import copy
 import logging
 import math
+import statistics
 import time
 from functools import partial
 from pathlib import Path
@@ -28,23 +29,29 @@ from src.training import PictureTraining, fixed, within_memory
 
 logger = logging.getLogger(__name__)
 
-RESERVE = 0.1  # of the minutes, for an epoch that takes longer than those of the search
+RESERVE = 0.05  # of the minutes: for compiling; a cycle that is cut in its last tenth has little left to do
 
 
 def candidates(records: list[TrialRecord]) -> list[dict]:
     """Returns what a finalist is known by: its trial, hyperparameters, score, and seconds_an_epoch."""
-    chosen = []
-    for record in records:
-        seconds = read_history(record.folder).groupby("execution")["seconds"].agg(["max", "count"])
-        chosen.append(
-            {
-                "trial": record.number,
-                "hyperparameters": record.hyperparameters,
-                "score": record.score,
-                "seconds_an_epoch": round(float(seconds["max"].sum() / seconds["count"].sum()), 2),
-            }
-        )
-    return chosen
+    return [
+        {
+            "trial": record.number,
+            "hyperparameters": record.hyperparameters,
+            "score": record.score,
+            "seconds_an_epoch": round(epoch_seconds(read_history(record.folder)), 2),
+        }
+        for record in records
+    ]
+
+
+def epoch_seconds(history: pd.DataFrame) -> float:
+    """Returns the median seconds of the last third of the epochs: of full size, and nothing is compiled."""
+    seconds = []
+    for _, execution in history.groupby("execution"):
+        each = execution["seconds"].diff().fillna(execution["seconds"])
+        seconds += each.tail(max(1, len(each) // 3)).tolist()
+    return statistics.median(seconds)
 
 
 def train_finalists(
@@ -73,28 +80,32 @@ def train_finalists(
     """
     identity = {**identity, "epochs": training.epochs, "patience": training.patience}
     folder, rows = search_folder(folder, identity), []
+    expected, pace = 0.0, 1.0  # seconds by the search's epochs; how much longer it really took
     waiting = [(candidate, seed) for seed in seeds for candidate in candidates]
     with hold(folder):
         for number, (candidate, seed) in enumerate(waiting):
             left = minutes - sum(row["seconds"] for row in rows) / 60 if minutes else math.inf
             share = max(left, 0) / (len(waiting) - number)
             place = folder / f"trial_{candidate['trial']}-seed_{seed}"
-            rows.append(train_finalist(training, candidate, seed, place, share))
+            rows.append(train_finalist(training, candidate, seed, place, share, pace))
+            expected += training.full_epochs(rows[-1]["epochs"]) * candidate["seconds_an_epoch"]
+            pace = sum(row["seconds"] for row in rows) / max(expected, 1e-3)
     return pd.DataFrame(rows)
 
 
 def train_finalist(
-    training: PictureTraining, candidate: dict, seed: int, place: Path, minutes: float
+    training: PictureTraining, candidate: dict, seed: int, place: Path, minutes: float, pace: float = 1.0
 ) -> dict:
     """Returns one row of `train_finalists`, from the training that is there or from a new one.
 
-    One that was interrupted goes on after its last whole epoch, as it was planned when it began.
+    One that was interrupted goes on after its last whole epoch, as it was planned when it began. `pace` is
+    how much longer an epoch takes now than in the search.
     """
     values = candidate["hyperparameters"]
     if (place / "result.json").exists() and read_json(place / "result.json")["hyperparameters"] == values:
         logger.info("%s is trained already", place.name)
         return read_json(place / "result.json")["row"]
-    epochs = planned_epochs(training.epochs, minutes, candidate["seconds_an_epoch"])
+    epochs = planned_epochs(training, minutes, candidate["seconds_an_epoch"] * pace)
     plan = {"hyperparameters": values, "epochs": epochs, "minutes": None if math.isinf(minutes) else minutes}
     if (place / "plan.json").exists() and read_json(place / "plan.json")["hyperparameters"] == values:
         plan = read_json(place / "plan.json")
@@ -148,11 +159,12 @@ def _train(candidate: dict, seed: int, place: Path, plan: dict, training: Pictur
     }
 
 
-def planned_epochs(epochs: int, minutes: float, seconds_an_epoch: float) -> int:
-    """Returns how many epochs fit into the minutes, going by the search's: at most `epochs`, at least 1."""
+def planned_epochs(training: PictureTraining, minutes: float, seconds_an_epoch: float) -> int:
+    """Returns how many epochs fit into the minutes: at most the training's own, at least 1."""
     if math.isinf(minutes):
-        return epochs
-    return max(1, min(epochs, int(60 * minutes * (1 - RESERVE) / max(seconds_an_epoch, 1e-3))))
+        return training.epochs
+    affordable = 60 * minutes * (1 - RESERVE) / max(seconds_an_epoch, 1e-3)
+    return max((n for n in range(1, training.epochs + 1) if training.full_epochs(n) <= affordable), default=1)
 
 
 def load_network(

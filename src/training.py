@@ -12,6 +12,7 @@ import keras
 import keras_tuner
 
 from src.generators import PictureBatches, load_batches
+from src.images.growth import cost_in_full_epochs, growing_sizes, spans
 from src.running.parameters import read_input
 from src.running.resources import is_out_of_memory
 from src.searches.checkpoints import Checkpoint
@@ -72,6 +73,13 @@ class PictureTraining(keras_tuner.HyperModel):
             size = batches.pixels.shape[1]
             batches.picture_sizes = growing_sizes(self.first_image_size, size, self.epochs)
         return batches
+
+    def full_epochs(self, epochs: int) -> float:
+        """Returns how many epochs of full-sized pictures cost as much as a training of so many epochs."""
+        if not self.first_image_size:
+            return epochs
+        size = self.serve("validation").pixels.shape[1]
+        return cost_in_full_epochs(growing_sizes(self.first_image_size, size, epochs))
 
     def fit(
         self, hp, model, epochs: int, callbacks: list, initial_epoch: int = 0, verbose: int = 0
@@ -174,27 +182,3 @@ def fixed(values: dict) -> keras_tuner.HyperParameters:
     hp = keras_tuner.HyperParameters()
     hp.values = dict(values)
     return hp
-
-
-def spans(sizes: list[int], first: int, epochs: int) -> list[tuple[int, int]]:
-    """Returns the first epoch and the end of each run of epochs with one picture size, from `first` on."""
-    of_epoch = [sizes[min(epoch, len(sizes) - 1)] for epoch in range(epochs)]
-    changes = [epoch for epoch in range(first + 1, epochs) if of_epoch[epoch] != of_epoch[epoch - 1]]
-    starts = [first, *changes]
-    return list(zip(starts, [*changes, epochs], strict=True))
-
-
-def growing_sizes(first: int, last: int, epochs: int, step: int = 16) -> list[int]:
-    """Returns the side of the training pictures in each epoch: from `first` to `last`, in pixels.
-
-    They grow in steps over the first two thirds of the epochs (J. Howard's progressive resizing): a small
-    picture costs less, and the last third sees what the network will be asked about.
-
-    Raises:
-        ValueError: `first` is larger than `last`.
-    """
-    if first > last:
-        raise ValueError(f"first_image_size is {first}; give at most image_size, {last}")
-    sizes = [*range(first, last, step), last]
-    growing = max(1, round(epochs * 2 / 3))
-    return [sizes[min(len(sizes) - 1, epoch * len(sizes) // growing)] for epoch in range(epochs)]

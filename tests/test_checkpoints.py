@@ -12,10 +12,11 @@ import pandas as pd
 import pytest
 from search_in_process import run_search, serve, tables
 
+from src.images.growth import growing_sizes
 from src.searches.callbacks import HistoryFile
 from src.searches.checkpoints import Checkpoint
 from src.spaces import Space, as_settled
-from src.training import PictureTraining, fixed, growing_sizes
+from src.training import PictureTraining, fixed
 
 pytestmark = pytest.mark.long
 

@@ -11,11 +11,12 @@ import pytest
 from src.finalists import candidates, load_network, planned_epochs, train_finalists
 from src.generators import PictureBatches
 from src.images.augmentation import Augmentation
+from src.images.growth import cost_in_full_epochs, growing_sizes, spans
 from src.results.averaging import averaging_gains, choose_members, finalists_table
 from src.searches.callbacks import HistoryFile
 from src.searches.trials import TrialRecord
 from src.spaces import Space
-from src.training import PictureTraining, fixed, growing_sizes, make_training, spans
+from src.training import PictureTraining, fixed, make_training
 
 pytestmark = pytest.mark.long
 
@@ -120,16 +121,37 @@ def test_a_loaded_network_predicts_what_its_table_says(trained):
 
 @pytest.mark.parametrize(
     ("minutes", "seconds_an_epoch", "expected"),
-    [(math.inf, 60, 50), (10, 60, 9), (10, 1, 50), (0.1, 60, 1)],  # a tenth of the minutes is kept in reserve
+    [(math.inf, 60, 50), (10, 60, 9), (10, 1, 50), (0.1, 60, 1)],  # a twentieth of the minutes is kept
 )
 def test_as_many_epochs_are_planned_as_fit(minutes, seconds_an_epoch, expected):
-    assert planned_epochs(50, minutes, seconds_an_epoch) == expected
+    assert planned_epochs(make(50), minutes, seconds_an_epoch) == expected
+
+
+def test_more_epochs_are_planned_where_pictures_are_small_at_first():
+    # 12 epochs of 4 to 8 pixels: four of 4 x 4, a quarter of the work, and eight of 8 x 8.
+    assert cost_in_full_epochs(growing_sizes(4, 8, 12)) == 4 / 4 + 8
+    growing = make(50, first_image_size=4)
+    assert growing.full_epochs(12) == 9 and make(50).full_epochs(12) == 12
+    assert planned_epochs(growing, 10, 60) == 13  # 9.25 of the 9.5 whole ones that fit
 
 
 def test_the_minutes_are_shared_by_the_epochs_that_were_seen_in_the_search(tmp_path):
-    # 1.2 s for each of two; an epoch took a second, and a tenth of the minutes is kept in reserve.
+    # 1.2 s for the first of two; an epoch took a second, and a twentieth of the minutes is kept in reserve.
     table = train(tmp_path, minutes=0.04, seeds=(1,), epochs=50)
     assert table["planned_epochs"].tolist() == table["epochs"].tolist() == [1, 1]
+
+
+def test_the_next_training_is_planned_by_how_fast_the_one_before_really_was(tmp_path, monkeypatch):
+    planned = []
+
+    def pretend(training, candidate, seed, place, minutes, pace):
+        planned.append((round(minutes, 6), pace))
+        return {"seconds": 120.0, "epochs": 2, "trial": candidate["trial"]}
+
+    monkeypatch.setattr("src.finalists.train_finalist", pretend)
+    slow = [{**row, "seconds_an_epoch": 40.0} for row in FINALISTS]
+    train(tmp_path, minutes=10, seeds=(1,), finalists=slow)
+    assert planned == [(5, 1.0), (8, 1.5)]  # two epochs took 120 s where 80 were expected
 
 
 def test_a_training_whose_epochs_last_longer_than_planned_ends_in_its_minutes(tmp_path, monkeypatch):
@@ -198,11 +220,16 @@ def test_what_averaging_gains_is_counted_on_the_mean_probability(tmp_path):
 
 
 def test_candidates_know_how_long_an_epoch_took(tmp_path):
-    rows = {"execution": [0, 0, 1, 1], "epoch": [1, 2, 1, 2], "seconds": [3, 5, 2, 3]}
+    # The last third of each execution: 2 s of the first, 4 s of the other.
+    rows = {
+        "execution": [0] * 4 + [1] * 4,
+        "epoch": [1, 2, 3, 4] * 2,
+        "seconds": [9, 12, 16, 18, 5, 6, 7, 11],
+    }
     pd.DataFrame(rows).to_csv(tmp_path / "history.csv", index=False)
     record = TrialRecord(5, {"units": 2}, "completed", 0.7, "", tmp_path)
     assert candidates([record]) == [
-        {"trial": 5, "hyperparameters": {"units": 2}, "score": 0.7, "seconds_an_epoch": 2.0}
+        {"trial": 5, "hyperparameters": {"units": 2}, "score": 0.7, "seconds_an_epoch": 3.0}
     ]
 
 

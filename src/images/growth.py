@@ -1,0 +1,30 @@
+"""Progressive resizing: the side of the training pictures, epoch by epoch (after J. Howard)."""
+
+
+def growing_sizes(first: int, last: int, epochs: int, step: int = 16) -> list[int]:
+    """Returns the side of the training pictures in each epoch: from `first` to `last`, in pixels.
+
+    They grow in steps over the first two thirds of the epochs: a small picture costs less, and the last
+    third sees what the network will be asked about.
+
+    Raises:
+        ValueError: `first` is larger than `last`.
+    """
+    if first > last:
+        raise ValueError(f"first_image_size is {first}; give at most image_size, {last}")
+    sizes = [*range(first, last, step), last]
+    growing = max(1, round(epochs * 2 / 3))
+    return [sizes[min(len(sizes) - 1, epoch * len(sizes) // growing)] for epoch in range(epochs)]
+
+
+def spans(sizes: list[int], first: int, epochs: int) -> list[tuple[int, int]]:
+    """Returns the first epoch and the end of each run of epochs with one picture size, from `first` on."""
+    of_epoch = [sizes[min(epoch, len(sizes) - 1)] for epoch in range(epochs)]
+    changes = [epoch for epoch in range(first + 1, epochs) if of_epoch[epoch] != of_epoch[epoch - 1]]
+    starts = [first, *changes]
+    return list(zip(starts, [*changes, epochs], strict=True))
+
+
+def cost_in_full_epochs(sizes: list[int]) -> float:
+    """Returns how many epochs of the last size cost as much: a picture costs as much as it has pixels."""
+    return sum((size / sizes[-1]) ** 2 for size in sizes)
