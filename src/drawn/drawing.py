@@ -144,18 +144,9 @@ def draw_thing(random: np.random.Generator, pen: Pen, x: float, y: float) -> Non
         pen.fill(corners + place, colours, rim=RIM)
         pen.fill(0.7 * corners + place, others)
     elif kind == 2:
-        corners = [
-            (-1, -1),
-            (-1, -1),
-            (0, -0.7),
-            (1, -1),
-            (1, -1),
-            (0.8, 0),
-            (1, 1),
-            (1, 1),
-            (-1, 1),
-            (-1, 1),
-        ]
+        # A corner that is there twice is cut less.
+        top, bottom = [(-1, -1), (-1, -1), (0, -0.7), (1, -1), (1, -1)], [(1, 1), (1, 1), (-1, 1), (-1, 1)]
+        corners = [*top, (0.8, 0), *bottom]
         pen.fill(smooth(size * np.array(corners) + place), colours, rim=RIM)
     elif kind == 3:
         up = random.choice([-1, 1])
