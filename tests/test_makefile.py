@@ -55,6 +55,12 @@ def test_other_data_or_settings_under_the_same_name_run_everything_again(make):
     assert steps(make("run", "RUN=mine", "SET=epochs=2")) == ["summary"]
 
 
+@pytest.mark.parametrize("changed", ["src/training.py", "src/networks/residual.py", "src/images/growth.py"])
+def test_changed_code_runs_everything_again_wherever_it_stands(make, changed):
+    make("run")
+    assert steps(make("run", f"--what-if={changed}")) == [*STEPS, "summary"]
+
+
 def test_a_path_with_blanks_arrives_whole_and_names_the_run(make, tmp_path):
     data = tmp_path / "my pets" / "cats and dogs.zip"
     data.parent.mkdir()
