@@ -169,15 +169,16 @@ def main(arguments: list[str] | None = None) -> int:
         values.update(data=chosen.data, run=chosen.run.name)
         with hold(chosen.run):
             run_notebook(chosen.step, chosen.run / f"{chosen.step}.ipynb", values)
-    except PapermillExecutionError as error:
+    except (PapermillExecutionError, KeyboardInterrupt) as error:
+        # Where Ctrl-C reaches the kernel first, it comes as the error of a cell.
+        if getattr(error, "ename", "KeyboardInterrupt") == "KeyboardInterrupt":
+            sys.stderr.write(f"{chosen.step} was interrupted; the same command goes on where it stopped\n")
+            return 130
         sys.stderr.write(f"{chosen.step} stopped: {error.ename}: {one_line(error.evalue)}\n")
         return 1
     except (ValueError, OSError, RuntimeError) as error:  # RuntimeError: another process, or a dead kernel
         sys.stderr.write(f"{full_disk(chosen.run) if is_full(error) else one_line(error)}\n")
         return 1
-    except KeyboardInterrupt:
-        sys.stderr.write(f"{chosen.step} was interrupted; the same command goes on where it stopped\n")
-        return 130
     return 0
 
 

@@ -141,3 +141,22 @@ def test_the_command_says_in_one_line_what_is_wrong(tmp_path, capsys):
     assert main([str(tmp_path / "run"), "01_data", "--profile", "sample", "--set", "epoch=3"]) == 1
     assert "no notebook has a parameter 'epoch'" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "words"),
+    [
+        (KeyboardInterrupt(), 130, "01_data was interrupted; the same command goes on where it stopped"),
+        (PapermillExecutionError(1, 1, "", "KeyboardInterrupt", "", []), 130, "goes on where it stopped"),
+        (PapermillExecutionError(1, 1, "", "ValueError", "bad", []), 1, "01_data stopped: ValueError: bad"),
+    ],
+)
+def test_an_interruption_says_how_to_go_on_also_where_the_kernel_heard_of_it_first(
+    error, code, words, tmp_path, monkeypatch, capsys
+):
+    def stop(*arguments):
+        raise error
+
+    monkeypatch.setattr(pipeline, "run_notebook", stop)
+    assert pipeline.main([str(tmp_path / "run"), "01_data", "--profile", "sample"]) == code
+    assert words in capsys.readouterr().err

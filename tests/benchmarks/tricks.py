@@ -83,9 +83,10 @@ def train(run: Path, name: str, seed: int, pictures: int, epochs: int) -> dict:
     }
 
 
-def table(results: Path) -> pd.DataFrame:
+def table(results: Path, pictures: int, epochs: int) -> pd.DataFrame:
     """Returns a row a variant: mean accuracies, their spread over the seeds, the change from `as it is`."""
     rows = pd.DataFrame([json.loads(path.read_text()) for path in sorted(results.glob("*.json"))])
+    rows = rows[(rows["pictures"] == pictures) & (rows["epochs"] == epochs)]
     groups = rows.groupby("variant")
     mean = groups[["plain", "mirrored", "seconds"]].mean()
     mean["seeds"], mean["spread"] = groups.size(), groups["plain"].std()
@@ -100,16 +101,18 @@ def main() -> None:
     training = commands.add_parser("train")
     training.add_argument("run", type=Path)
     training.add_argument("results", type=Path)
-    training.add_argument("--pictures", type=int, default=3000)
-    training.add_argument("--epochs", type=int, default=12)
     training.add_argument("--seeds", type=int, default=3)
     training.add_argument(
         "--only", type=int, nargs="*", help="numbers of variants, for one process of several"
     )
-    commands.add_parser("table").add_argument("results", type=Path)
+    showing = commands.add_parser("table")
+    showing.add_argument("results", type=Path)
+    for command in (training, showing):
+        command.add_argument("--pictures", type=int, default=3000)
+        command.add_argument("--epochs", type=int, default=12)
     chosen = parser.parse_args()
     if chosen.command == "table":
-        sys.stdout.write(table(chosen.results).round(4).to_string() + "\n")
+        sys.stdout.write(table(chosen.results, chosen.pictures, chosen.epochs).round(4).to_string() + "\n")
         return
     keras.config.set_dtype_policy(fastest_precision(accelerator=False))
     for seed in range(chosen.seeds):
