@@ -4,7 +4,7 @@ import copy
 import gc
 import logging
 from collections.abc import Callable, Iterable
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -74,12 +74,16 @@ class PictureTraining(keras_tuner.HyperModel):
             batches.picture_sizes = growing_sizes(self.first_image_size, size, self.epochs)
         return batches
 
+    @cached_property
+    def full_size(self) -> int:
+        """Returns the side of the pictures once they have grown, in pixels."""
+        return self.serve("validation").pixels.shape[1]
+
     def full_epochs(self, epochs: int) -> float:
         """Returns how many epochs of full-sized pictures cost as much as a training of so many epochs."""
         if not self.first_image_size:
             return epochs
-        size = self.serve("validation").pixels.shape[1]
-        return cost_in_full_epochs(growing_sizes(self.first_image_size, size, epochs))
+        return cost_in_full_epochs(growing_sizes(self.first_image_size, self.full_size, epochs))
 
     def fit(
         self, hp, model, epochs: int, callbacks: list, initial_epoch: int = 0, verbose: int = 0
