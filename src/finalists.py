@@ -25,7 +25,8 @@ from src.searches.callbacks import Deadline, EpochProgress, HistoryFile, StopAtN
 from src.searches.checkpoints import CHECKPOINT, Checkpoint, delete_checkpoint
 from src.searches.search_folder import read_history, search_folder
 from src.searches.trials import TrialRecord
-from src.training import PictureTraining, fixed, within_memory
+from src.spaces import fixed
+from src.training import PictureTraining, within_memory
 
 logger = logging.getLogger(__name__)
 
@@ -136,9 +137,7 @@ def _train(candidate: dict, seed: int, place: Path, plan: dict, training: Pictur
     started = time.monotonic()
     last = training.fit(hp, model, training.epochs, [*watching, checkpoint]).history
     if training.space.settles_normalization:
-        in_any_order = training.serve("train")
-        in_any_order.shuffle = True  # by name, a batch would be of one class
-        settle_normalization(model, in_any_order)
+        settle_normalization(model, training.untransformed())
     save_weights(model, place / "model.weights.h5")
     validation = training.serve("validation").once()  # also where epochs are shortened
     predictions = predict_table(model, validation)

@@ -86,6 +86,13 @@ def as_settled(hp: keras_tuner.HyperParameters) -> dict:
     return {}
 
 
+def fixed(values: dict) -> keras_tuner.HyperParameters:
+    """Returns hyperparameters that a space will find already chosen, such as a search's best."""
+    hp = keras_tuner.HyperParameters()
+    hp.values = dict(values)
+    return hp
+
+
 class Space(NamedTuple):
     """What a search may choose.
 
@@ -93,7 +100,7 @@ class Space(NamedTuple):
         build: function of `hp` and the settings that returns a compiled network.
         choose_batches: function of `hp` that returns arguments of `load_batches`.
         settings: names of the settings that `build` takes beside `image_size`.
-        settles_normalization: whether a finalist's batch normalization is measured anew at its end.
+        settles_normalization: whether batch normalization is measured anew before each validation.
     """
 
     build: Callable[..., keras.Model]

@@ -3,6 +3,7 @@
 import copy
 import gc
 import logging
+import math
 from collections.abc import Callable, Iterable
 from functools import cached_property, partial
 from pathlib import Path
@@ -13,6 +14,7 @@ import keras_tuner
 
 from src.generators import PictureBatches, load_batches
 from src.images.growth import cost_in_full_epochs, growing_sizes, spans
+from src.networks.normalization import SettledNormalization
 from src.running.parameters import read_input
 from src.running.resources import is_out_of_memory
 from src.searches.checkpoints import Checkpoint
@@ -74,6 +76,12 @@ class PictureTraining(keras_tuner.HyperModel):
             batches.picture_sizes = growing_sizes(self.first_image_size, size, self.epochs)
         return batches
 
+    def untransformed(self) -> PictureBatches:
+        """Returns the training pictures as they are, shuffled: by name, a batch would be of one class."""
+        batches = self.serve("train")
+        batches.shuffle = True
+        return batches
+
     @cached_property
     def full_size(self) -> int:
         """Returns the side of the pictures once they have grown, in pixels."""
@@ -94,8 +102,9 @@ class PictureTraining(keras_tuner.HyperModel):
         `fit` of its own. Patience counts from the first epoch of the full size. With a `Checkpoint` among
         the callbacks an interrupted training goes on after its last whole epoch, to the same end.
         """
-        choices = self.space.choose_batches(hp)
-        training, validation = self.training_batches(choices), self.serve("validation")
+        training, validation = self.training_batches(self.space.choose_batches(hp)), self.serve("validation")
+        if self.space.settles_normalization:
+            callbacks = [*callbacks, SettledNormalization(self.untransformed())]
         history = keras.callbacks.History()
         history.epoch = []
         checkpoint = next((callback for callback in callbacks if isinstance(callback, Checkpoint)), None)
@@ -149,13 +158,16 @@ def within_memory(training: PictureTraining, train: Callable[[PictureTraining], 
     return train(halved)
 
 
-def make_training(run: Path, space: str, epochs: int, patience: int = 0, **settings) -> PictureTraining:
+def make_training(
+    run: Path, space: str, epochs: int, patience: int = 0, least_pictures: int = 0, **settings
+) -> PictureTraining:
     """Returns what a training of this run does, with its pictures as notebook 02 settled them.
 
     Args:
         run: the run's folder, with `features.csv` and `input.json`.
         space: name of a search space.
         epochs: of a whole training; patience as in `PictureTraining`.
+        least_pictures: that a training sees, counted in every epoch anew: few pictures get more epochs.
         settings: what the space's network takes beside its hyperparameters, such as `learning_rate`.
 
     Raises:
@@ -164,25 +176,18 @@ def make_training(run: Path, space: str, epochs: int, patience: int = 0, **setti
     if space not in SPACES:
         raise ValueError(f"space {space!r} is unknown; choose one of {', '.join(SPACES)}")
     pictures = read_input(run)
-    first = pictures["first_image_size"]
-    return PictureTraining(
-        SPACES[space],
-        {"image_size": None if first else pictures["image_size"], **settings},
-        partial(load_batches, run),
-        epochs,
-        patience,
-        first,
-    )
+    first, serve = pictures["first_image_size"], partial(load_batches, run)
+    if least_pictures:
+        batches = serve("train")
+        needed = math.ceil(least_pictures / (len(batches.rows) * batches.epoch_fraction))
+        if needed > epochs:
+            logger.info("%d epochs instead of %d, to see %d pictures", needed, epochs, least_pictures)
+            epochs = needed
+    settings["image_size"] = None if first else pictures["image_size"]
+    return PictureTraining(SPACES[space], settings, serve, epochs, patience, first)
 
 
 def _extend(history: keras.callbacks.History, epochs: Iterable[int], columns: dict[str, list]) -> None:
     history.epoch += epochs
     for name, values in columns.items():
         history.history[name] = history.history.get(name, []) + values
-
-
-def fixed(values: dict) -> keras_tuner.HyperParameters:
-    """Returns hyperparameters that a space will find already chosen, such as a search's best."""
-    hp = keras_tuner.HyperParameters()
-    hp.values = dict(values)
-    return hp

@@ -23,7 +23,8 @@ from src.pretrained.transfer_spaces import FINE_TUNING, HEAD
 from src.running.parameters import read_input
 from src.runs import read_json, write_json
 from src.searches.trials import TrialRecord
-from src.training import PictureTraining, fixed
+from src.spaces import fixed
+from src.training import PictureTraining
 
 INPUT = "transfer/input.json"  # the backbone's pictures, which are larger than those of `input.json`
 OBJECTIVE = "val_log_loss"  # of validation pictures, without penalties; less of it is luck than of accuracy

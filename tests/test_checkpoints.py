@@ -15,8 +15,8 @@ from search_in_process import run_search, serve, tables
 from src.images.growth import growing_sizes
 from src.searches.callbacks import HistoryFile
 from src.searches.checkpoints import Checkpoint
-from src.spaces import Space, as_settled
-from src.training import PictureTraining, fixed
+from src.spaces import Space, as_settled, fixed
+from src.training import PictureTraining
 
 pytestmark = pytest.mark.long
 

@@ -6,6 +6,8 @@ import pytest
 
 from src.generators import PictureBatches
 from src.networks.normalization import settle_normalization
+from src.spaces import Space, as_settled, fixed
+from src.training import PictureTraining
 
 
 def test_the_statistics_are_the_mean_over_all_batches_and_nothing_else_changes():
@@ -26,3 +28,41 @@ def test_the_statistics_are_the_mean_over_all_batches_and_nothing_else_changes()
     assert norm.momentum == 0.9
     for before, weight in zip(kept, network.trainable_weights, strict=True):
         np.testing.assert_array_equal(before, keras.ops.convert_to_numpy(weight))
+
+
+def serve(part: str, training: bool = False, **choices) -> PictureBatches:
+    """Returns 16 training or 8 validation squares, those of code 1 bright."""
+    random = np.random.default_rng(0)
+    codes = np.arange(24) % 2
+    pixels = (random.integers(0, 200, (24, 8, 8, 3)) + 40 * codes[:, None, None, None]).astype("uint8")
+    rows = np.arange(16) if part == "train" else np.arange(16, 24)
+    return PictureBatches(pixels, rows, codes[rows], [f"{row}" for row in rows], 8, training, workers=1)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("settles", [True, False])
+def test_a_space_that_settles_is_scored_by_settled_statistics_after_every_epoch(settles):
+    def build(hp, image_size, steps) -> keras.Model:
+        norm = keras.layers.BatchNormalization(momentum=0.999, name="norm")
+        layers = [keras.Input((8, 8, 3)), norm, keras.layers.Flatten()]
+        model = keras.Sequential([*layers, keras.layers.Dense(1, "sigmoid")])
+        model.compile(keras.optimizers.SGD(1e-3), "binary_crossentropy", metrics=["accuracy"])
+        return model
+
+    keras.utils.set_random_seed(3)
+    training = PictureTraining(Space(build, as_settled, ("steps",), settles), {"image_size": 8}, serve, 2)
+    model = training.build(fixed({}))
+    means = []
+    watch = keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda epoch, logs: means.append(
+            keras.ops.convert_to_numpy(model.get_layer("norm").moving_mean).copy()
+        )
+    )
+    history = training.fit(fixed({}), model, 2, [watch]).history
+    whole = serve("train")
+    mean = np.mean([whole[index][0].mean(axis=(0, 1, 2)) for index in range(2)], axis=0)
+    for remembered in means:
+        assert np.allclose(remembered, mean, rtol=1e-3) == settles
+    settle_normalization(model, training.untransformed())
+    loss, _ = model.evaluate(serve("validation"), verbose=0)
+    assert (loss == pytest.approx(history["val_loss"][-1], rel=1e-4)) == settles

@@ -22,7 +22,7 @@ from src.runs import read_json, write_json
 from src.sample import draw_sample
 from src.search import make_search, run_search
 from src.searches.trials import best_trial
-from src.training import fixed
+from src.spaces import fixed
 
 pytestmark = pytest.mark.long
 

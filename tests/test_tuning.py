@@ -18,7 +18,7 @@ from search_in_process import run_search, serve, tables
 
 from src.running.locks import hold
 from src.searches.trials import at_the_edge, best_trial
-from src.training import fixed
+from src.spaces import fixed
 from src.tuning import TUNERS
 
 pytestmark = pytest.mark.long

@@ -1,4 +1,4 @@
-"""Statistics of batch normalization, measured at the end of a training instead of remembered from it."""
+"""Statistics of batch normalization, measured before a validation instead of remembered from training."""
 
 import keras
 import numpy as np
@@ -27,3 +27,20 @@ def settle_normalization(network: keras.Model, batches: PictureBatches, number: 
         network(batches[int(index)][0], training=True)
     for layer, momentum in zip(layers, momenta, strict=True):
         layer.momentum = momentum
+
+
+class SettledNormalization(keras.callbacks.Callback):
+    """Settles the statistics before each validation of a training, so that scores are the weights' own.
+
+    Remembered ones make a short training look worse than it is, and by chance: it is scored at a moment when
+    the weights still move, and, where pictures grow, on pictures of another size than the statistics'.
+    """
+
+    def __init__(self, batches: PictureBatches, number: int = 16):
+        """Keeps the batches and how many of them are looked at; few, as each epoch pays for them."""
+        super().__init__()
+        self.batches, self.number = batches, number
+
+    def on_test_begin(self, logs=None):
+        """Settles; Keras begins a validation here."""
+        settle_normalization(self.model, self.batches, self.number)

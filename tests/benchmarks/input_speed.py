@@ -50,8 +50,7 @@ from src.pipeline import notebook_parameters
 from src.running.devices import fastest_precision, has_accelerator
 from src.runs import write_json
 from src.sample import draw_picture, encode, name_picture
-from src.spaces import SPACES
-from src.training import fixed
+from src.spaces import SPACES, fixed
 
 ORIGINALS = Path(__file__).resolve().parents[3] / "shared" / "data" / "train.zip"
 IMAGE_SIZE, BATCH_SIZE, SEED = 180, 32, 42

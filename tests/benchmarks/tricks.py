@@ -26,8 +26,8 @@ from src.generators import PictureBatches, load_batches
 from src.networks.ensemble import average_networks
 from src.running.devices import fastest_precision
 from src.runs import read_json, write_json
-from src.spaces import SPACES
-from src.training import PictureTraining, fixed
+from src.spaces import SPACES, fixed
+from src.training import PictureTraining
 
 # What is different from the network as it is: hyperparameters, settings of the network, of the training.
 VARIANTS: dict[str, dict] = {
