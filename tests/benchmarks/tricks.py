@@ -10,6 +10,7 @@ accuracies are of the whole validation part.
 
 import argparse
 import json
+import math
 import sys
 import time
 from functools import partial
@@ -90,7 +91,7 @@ def table(results: Path, pictures: int, epochs: int) -> pd.DataFrame:
     groups = rows.groupby("variant")
     mean = groups[["plain", "mirrored", "seconds"]].mean()
     mean["seeds"], mean["spread"] = groups.size(), groups["plain"].std()
-    mean["change"] = 100 * (mean["plain"] - mean.loc["as it is", "plain"])
+    mean["change"] = 100 * (mean["plain"] - mean["plain"].get("as it is", math.nan))
     return mean.reindex([name for name in VARIANTS if name in mean.index])
 
 
