@@ -66,7 +66,7 @@ def test_a_rare_value_keeps_a_bin_of_its_own(hundred, rare):
 def test_the_worst_bin_is_named_with_its_place_among_those_below(hundred):
     words = describe_worst(accuracy_by_slice(*hundred), 0.8)
     # 30 of the first 50 by aspect are right: 0.6, and Wilson's interval ends at 0.7239, below 0.8 too.
-    assert "brightness of 0 to 19: 0.0000" in words and "the worst of 2 such bins of 9" in words
+    assert "where brightness is 0 to 19: 0.0000" in words and "the worst of 2 such bins of 9" in words
 
 
 def test_an_interval_that_reaches_the_overall_accuracy_is_no_fall(hundred):

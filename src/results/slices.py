@@ -79,7 +79,7 @@ def describe_worst(slices: pd.DataFrame, accuracy: float) -> str:
     worst = below.loc[below["accuracy"].idxmin()]
     others = f", the worst of {len(below)} such bins" if len(below) > 1 else ", the only such bin"
     return (
-        f"Accuracy falls clearly below the overall {accuracy:.4f} at a {worst['measure']} of "
+        f"Accuracy falls clearly below the overall {accuracy:.4f} where {worst['measure']} is "
         f"{_short(worst['smallest'])} to {_short(worst['largest'])}: {worst['accuracy']:.4f} "
         f"[{worst['low']:.4f}, {worst['high']:.4f}], n = {worst['n']:,}{others} of {len(slices)}."
     )
