@@ -38,7 +38,13 @@ def start(root: Path, data: str) -> psutil.Popen:
     places = {"OUTPUT_ROOT": str(root / "output"), "DATA_ROOT": str(root / "data")}
     command = ["make", "run", f"PYTHON={sys.executable}", "INSTALLED=", f"DATA={data}"]
     log = (root / "log.txt").open("a")
-    return psutil.Popen(command, cwd=PROJECT, env={**os.environ, **places}, stdout=log, stderr=log)
+    settings = {"cwd": PROJECT, "env": {**os.environ, **places}, "stdout": log, "stderr": log}
+    return psutil.Popen(command, preexec_fn=heed_interrupts, **settings)
+
+
+def heed_interrupts() -> None:
+    """Undoes what a shell does to a command in the background, which never hears of a Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def notebook_of(run: psutil.Popen) -> str:
