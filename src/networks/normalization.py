@@ -36,10 +36,10 @@ class SettledNormalization(keras.callbacks.Callback):
     the weights still move, and, where pictures grow, on pictures of another size than the statistics'.
     """
 
-    def __init__(self, batches: PictureBatches, number: int = 16):
-        """Keeps the batches and how many of them are looked at; few, as each epoch pays for them."""
+    def __init__(self, batches: PictureBatches):
+        """Keeps the batches; an eighth of them is looked at, 4 to 16, as each epoch pays for it."""
         super().__init__()
-        self.batches, self.number = batches, number
+        self.batches, self.number = batches, min(16, max(4, len(batches) // 8))
 
     def on_test_begin(self, logs=None):
         """Settles; Keras begins a validation here."""
