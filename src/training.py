@@ -14,6 +14,7 @@ import keras_tuner
 
 from src.generators import PictureBatches, load_batches
 from src.images.growth import cost_in_full_epochs, growing_sizes, spans
+from src.networks.building import build_metrics
 from src.networks.normalization import SettledNormalization
 from src.running.parameters import read_input
 from src.running.resources import is_out_of_memory
@@ -115,6 +116,7 @@ class PictureTraining(keras_tuner.HyperModel):
                 model.optimizer.finalize_variable_values(model.trainable_variables)
             epochs = initial_epoch if checkpoint.is_over else epochs
             _extend(history, range(initial_epoch), checkpoint.columns())
+        build_metrics(model, validation)
         for first, last in spans(training.picture_sizes, initial_epoch, epochs):
             training.epoch = validation.epoch = first
             watching = list(callbacks)

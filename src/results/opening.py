@@ -11,6 +11,7 @@ import pandas as pd
 
 from src.evaluation import losses, predict_table
 from src.generators import load_batches
+from src.networks.building import build_metrics
 from src.networks.saved_model import open_network
 from src.running.messages import one_line
 from src.runs import file_fingerprint, read_json, write_json, write_table
@@ -63,6 +64,7 @@ def open_test(run: Path, model_file: Path, input_file: str = "input.json") -> Op
         write_table(log, log_file)
         predictions = predict_table(model, batches)
         write_table(predictions, predictions_file)
+        build_metrics(model, batches)
         write_json(figures_file, losses(model, batches, predictions))
     return Opening(_read_table(predictions_file), read_json(figures_file), log)
 
