@@ -1,4 +1,4 @@
-"""The first pass through the pictures is whole on every backend: run with KERAS_BACKEND=jax or torch as well."""
+"""The first pass through the pictures is whole on every backend: KERAS_BACKEND=jax and torch run it, too."""
 
 import keras
 import numpy as np
