@@ -22,7 +22,7 @@ def batches() -> PictureBatches:
 def network() -> keras.Model:
     """Returns a network that gives the sum of a picture's mean colours."""
     layers = [keras.Input((8, 8, 3)), keras.layers.GlobalAveragePooling2D()]
-    network = keras.Sequential([*layers, keras.layers.Dense(1, kernel_initializer="ones", trainable=False)])
+    network = keras.Sequential([*layers, keras.layers.Dense(1, kernel_initializer="ones")])
     network.compile("sgd", "mse", metrics=[keras.metrics.MeanSquaredError(name="error")])
     return network
 
