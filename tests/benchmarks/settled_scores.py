@@ -12,7 +12,6 @@ over the hyperparameters, with the settled accuracy at the end of the training w
 part is not touched.
 """
 
-import argparse
 import json
 import sys
 import time
@@ -25,6 +24,7 @@ import keras
 import keras_tuner
 import numpy as np
 import pandas as pd
+from commands import train_and_table
 from search_gain import serve_some
 
 from src.evaluation import predict_table
@@ -97,16 +97,11 @@ def table(results: Path) -> pd.DataFrame:
 
 def main() -> None:
     """Trains, or prints the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    commands = parser.add_subparsers(dest="command", required=True)
-    training = commands.add_parser("train")
-    training.add_argument("run", type=Path)
-    training.add_argument("results", type=Path)
+    parser, training, _ = train_and_table(__doc__)
     training.add_argument("--seed", type=int, required=True)
     training.add_argument("--sets", type=int, default=8, help="of hyperparameters")
     training.add_argument("--epochs", type=int, default=5)
     training.add_argument("--pictures", type=int, default=3000)
-    commands.add_parser("table").add_argument("results", type=Path)
     chosen = parser.parse_args()
     if chosen.command == "table":
         sys.stdout.write(table(chosen.results).round(3).to_string() + "\n")

@@ -8,7 +8,6 @@ table can be collected over days; what is there already is not trained again. Th
 accuracies are of the whole validation part.
 """
 
-import argparse
 import json
 import math
 import sys
@@ -21,6 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 import keras
 import numpy as np
 import pandas as pd
+from commands import train_and_table
 
 from src.evaluation import predict_table
 from src.generators import PictureBatches, load_batches
@@ -97,17 +97,11 @@ def table(results: Path, pictures: int, epochs: int) -> pd.DataFrame:
 
 def main() -> None:
     """Trains what is missing, or prints the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    commands = parser.add_subparsers(dest="command", required=True)
-    training = commands.add_parser("train")
-    training.add_argument("run", type=Path)
-    training.add_argument("results", type=Path)
+    parser, training, showing = train_and_table(__doc__)
     training.add_argument("--seeds", type=int, default=3)
     training.add_argument(
         "--only", type=int, nargs="*", help="numbers of variants, for one process of several"
     )
-    showing = commands.add_parser("table")
-    showing.add_argument("results", type=Path)
     for command in (training, showing):
         command.add_argument("--pictures", type=int, default=3000)
         command.add_argument("--epochs", type=int, default=12)
