@@ -3,7 +3,6 @@
 import copy
 import gc
 import logging
-import math
 from collections.abc import Callable, Iterable
 from functools import cached_property, partial
 from pathlib import Path
@@ -160,16 +159,13 @@ def within_memory(training: PictureTraining, train: Callable[[PictureTraining], 
     return train(halved)
 
 
-def make_training(
-    run: Path, space: str, epochs: int, patience: int = 0, least_pictures: int = 0, **settings
-) -> PictureTraining:
+def make_training(run: Path, space: str, epochs: int, patience: int = 0, **settings) -> PictureTraining:
     """Returns what a training of this run does, with its pictures as notebook 02 settled them.
 
     Args:
         run: the run's folder, with `features.csv` and `input.json`.
         space: name of a search space.
         epochs: of a whole training; patience as in `PictureTraining`.
-        least_pictures: that a training sees, counted in every epoch anew: few pictures get more epochs.
         settings: what the space's network takes beside its hyperparameters, such as `learning_rate`.
 
     Raises:
@@ -179,12 +175,6 @@ def make_training(
         raise ValueError(f"space {space!r} is unknown; choose one of {', '.join(SPACES)}")
     pictures = read_input(run)
     first, serve = pictures["first_image_size"], partial(load_batches, run)
-    if least_pictures:
-        batches = serve("train")
-        needed = math.ceil(least_pictures / (len(batches.rows) * batches.epoch_fraction))
-        if needed > epochs:
-            logger.info("%d epochs instead of %d, to see %d pictures", needed, epochs, least_pictures)
-            epochs = needed
     settings["image_size"] = None if first else pictures["image_size"]
     return PictureTraining(SPACES[space], settings, serve, epochs, patience, first)
 

@@ -285,20 +285,3 @@ def test_an_unknown_space_is_named(tmp_path):
         ValueError, match="space 'huge' is unknown; choose one of published, described, modern"
     ):
         make_training(tmp_path, "huge", 3)
-
-
-@pytest.mark.parametrize(
-    ("fraction", "least", "expected"),
-    [(1.0, 0, 3), (1.0, 48, 3), (1.0, 49, 4), (1.0, 160, 10), (0.5, 48, 6)],
-)
-def test_few_pictures_get_so_many_epochs_that_a_training_sees_what_was_asked_for(
-    monkeypatch, tmp_path, fraction, least, expected
-):
-    def serve_some(run, part):
-        batches = serve(part)  # 16 training pictures
-        batches.epoch_fraction = fraction
-        return batches
-
-    monkeypatch.setattr("src.training.load_batches", serve_some)
-    monkeypatch.setattr("src.training.read_input", lambda run: {"first_image_size": 0, "image_size": 8})
-    assert make_training(tmp_path, "modern", 3, least_pictures=least).epochs == expected

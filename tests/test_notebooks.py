@@ -49,8 +49,7 @@ def test_a_notebook_is_committed_without_outputs(name):
 @pytest.mark.parametrize("name", ALL)
 def test_cells_are_short_and_define_nothing(name):
     for cell in cells(name):
-        listing = "parameters" in cell.metadata.get("tags", [])  # a line a parameter
-        assert len(cell.source.splitlines()) <= (20 if listing else 15), cell.source
+        assert len(cell.source.splitlines()) <= 15, cell.source
         defined = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.For, ast.While)
         nodes = ast.walk(ast.parse(plain_python(cell.source)))
         assert not [node for node in nodes if isinstance(node, defined)], cell.source
