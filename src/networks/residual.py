@@ -3,6 +3,7 @@
 import keras
 from keras import layers
 
+from src.networks.normalization import fused
 from src.networks.optimizers import ConvolutionMuon
 
 POOLINGS = ["average", "max", "both"]
@@ -102,7 +103,7 @@ def _convolve(x, filters: int, kernel_size: int, stride: int, name: str, gamma: 
     convolution = layers.Conv2D(filters, kernel_size, stride, padding="same", use_bias=False, name=name)
     # Momentum 0.9: a small data set has too few batches for Keras's 0.99 to forget how it began.
     norm = layers.BatchNormalization(momentum=0.9, gamma_initializer=gamma, name=f"{name}_norm")
-    return norm(convolution(x))
+    return fused(norm)(convolution(x))
 
 
 def _residual_block(x, filters: int, kernel_size: int, stride: int, activation: str, name: str):
