@@ -12,7 +12,7 @@ import keras
 import keras_tuner
 
 from src.generators import PictureBatches, load_batches
-from src.images.growth import cost_in_full_epochs, growing_sizes, spans
+from src.images.growth import cost_in_full_epochs, growing_sizes, matching_size, spans
 from src.networks.building import build_metrics
 from src.networks.normalization import SettledNormalization
 from src.running.parameters import read_input
@@ -49,8 +49,8 @@ class PictureTraining(keras_tuner.HyperModel):
             epochs: of the whole training, over which a learning rate's cycle runs.
             patience: epochs without a better `monitor` before training stops, with the best
                 epoch's weights; 0 trains all epochs and keeps the last one's.
-            first_image_size: side of the first epoch's training pictures, in pixels; they grow to the
-                run's own size (progressive resizing). 0 keeps one size.
+            first_image_size: side of the first epoch's training pictures, in pixels; they grow to
+                `last_image_size` (progressive resizing). 0 keeps one size, the run's own.
             monitor: what patience looks at: the validation loss, or a metric without its penalties.
         """
         super().__init__()
@@ -72,8 +72,7 @@ class PictureTraining(keras_tuner.HyperModel):
         batches = self.serve("train", training=True, seed=self.seed, **choices)
         batches.batch_size = max(1, batches.batch_size // self.batch_divisor)
         if self.first_image_size:
-            size = batches.pixels.shape[1]
-            batches.picture_sizes = growing_sizes(self.first_image_size, size, self.epochs)
+            batches.picture_sizes = growing_sizes(self.first_image_size, self.last_image_size, self.epochs)
         return batches
 
     def untransformed(self) -> PictureBatches:
@@ -83,15 +82,17 @@ class PictureTraining(keras_tuner.HyperModel):
         return batches
 
     @cached_property
-    def full_size(self) -> int:
-        """Returns the side of the pictures once they have grown, in pixels."""
-        return self.serve("validation").pixels.shape[1]
+    def last_image_size(self) -> int:
+        """Returns the side of the training pictures once they have grown, in pixels."""
+        batches = self.serve("train", training=True)
+        side = batches.pixels.shape[1]
+        return max(matching_size(side, batches.augmentation.crop_range), min(self.first_image_size, side))
 
     def full_epochs(self, epochs: int) -> float:
-        """Returns how many epochs of full-sized pictures cost as much as a training of so many epochs."""
+        """Returns how many epochs of grown pictures cost as much as a training of so many epochs."""
         if not self.first_image_size:
             return epochs
-        return cost_in_full_epochs(growing_sizes(self.first_image_size, self.full_size, epochs))
+        return cost_in_full_epochs(growing_sizes(self.first_image_size, self.last_image_size, epochs))
 
     def fit(
         self, hp, model, epochs: int, callbacks: list, initial_epoch: int = 0, verbose: int = 0

@@ -11,7 +11,7 @@ import pytest
 from src.finalists import candidates, load_network, planned_epochs, train_finalists
 from src.generators import PictureBatches
 from src.images.augmentation import Augmentation
-from src.images.growth import cost_in_full_epochs, growing_sizes, spans
+from src.images.growth import cost_in_full_epochs, growing_sizes, matching_size, spans
 from src.results.averaging import averaging_gains, choose_members, finalists_table
 from src.searches.callbacks import HistoryFile
 from src.searches.trials import TrialRecord
@@ -49,7 +49,13 @@ def serve(part: str, training: bool = False, batch_size: int = 8, seed: int | No
     return PictureBatches(pixels, rows, codes[rows], names, batch_size, training, seed=seed or 0, workers=1)
 
 
-def make(epochs: int = 3, **more) -> PictureTraining:
+def serve_augmented(part: str, training: bool = False, **choices) -> PictureBatches:
+    batches = serve(part, training, **choices)
+    batches.augmentation = Augmentation() if training else None
+    return batches
+
+
+def make(epochs: int = 3, serve=serve, **more) -> PictureTraining:
     space = Space(build, lambda hp: {"batch_size": hp.Choice("batch_size", [4, 8])}, ("steps",))
     return PictureTraining(space, {"image_size": 8, "decay_steps": 9}, serve, epochs, **more)
 
@@ -130,7 +136,7 @@ def test_as_many_epochs_are_planned_as_fit(minutes, seconds_an_epoch, expected):
 def test_more_epochs_are_planned_where_pictures_are_small_at_first():
     # 12 epochs of 4 to 8 pixels: four of 4 x 4, a quarter of the work, and eight of 8 x 8.
     assert cost_in_full_epochs(growing_sizes(4, 8, 12)) == 4 / 4 + 8
-    growing = make(50, first_image_size=4)
+    growing = make(50, serve_augmented, first_image_size=4)
     assert growing.full_epochs(12) == 9 and make(50).full_epochs(12) == 12
     assert planned_epochs(growing, 10, 60) == 13  # 9.25 of the 9.5 whole ones that fit
 
@@ -243,6 +249,23 @@ def test_pictures_grow_to_their_full_size_in_two_thirds_of_the_epochs():
         growing_sizes(99, 64, 3)
 
 
+def test_pictures_grow_until_crops_show_things_as_large_as_whole_pictures_do():
+    assert matching_size(112, 0.3) == 96 and matching_size(160, 0.3) == 136
+    assert matching_size(90, 0.0) == 90
+
+    def serve_crops(part, training=False, **choices):
+        batches = serve(part, training, **choices)
+        batches.pixels = np.zeros((24, 64, 64, 3), "uint8")
+        batches.augmentation = Augmentation(crop_range=0.5)
+        return batches
+
+    for first, sizes in ((16, [16, 32, 48]), (48, [48]), (56, [56]), (64, [64])):
+        training = make(9, serve_crops, first_image_size=first)
+        assert sorted(set(training.training_batches({}).picture_sizes)) == sizes
+    with pytest.raises(ValueError, match="first_image_size is 65; give at most image_size, 64"):
+        make(9, serve_crops, first_image_size=65).training_batches({})
+
+
 def test_each_picture_size_is_one_span_of_epochs():
     sizes = [8, 8, 16]
     assert spans(sizes, 0, 6) == [(0, 2), (2, 6)]
@@ -258,11 +281,6 @@ def test_a_training_grows_its_pictures_and_counts_its_epochs_through(tmp_path):
         model = keras.Sequential([*layers, keras.layers.Dense(1, "sigmoid")])
         model.compile("sgd", "binary_crossentropy", metrics=["accuracy"])
         return model
-
-    def serve_augmented(part, training=False, **choices):
-        batches = serve(part, training, **choices)
-        batches.augmentation = Augmentation() if training else None
-        return batches
 
     space = Space(build_any, lambda hp: {}, ("steps",))
     training = PictureTraining(space, {}, serve_augmented, 3, patience=9)

@@ -17,6 +17,17 @@ def growing_sizes(first: int, last: int, epochs: int, step: int = 16) -> list[in
     return [sizes[min(len(sizes) - 1, epoch * len(sizes) // growing)] for epoch in range(epochs)]
 
 
+def matching_size(image_size: int, crop_range: float) -> int:
+    """Returns the side at which training crops show things as large as whole pictures of `image_size` do.
+
+    A square of 1 - c to 1 of the side, blown up to the whole picture, enlarges what it shows; what the
+    network is asked about later is not enlarged. Trained on pictures that are smaller by as much it sees both
+    alike, and an epoch costs less (H. Touvron et al., "Fixing the train-test resolution discrepancy", 2019).
+    Its normalization must be settled on the larger ones.
+    """
+    return image_size - 8 * round(image_size * crop_range / 2 / 8)
+
+
 def spans(sizes: list[int], first: int, epochs: int) -> list[tuple[int, int]]:
     """Returns the first epoch and the end of each run of epochs with one picture size, from `first` on."""
     of_epoch = [sizes[min(epoch, len(sizes) - 1)] for epoch in range(epochs)]
