@@ -11,10 +11,11 @@ from functools import partial
 from pathlib import Path
 
 import h5py
+import keras
 import numpy as np
 import pandas as pd
 import pytest
-from search_in_process import run_search, serve, tables
+from search_in_process import Training, run_search, serve, tables
 
 from src.running.locks import hold
 from src.searches.trials import at_the_edge, best_trial
@@ -57,6 +58,25 @@ def finished(tmp_path_factory):
 def copied(finished, tmp_path) -> Path:
     shutil.copytree(Path(finished.project_dir).parent, tmp_path / "copy")
     return tmp_path / "copy"
+
+
+@pytest.mark.parametrize("tuner", ["optuna", "random", "hyperband"])
+def test_all_trials_compute_in_the_precision_that_was_settled(tuner, tmp_path, monkeypatch):
+    """Keras forgets it with its session, which is cleared before each trial."""
+    seen, fit = [], Training.fit
+
+    def noting(self, hp, model, *arguments, **settings):
+        seen.append(model.layers[-1].compute_dtype)
+        return fit(self, hp, model, *arguments, **settings)
+
+    monkeypatch.setattr(Training, "fit", noting)
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        run_search(tmp_path, tuner, max_trials=2)
+        assert keras.config.dtype_policy().name == "mixed_bfloat16"
+    finally:
+        keras.config.set_dtype_policy("float32")
+    assert len(seen) >= 2 and set(seen) == {"bfloat16"}
 
 
 def test_a_row_for_every_trial_and_every_epoch(finished):

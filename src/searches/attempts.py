@@ -80,7 +80,9 @@ class Attempts:
         deadline: Deadline,
         training: PictureTraining,
     ) -> tuple[TrialState, float | None, dict]:
-        keras.backend.clear_session()
+        policy = keras.config.dtype_policy()
+        keras.backend.clear_session()  # the precision would go with the networks
+        keras.config.set_dtype_policy(policy)
         place = trial.user_attrs[PLACE]
         keras.utils.set_random_seed(self.seed + place)
         model = training.build(hp)

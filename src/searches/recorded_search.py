@@ -49,7 +49,7 @@ class RecordedSearch:
 
     def run_for(self, minutes: float = 0) -> None:
         """Runs the trials that are missing; with `minutes`, ends at the first epoch after them."""
-        self.deadline = Deadline.after(minutes)
+        self.deadline, self.policy = Deadline.after(minutes), keras.config.dtype_policy()
         asked, done = self.oracle.max_trials, len(self.oracle.end_order)
         logger.info("search: %d trials done, %s asked for", done, asked or "a bracket or grid")
         try:
@@ -97,6 +97,10 @@ class RecordedSearch:
         if read_record(folder)["stopped_at"]:
             raise CutByDeadline(trial.trial_id)
         return histories
+
+    def _build_hypermodel(self, hp) -> keras.Model:
+        keras.config.set_dtype_policy(self.policy)  # KerasTuner has just cleared it, with Keras's session
+        return super()._build_hypermodel(hp)
 
     def on_trial_end(self, trial) -> None:
         """Saves the state, says how it stands, and ends the search where its time is over."""
