@@ -249,14 +249,14 @@ def test_pictures_grow_to_their_full_size_in_two_thirds_of_the_epochs():
         growing_sizes(99, 64, 3)
 
 
-def test_pictures_grow_until_crops_show_things_as_large_as_whole_pictures_do():
-    assert matching_size(112, 0.3) == 96 and matching_size(160, 0.3) == 136
+def test_pictures_grow_as_long_as_four_of_five_crops_are_shrunk():
+    assert matching_size(128, 0.3) == 96 and matching_size(160, 0.3) == 120
     assert matching_size(90, 0.0) == 90
 
     def serve_crops(part, training=False, **choices):
         batches = serve(part, training, **choices)
         batches.pixels = np.zeros((24, 64, 64, 3), "uint8")
-        batches.augmentation = Augmentation(crop_range=0.5)
+        batches.augmentation = Augmentation(crop_range=0.3)
         return batches
 
     for first, sizes in ((16, [16, 32, 48]), (48, [48]), (56, [56]), (64, [64])):
