@@ -18,7 +18,7 @@ def growing_sizes(first: int, last: int, epochs: int, step: int = 16) -> list[in
 
 
 def matching_size(image_size: int, crop_range: float) -> int:
-    """Returns how large training crops of pictures of `image_size` grow: four of five are shrunk to that side.
+    """Returns the side to which training crops of pictures of `image_size` grow: four of five are shrunk.
 
     A crop that is not shrunk is blurred by its warp, and what is learned on blurred pictures fits sharp ones
     badly. A crop also shows things larger than the whole picture does: trained on smaller pictures than it
