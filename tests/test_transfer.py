@@ -144,6 +144,12 @@ def test_patience_looks_at_the_loss_without_its_penalties(stages, monkeypatch):
     assert kept["log_loss"] == pytest.approx(min(history["val_log_loss"]), abs=1e-5)
 
 
+@pytest.mark.parametrize(("accelerator", "policy"), [(True, "mixed_float16"), (False, "float32")])
+def test_only_an_accelerator_fine_tunes_in_sixteen_bits(accelerator, policy, monkeypatch):
+    monkeypatch.setattr(transfer, "has_accelerator", lambda: accelerator)
+    assert transfer.fine_tuning_precision("mixed_float16") == policy
+
+
 def test_fine_tuning_begins_as_the_frozen_network(stages):
     network = stages.tuning.build(fixed(stages.chosen[0]["hyperparameters"]))
     pictures = load_batches(stages.run, "validation", input_file=transfer.INPUT)[0][0]
