@@ -52,8 +52,8 @@ def prepare_pictures(run: Path, image_size: int) -> dict:
 def fine_tuning_precision(precision: str) -> str:
     """Returns the policy of fine-tuning: the run's own on an accelerator, float32 on a CPU.
 
-    On a CPU that multiplies bfloat16 in hardware, MobileNetV2 was trained on 49 pictures a second in it and on
-    64 in float32 (2 busy cores, 224 x 224, the last 20 layers).
+    On a CPU that multiplies bfloat16 in hardware, MobileNetV2 was trained on 49 pictures a second in it and
+    on 64 in float32 (2 busy cores, 224 x 224, the last 20 layers).
     """
     return precision if has_accelerator() else "float32"
 
