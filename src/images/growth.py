@@ -20,10 +20,10 @@ def growing_sizes(first: int, last: int, epochs: int, step: int = 16) -> list[in
 def matching_size(image_size: int, crop_range: float) -> int:
     """Returns the side to which training crops of pictures of `image_size` grow: four of five are shrunk.
 
-    A crop that is not shrunk is blurred by its warp, and what is learned on blurred pictures fits sharp ones
-    badly. A crop also shows things larger than the whole picture does: trained on smaller pictures than it
-    is asked about, a network sees both more alike, and an epoch costs less (H. Touvron et al., "Fixing the
-    train-test resolution discrepancy", 2019). Normalization must be settled on the larger ones.
+    A crop that is not shrunk is blurred by its warp. It also shows things larger than the whole picture does:
+    trained on smaller pictures than it is asked about, a network sees both more alike, and an epoch costs
+    less (H. Touvron et al., "Fixing the train-test resolution discrepancy", 2019). Normalization must be
+    settled on the larger ones.
     """
     return image_size - 8 * round(image_size * 0.8 * crop_range / 8)
 
