@@ -12,7 +12,7 @@ import keras
 import keras_tuner
 
 from src.generators import PictureBatches, load_batches
-from src.images.growth import cost_in_full_epochs, growing_sizes, matching_size, spans
+from src.images.growth import cost_in_full_epochs, growing_sizes, grown_size, spans
 from src.networks.building import build_metrics
 from src.networks.normalization import SettledNormalization
 from src.running.parameters import read_input
@@ -86,7 +86,7 @@ class PictureTraining(keras_tuner.HyperModel):
         """Returns the side of the training pictures once they have grown, in pixels."""
         batches = self.serve("train", training=True)
         side = batches.pixels.shape[1]
-        return max(matching_size(side, batches.augmentation.crop_range), min(self.first_image_size, side))
+        return max(grown_size(side, batches.augmentation.crop_range), min(self.first_image_size, side))
 
     def full_epochs(self, epochs: int) -> float:
         """Returns how many epochs of grown pictures cost as much as a training of so many epochs."""

@@ -11,7 +11,7 @@ import pytest
 from src.finalists import candidates, load_network, planned_epochs, train_finalists
 from src.generators import PictureBatches
 from src.images.augmentation import Augmentation
-from src.images.growth import cost_in_full_epochs, growing_sizes, matching_size, spans
+from src.images.growth import cost_in_full_epochs, growing_sizes, grown_size, spans
 from src.results.averaging import averaging_gains, choose_members, finalists_table
 from src.searches.callbacks import HistoryFile
 from src.searches.trials import TrialRecord
@@ -250,8 +250,8 @@ def test_pictures_grow_to_their_full_size_in_two_thirds_of_the_epochs():
 
 
 def test_pictures_grow_as_long_as_four_of_five_crops_are_shrunk():
-    assert matching_size(128, 0.3) == 96 and matching_size(160, 0.3) == 120
-    assert matching_size(90, 0.0) == 90
+    assert grown_size(128, 0.3) == 96 and grown_size(160, 0.3) == 120
+    assert grown_size(90, 0.0) == 90
 
     def serve_crops(part, training=False, **choices):
         batches = serve(part, training, **choices)

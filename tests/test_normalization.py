@@ -27,11 +27,9 @@ def test_fused_normalization_learns_remembers_and_predicts_as_kerass_own(policy,
             norm.trainable = trainable
             norm.set_weights([np.full(3, value) for value in (1.5, -0.5, 2.0, 3.0)])
             network.compile(keras.optimizers.SGD(0.1), "mse")
-            losses = network.fit(pictures, wanted, epochs=3, batch_size=len(pictures), verbose=0).history[
-                "loss"
-            ]
+            history = network.fit(pictures, wanted, epochs=3, batch_size=len(pictures), verbose=0).history
             seen = network.predict(pictures, verbose=0).astype("float32")
-            found.append([*norm.get_weights(), np.array(losses), seen])
+            found.append([*norm.get_weights(), np.array(history["loss"]), seen])
         for theirs, ours in zip(*found, strict=True):
             np.testing.assert_allclose(ours, theirs, rtol=digits, atol=digits)
 

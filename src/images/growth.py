@@ -17,7 +17,7 @@ def growing_sizes(first: int, last: int, epochs: int, step: int = 16) -> list[in
     return [sizes[min(len(sizes) - 1, epoch * len(sizes) // growing)] for epoch in range(epochs)]
 
 
-def matching_size(image_size: int, crop_range: float) -> int:
+def grown_size(image_size: int, crop_range: float) -> int:
     """Returns the side to which training crops of pictures of `image_size` grow: four of five are shrunk.
 
     A crop that is not shrunk is blurred by its warp. It also shows things larger than the whole picture does:
