@@ -54,6 +54,9 @@ class PictureTraining(keras_tuner.HyperModel):
             monitor: what patience looks at: the validation loss, or a metric without its penalties.
         """
         super().__init__()
+        # KerasTuner has tied `build` to this very object: a copy with epochs of its own would be built with a
+        # learning rate that falls over the epochs of this one.
+        del self.build, self._build
         self.space, self.settings, self.serve = space, settings, serve
         self.epochs, self.patience, self.first_image_size = epochs, patience, first_image_size
         self.monitor = monitor

@@ -161,6 +161,21 @@ def test_the_next_training_is_planned_by_how_fast_the_one_before_really_was(tmp_
     assert planned == [(5, 1.0), (8, 1.5)]  # two epochs took 120 s where 80 were expected
 
 
+def test_the_learning_rate_falls_over_the_epochs_that_are_planned_not_over_the_most_allowed(tmp_path):
+    """KerasTuner ties `build` to the object it was made with; the copy that is planned has its own epochs."""
+    lasting = []
+
+    def build_and_note(hp, image_size, steps):
+        lasting.append(steps)
+        return build(hp, image_size, steps)
+
+    space = Space(build_and_note, lambda hp: {"batch_size": hp.Choice("batch_size", [4, 8])}, ("steps",))
+    training = PictureTraining(space, {"image_size": 8}, serve, epochs=50)
+    table = train_finalists(training, FINALISTS[:1], [1], tmp_path, {}, minutes=0.1)
+    assert table["planned_epochs"].tolist() == [5]
+    assert lasting == [5 * 4]  # batches of four of 16 pictures
+
+
 def test_a_training_whose_epochs_last_longer_than_planned_ends_in_its_minutes(tmp_path, monkeypatch):
     fit = PictureTraining.fit
 
