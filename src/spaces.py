@@ -59,7 +59,7 @@ def described(hp: keras_tuner.HyperParameters, **settings) -> keras.Model:
 def modern(hp: keras_tuner.HyperParameters, **settings) -> keras.Model:
     """Returns a residual CNN; the first value of each entry is the untuned default."""
     return build_residual_cnn(
-        width=hp.Int("width", 16, 48, step=8, default=32),
+        width=hp.Int("width", 16, 64, step=16, default=32),
         blocks=hp.Choice("blocks", [1, 2]),
         stem_kernel=hp.Choice("stem_kernel", [3, 5, 7], default=5),
         activation=hp.Choice("activation", ["relu", "silu"]),
