@@ -65,7 +65,8 @@ def build_cnn(
         layers.Dense(dense_1_units, activation="relu", kernel_regularizer=dense_penalty, name="dense_1")
     )
     model.add(layers.Dropout(dropout_3, name="dropout_3"))
-    model.add(layers.Dense(1, activation="sigmoid", name="probability"))
+    # In float32 also under mixed precision: in 16 bits a probability near 1 is 1, and its gradient is lost.
+    model.add(layers.Dense(1, activation="sigmoid", dtype="float32", name="probability"))
     schedule = keras.optimizers.schedules.ExponentialDecay(learning_rate, decay_steps, decay_rate=0.9)
     model.compile(keras.optimizers.Adam(schedule), loss="binary_crossentropy", metrics=["accuracy"])
     return model

@@ -101,22 +101,23 @@ def plot_pictures(pictures: list[np.ndarray], titles: list[str], columns: int = 
 
 
 def plot_learning_curves(history: pd.DataFrame, monitor: str = "val_loss") -> Figure:
-    """Returns loss and accuracy by epoch, training and validation, the epoch of the best `monitor` marked."""
-    figure, panels = plt.subplots(1, 2, figsize=(11, 4.2), layout="constrained")
+    """Returns loss and accuracy by epoch, training and validation, the epoch of the best `monitor` marked.
+
+    Where the history has the learning rate, it is a third panel.
+    """
+    rated = "learning_rate" in history
+    figure, panels = plt.subplots(1, 2 + rated, figsize=(11 + 4 * rated, 4.2), layout="constrained")
     watched = history.set_index("epoch")[monitor].dropna()
     best = None if watched.empty else watched.idxmin() if monitor.endswith("loss") else watched.idxmax()
     marker = "o" if len(history) < 40 else None
-    for ax, metric in zip(panels, ("loss", "accuracy"), strict=True):
+    if rated:
+        make_axes(panels[2]).plot(history["epoch"], history["learning_rate"], color=BLUE, marker=marker, ms=3.5)
+        panels[2].set(xlabel="epoch", ylabel="learning rate at the epoch's end", title="Learning rate by epoch")
+        panels[2].xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
+    for ax, metric in zip(panels[:2], ("loss", "accuracy"), strict=True):
         make_axes(ax)
-        ax.plot(history["epoch"], history[metric], color=BLUE, marker=marker, ms=3.5, label="training")
-        ax.plot(
-            history["epoch"],
-            history[f"val_{metric}"],
-            color=ORANGE,
-            marker=marker,
-            ms=3.5,
-            label="validation",
-        )
+        for name, color, label in ((metric, BLUE, "training"), (f"val_{metric}", ORANGE, "validation")):
+            ax.plot(history["epoch"], history[name], color=color, marker=marker, ms=3.5, label=label)
         if best is not None:
             value = history.set_index("epoch")[f"val_{metric}"][best]
             ax.axvline(best, color="0.5", linestyle="--", linewidth=1)

@@ -174,6 +174,8 @@ def test_the_learning_rate_falls_over_the_epochs_that_are_planned_not_over_the_m
     table = train_finalists(training, FINALISTS[:1], [1], tmp_path, {}, minutes=0.1)
     assert table["planned_epochs"].tolist() == [5]
     assert lasting == [5 * 4]  # batches of four of 16 pictures
+    rates = pd.read_csv(next(tmp_path.glob("*/*/history.csv")))["learning_rate"]
+    assert rates.iloc[0] > 0.008 and rates.iloc[-1] == pytest.approx(0, abs=1e-9)
 
 
 def test_a_training_whose_epochs_last_longer_than_planned_ends_in_its_minutes(tmp_path, monkeypatch):

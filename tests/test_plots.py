@@ -127,6 +127,13 @@ def test_the_learning_curves_mark_another_epoch_than_the_best(monitor, best):
         assert (ax.lines[-1].get_xdata()[0], ax.lines[-1].get_ydata()[0]) == (best, value)
 
 
+def test_the_learning_rate_is_a_panel_of_its_own():
+    rates = [0.1, 0.3, 0.2, 0.0]
+    panel = plots.plot_learning_curves(HISTORY.assign(learning_rate=rates)).axes[2]
+    assert (panel.get_xlabel(), panel.get_ylabel()) == ("epoch", "learning rate at the epoch's end")
+    assert list(panel.lines[0].get_ydata()) == rates
+
+
 @pytest.mark.parametrize("history", [HISTORY[:1], HISTORY.assign(val_loss=np.nan)])
 def test_one_epoch_or_a_lost_loss_breaks_the_learning_curves(history):
     figure = plots.plot_learning_curves(history)

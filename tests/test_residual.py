@@ -52,16 +52,6 @@ def test_the_learning_rate_rises_to_its_peak_and_falls_to_nearly_nothing():
     assert all(np.diff(rate[20:]) < 0)
 
 
-def test_probabilities_are_float32_under_mixed_precision():
-    keras.config.set_dtype_policy("mixed_bfloat16")
-    try:
-        model = build_residual_cnn(width=8, stages=1)
-    finally:
-        keras.config.set_dtype_policy("float32")
-    assert model.get_layer("stem").compute_dtype == "bfloat16"
-    assert model.output.dtype == "float32"
-
-
 @pytest.mark.parametrize(("setting", "value"), [("pooling", "sum"), ("optimizer", "lion")])
 def test_an_unknown_word_is_named(setting, value):
     with pytest.raises(ValueError, match=f"{setting} '{value}' is unknown; choose one of"):

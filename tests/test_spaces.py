@@ -2,6 +2,7 @@
 
 import inspect
 
+import keras
 import keras_tuner
 import pytest
 
@@ -96,3 +97,15 @@ def test_a_space_builds_with_every_setting_it_says_it_takes(name):
     taken = {setting: settings[setting] for setting in SPACES[name].settings}
     model = SPACES[name].build(keras_tuner.HyperParameters(), image_size=16, **taken)
     assert model.output_shape == (None, 1)
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_probabilities_are_float32_under_mixed_precision(name):
+    """In 16 bits a probability near 1 is 1, its gradient is lost, and the training stays at chance."""
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        model = SPACES[name].build(keras_tuner.HyperParameters(), image_size=16)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    assert "bfloat16" in {layer.compute_dtype for layer in model.layers}
+    assert model.outputs[0].dtype == "float32"

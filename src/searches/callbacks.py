@@ -55,7 +55,8 @@ class HistoryFile(keras.callbacks.Callback):
     """Keeps a row an epoch in a CSV file, replaced whole as it happens; a second training is execution 1.
 
     Attributes:
-        rows: of the epochs so far: execution, epoch (from 1), losses and metrics, seconds of training.
+        rows: of the epochs so far: execution, epoch (from 1), losses and metrics, the learning rate at
+            its end, seconds of training.
         parameters: of the network, once it has begun to train.
         earlier: seconds of training before this process went on with it.
     """
@@ -90,7 +91,8 @@ class HistoryFile(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         """Writes the row."""
-        row = {"execution": self.execution, "epoch": epoch + 1, **(logs or {})}
+        rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
+        row = {"execution": self.execution, "epoch": epoch + 1, **(logs or {}), "learning_rate": rate}
         self.rows.append({**row, "seconds": round(time.monotonic() - self.started, 2)})
         write_table(pd.DataFrame(self.rows), self.path)
 

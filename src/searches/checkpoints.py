@@ -79,9 +79,8 @@ class Checkpoint(keras.callbacks.Callback):
 
     def columns(self) -> dict[str, list]:
         """Returns the losses and metrics of the epochs so far, as Keras's `History` has them."""
-        names = [
-            name for name in (self.history.rows or [{}])[0] if name not in ("execution", "epoch", "seconds")
-        ]
+        others = ("execution", "epoch", "learning_rate", "seconds")
+        names = [name for name in (self.history.rows or [{}])[0] if name not in others]
         return {name: [row[name] for row in self.history.rows] for name in names}
 
     def on_train_begin(self, logs=None):
