@@ -10,6 +10,7 @@ import math
 import statistics
 import time
 from functools import partial
+from itertools import compress
 from pathlib import Path
 
 import keras
@@ -53,6 +54,26 @@ def epoch_seconds(history: pd.DataFrame) -> float:
         each = execution["seconds"].diff().fillna(execution["seconds"])
         seconds += each.tail(max(1, len(each) // 3)).tolist()
     return statistics.median(seconds)
+
+
+def affordable(training: PictureTraining, candidates: list[dict], minutes: float) -> list[dict]:
+    """Returns the candidates that get a fair number of epochs in their minutes, in their order.
+
+    Fair is a third of what the quickest one gets. A search compares networks after as many epochs; a large
+    one that leads there has no time to lead when the minutes are as many.
+
+    Args:
+        training: what a training does.
+        candidates: as of `train_finalists`.
+        minutes: of one training; 0 is no limit, and all are returned.
+    """
+    counts = [planned_epochs(training, minutes or math.inf, each["seconds_an_epoch"]) for each in candidates]
+    is_fair = [3 * count >= max(counts) for count in counts]
+    for candidate, count, fair in zip(candidates, counts, is_fair, strict=True):
+        if not fair:
+            line = "trial %d is too slow for a finalist: %d epochs in %.0f minutes, where another has %d"
+            logger.info(line, candidate["trial"], count, minutes, max(counts))
+    return list(compress(candidates, is_fair))
 
 
 def train_finalists(

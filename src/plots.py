@@ -111,8 +111,12 @@ def plot_learning_curves(history: pd.DataFrame, monitor: str = "val_loss") -> Fi
     best = None if watched.empty else watched.idxmin() if monitor.endswith("loss") else watched.idxmax()
     marker = "o" if len(history) < 40 else None
     if rated:
-        make_axes(panels[2]).plot(history["epoch"], history["learning_rate"], color=BLUE, marker=marker, ms=3.5)
-        panels[2].set(xlabel="epoch", ylabel="learning rate at the epoch's end", title="Learning rate by epoch")
+        make_axes(panels[2]).plot(
+            history["epoch"], history["learning_rate"], color=BLUE, marker=marker, ms=3.5
+        )
+        panels[2].set(
+            xlabel="epoch", ylabel="learning rate at the epoch's end", title="Learning rate by epoch"
+        )
         panels[2].xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
     for ax, metric in zip(panels[:2], ("loss", "accuracy"), strict=True):
         make_axes(ax)

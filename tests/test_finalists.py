@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from src.finalists import candidates, load_network, planned_epochs, train_finalists
+from src.finalists import affordable, candidates, load_network, planned_epochs, train_finalists
 from src.generators import PictureBatches
 from src.images.augmentation import Augmentation
 from src.images.growth import cost_in_full_epochs, growing_sizes, grown_size, spans
@@ -139,6 +139,16 @@ def test_more_epochs_are_planned_where_pictures_are_small_at_first():
     growing = make(50, serve_augmented, first_image_size=4)
     assert growing.full_epochs(12) == 9 and make(50).full_epochs(12) == 12
     assert planned_epochs(growing, 10, 60) == 13  # 9.25 of the 9.5 whole ones that fit
+
+
+def test_a_trial_that_is_too_slow_for_its_minutes_is_no_finalist(caplog):
+    """Of 20 seconds an epoch 28 fit into ten minutes, of 57 seconds 10, of 70 seconds 8."""
+    found = [{"trial": trial, "seconds_an_epoch": seconds} for trial, seconds in ((3, 70), (1, 20), (2, 57))]
+    with caplog.at_level("INFO"):
+        assert [candidate["trial"] for candidate in affordable(make(100), found, 10)] == [1, 2]
+    assert "trial 3 is too slow for a finalist: 8 epochs in 10 minutes, where another has 28" in caplog.text
+    assert affordable(make(100), found, 0) == found
+    assert affordable(make(5), found, 10) == found, "all get the epochs that were asked for"
 
 
 def test_the_minutes_are_shared_by_the_epochs_that_were_seen_in_the_search(tmp_path):
