@@ -36,7 +36,7 @@ class Network:
     stop_training = False
     variables = ()
     trainable_variables = ()
-    optimizer = types.SimpleNamespace(variables=(), build=lambda variables: None)
+    optimizer = types.SimpleNamespace(variables=(), learning_rate=0.1, build=lambda variables: None)
 
     def count_params(self) -> int:
         """Returns any number."""
