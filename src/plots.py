@@ -110,16 +110,13 @@ def plot_learning_curves(history: pd.DataFrame, monitor: str = "val_loss") -> Fi
     watched = history.set_index("epoch")[monitor].dropna()
     best = None if watched.empty else watched.idxmin() if monitor.endswith("loss") else watched.idxmax()
     marker = "o" if len(history) < 40 else None
+    for ax in panels:
+        make_axes(ax).set_xlabel("epoch")
+        ax.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
     if rated:
-        make_axes(panels[2]).plot(
-            history["epoch"], history["learning_rate"], color=BLUE, marker=marker, ms=3.5
-        )
-        panels[2].set(
-            xlabel="epoch", ylabel="learning rate at the epoch's end", title="Learning rate by epoch"
-        )
-        panels[2].xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
+        panels[2].plot(history["epoch"], history["learning_rate"], color=BLUE, marker=marker, ms=3.5)
+        panels[2].set(ylabel="learning rate at the epoch's end", title="Learning rate by epoch")
     for ax, metric in zip(panels[:2], ("loss", "accuracy"), strict=True):
-        make_axes(ax)
         for name, color, label in ((metric, BLUE, "training"), (f"val_{metric}", ORANGE, "validation")):
             ax.plot(history["epoch"], history[name], color=color, marker=marker, ms=3.5, label=label)
         if best is not None:
@@ -128,8 +125,7 @@ def plot_learning_curves(history: pd.DataFrame, monitor: str = "val_loss") -> Fi
             ax.plot(
                 best, value, "*", color=ORANGE, ms=15, mec="black", label=f"best epoch: {best}, {value:.4g}"
             )
-        ax.set(xlabel="epoch", ylabel=metric, title=f"{metric.capitalize()} by epoch")
-        ax.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
+        ax.set(ylabel=metric, title=f"{metric.capitalize()} by epoch")
         ax.legend(frameon=False)
     figure.suptitle(
         f"Learning curves: best {monitor} after epoch {best}" if best is not None else "Learning curves"
