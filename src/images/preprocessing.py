@@ -43,15 +43,14 @@ def resize_square(picture: np.ndarray, side: int, interpolation: str) -> np.ndar
 def preprocess(pictures: np.ndarray) -> np.ndarray:
     """Returns float32 pictures, BGR with ImageNet's means off, from RGB of 0 to 255, shape (..., 3).
 
-    One picture after another, so that each stays in the processor's cache; OpenCV turns the channels round,
-    and rows of pixels meet a row of means. Channel by channel NumPy takes longer for it than the warp takes.
+    One picture after another, so that each stays in the processor's cache, and by OpenCV: NumPy takes longer
+    for it than the warp does.
     """
-    height, width = pictures.shape[-3:-1]
     result = np.empty(pictures.shape, dtype="float32")
-    rows, means = result.reshape(-1, height, width * 3), np.tile(IMAGENET_MEANS, width)
-    for picture, target in zip(pictures.reshape(-1, height, width, 3), rows, strict=True):
-        target[...] = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR).reshape(height, width * 3)
-        target -= means
+    squares = (-1, *pictures.shape[-3:])
+    for picture, target in zip(pictures.reshape(squares), result.reshape(squares), strict=True):
+        turned = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
+        cv2.subtract(turned, (*IMAGENET_MEANS.tolist(), 0), dst=target, dtype=cv2.CV_32F)
     return result
 
 
