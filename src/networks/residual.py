@@ -5,6 +5,7 @@ from keras import layers
 
 from src.networks.normalization import fused
 from src.networks.optimizers import ConvolutionMuon
+from src.networks.probability import unsaturated
 
 POOLINGS = ["average", "max", "both"]
 OPTIMIZERS = ["muon", "adamw"]
@@ -80,8 +81,8 @@ def build_residual_cnn(
     x = layers.Concatenate(name="pooled")(pooled) if len(pooled) > 1 else pooled[0]
     x = layers.Dropout(dropout, name="dropout")(x)
     # In float32 also under mixed precision: a probability near 1 has few digits in 16 bits.
-    probability = layers.Dense(1, activation="sigmoid", dtype="float32", name="probability")(x)
-    model = keras.Model(pictures, probability, name="residual_cnn")
+    last = layers.Dense(1, activation="sigmoid", dtype="float32", name="probability")
+    model = keras.Model(pictures, unsaturated(last)(x), name="residual_cnn")
     rising = round(warmup * steps)
     schedule = keras.optimizers.schedules.CosineDecay(
         learning_rate / 25, steps - rising, alpha=1e-3, warmup_target=learning_rate, warmup_steps=rising

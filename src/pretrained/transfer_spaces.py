@@ -5,6 +5,7 @@ import keras_tuner
 from keras import layers, ops, regularizers
 
 from src.networks.ensemble import without_optimizer
+from src.networks.probability import unsaturated
 from src.pretrained.backbones import build_backbone, unfreeze
 from src.spaces import Space, as_settled
 
@@ -30,7 +31,7 @@ def build_head(features: int, units: int = 0, dropout: float = 0.2, l2: float = 
     last = layers.Dense(
         1, activation="sigmoid", kernel_regularizer=penalty, dtype="float32", name="probability"
     )
-    return keras.Model(given, last(x), name="head")
+    return keras.Model(given, unsaturated(last)(x), name="head")
 
 
 def attach_head(backbone: keras.Model, head: keras.Model) -> keras.Model:
