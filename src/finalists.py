@@ -10,7 +10,6 @@ import math
 import statistics
 import time
 from functools import partial
-from itertools import compress
 from pathlib import Path
 
 import keras
@@ -25,13 +24,14 @@ from src.runs import read_json, write_json, write_table
 from src.searches.callbacks import Deadline, EpochProgress, HistoryFile, StopAtNaN
 from src.searches.checkpoints import CHECKPOINT, Checkpoint, delete_checkpoint
 from src.searches.search_folder import read_history, search_folder
-from src.searches.trials import TrialRecord
+from src.searches.trials import TrialRecord, lower_is_better
 from src.spaces import fixed
 from src.training import PictureTraining, within_memory
 
 logger = logging.getLogger(__name__)
 
 RESERVE = 0.05  # of the minutes: for compiling; a cycle that is cut in its last tenth has little left to do
+LEARNING = 0.4  # error falls as epochs ** -0.4: measured between 20 and 76 epochs, tests/benchmarks/README.md
 
 
 def candidates(records: list[TrialRecord]) -> list[dict]:
@@ -56,24 +56,27 @@ def epoch_seconds(history: pd.DataFrame) -> float:
     return statistics.median(seconds)
 
 
-def affordable(training: PictureTraining, candidates: list[dict], minutes: float) -> list[dict]:
-    """Returns the candidates that get a fair number of epochs in their minutes, in their order.
+def rank_candidates(
+    training: PictureTraining, candidates: list[dict], minutes: float, objective: str = "val_accuracy"
+) -> list[dict]:
+    """Returns the candidates, first the one of the lowest error to be expected after so many minutes.
 
-    Fair is a third of what the quickest one gets. A search compares networks after as many epochs; a large
-    one that leads there has no time to lead when the minutes are as many.
+    A search compares networks after as many epochs; a large one that leads there has fewer of them in as many
+    minutes. What is expected is the search's error, falling with the epochs as `LEARNING` says.
 
     Args:
-        training: what a training does.
-        candidates: as of `train_finalists`.
-        minutes: of one training; 0 is no limit, and all are returned.
+        training, candidates: as of `train_finalists`; the candidates best score first.
+        minutes: of one training; 0 is no limit: all get the same epochs, and the order stays.
+        objective: what the score is.
     """
-    counts = [planned_epochs(training, minutes or math.inf, each["seconds_an_epoch"]) for each in candidates]
-    is_fair = [3 * count >= max(counts) for count in counts]
-    for candidate, count, fair in zip(candidates, counts, is_fair, strict=True):
-        if not fair:
-            line = "trial %d is too slow for a finalist: %d epochs in %.0f minutes, where another has %d"
-            logger.info(line, candidate["trial"], count, minutes, max(counts))
-    return list(compress(candidates, is_fair))
+
+    def expected_error(candidate: dict) -> float:
+        error = candidate["score"] if lower_is_better(objective) else 1 - candidate["score"]
+        epochs = planned_epochs(training, minutes or math.inf, candidate["seconds_an_epoch"])
+        logger.info("trial %d: %.4f, about %d epochs", candidate["trial"], candidate["score"], epochs)
+        return error * epochs**-LEARNING
+
+    return sorted(candidates, key=expected_error)
 
 
 def train_finalists(

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from src.finalists import affordable, candidates, load_network, planned_epochs, train_finalists
+from src.finalists import candidates, load_network, planned_epochs, rank_candidates, train_finalists
 from src.generators import PictureBatches
 from src.images.augmentation import Augmentation
 from src.images.growth import cost_in_full_epochs, growing_sizes, grown_size, spans
@@ -141,14 +141,25 @@ def test_more_epochs_are_planned_where_pictures_are_small_at_first():
     assert planned_epochs(growing, 10, 60) == 13  # 9.25 of the 9.5 whole ones that fit
 
 
-def test_a_trial_that_is_too_slow_for_its_minutes_is_no_finalist(caplog):
-    """Of 20 seconds an epoch 28 fit into ten minutes, of 57 seconds 10, of 70 seconds 8."""
-    found = [{"trial": trial, "seconds_an_epoch": seconds} for trial, seconds in ((3, 70), (1, 20), (2, 57))]
-    with caplog.at_level("INFO"):
-        assert [candidate["trial"] for candidate in affordable(make(100), found, 10)] == [1, 2]
-    assert "trial 3 is too slow for a finalist: 8 epochs in 10 minutes, where another has 28" in caplog.text
-    assert affordable(make(100), found, 0) == found
-    assert affordable(make(5), found, 10) == found, "all get the epochs that were asked for"
+def test_a_trial_that_leads_after_as_many_epochs_is_passed_over_where_it_gets_too_few_of_them():
+    """In ten minutes 28 epochs of 20 s fit, 10 of 57 s, 7 of 80 s; 28 to 10 is worth a factor of 1.51."""
+    trials = ((3, 80, 0.94), (2, 57, 0.93), (1, 20, 0.90))
+    found = [{"trial": trial, "seconds_an_epoch": each, "score": score} for trial, each, score in trials]
+
+    def ranked(training, minutes, **changes):
+        return [each["trial"] for each in rank_candidates(training, found, minutes, **changes)]
+
+    assert ranked(make(100), 10) == [1, 3, 2]  # 0.10, 0.06 x 1.74 = 0.104, 0.07 x 1.51 = 0.106
+    assert ranked(make(100), 0) == ranked(make(5), 10) == [3, 2, 1], "all get the epochs that were asked for"
+
+
+def test_of_a_loss_the_lowest_is_expected_to_end_lowest():
+    found = [
+        {"trial": 1, "seconds_an_epoch": 20, "score": 0.2},
+        {"trial": 2, "seconds_an_epoch": 20, "score": 0.3},
+    ]
+    assert rank_candidates(make(100), found, 10, "val_loss") == found
+    assert rank_candidates(make(100), found, 10, "val_auc") == found[::-1]
 
 
 def test_the_minutes_are_shared_by_the_epochs_that_were_seen_in_the_search(tmp_path):
