@@ -79,7 +79,7 @@ class StudySearch:
                 waits = True
                 time.sleep(WAIT)
             else:
-                outlast_cuts(partial(self._report, number))
+                outlast_cuts(partial(self._report, number, deadline.seconds_left()))
             ended = outlast_cuts(self._ended)
             if deadline.passed and ended < self.claims.max_trials:
                 logger.info(
@@ -105,10 +105,10 @@ class StudySearch:
         """Returns the trials in the order of their places."""
         return [self._record(trial) for trial in self.claims.trials()]
 
-    def _report(self, number: int) -> None:
+    def _report(self, number: int, seconds_left: float) -> None:
         records, attempts = self.records(), self.attempts
         mine = next(record for record in records if record.number == number)
-        log_trial(mine, records, attempts.objective, self.claims.max_trials, self._ended())
+        log_trial(mine, records, attempts.objective, self.claims.max_trials, self._ended(), seconds_left)
         drop_weights(records, attempts.objective, attempts.keep_models)
         give_up(records)
 

@@ -100,9 +100,11 @@ def test_the_line_of_a_trial_says_its_score_the_best_and_the_minutes_left(tmp_pa
     ]
     with caplog.at_level(logging.INFO):
         log_trial(records[1], records[:2], "val_accuracy", asked=10, ended=2)
+        log_trial(records[1], records[:2], "val_accuracy", asked=10, ended=2, seconds_left=90)
         log_trial(records[2], records, "val_accuracy", asked=0, ended=3)
     # 8 trials are left at (1 + 3) / 2 minutes each.
     assert caplog.messages == [
         "trial 2 of 10: val_accuracy 0.7000, best so far 0.8000, 3.0 min, about 16.0 min left",
+        "trial 2 of 10: val_accuracy 0.7000, best so far 0.8000, 3.0 min, about 1.5 min left",
         "trial 3 of the search: pruned (after epoch 1), best so far 0.8000, 0.5 min",
     ]

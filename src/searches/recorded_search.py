@@ -138,7 +138,7 @@ class RecordedSearch:
         records = self.records()
         trial = next(trial for trial in records if trial.number == int(trial_id) + 1)
         ended, asked = len(self.oracle.end_order), self.oracle.max_trials or 0
-        log_trial(trial, records, self.oracle.objective.name, asked, ended)
+        log_trial(trial, records, self.oracle.objective.name, asked, ended, self.deadline.seconds_left())
 
     def _drop_checkpoints(self, ended: str) -> None:
         # 292 MB a trial at the published size, two thirds of it the optimizer's; Hyperband goes on from

@@ -135,7 +135,14 @@ def drop_weights(records: list[TrialRecord], objective: str, keep_models: int) -
                 file.unlink(missing_ok=True)
 
 
-def log_trial(trial: TrialRecord, records: list[TrialRecord], objective: str, asked: int, ended: int) -> None:
+def log_trial(
+    trial: TrialRecord,
+    records: list[TrialRecord],
+    objective: str,
+    asked: int,
+    ended: int,
+    seconds_left: float = math.inf,
+) -> None:
     """Writes the line that ends a trial: its score, the best so far, its minutes, the minutes left.
 
     Args:
@@ -144,11 +151,12 @@ def log_trial(trial: TrialRecord, records: list[TrialRecord], objective: str, as
         objective: name of the metric.
         asked: trials asked for, 0 where their number is not known before.
         ended: trials that are over.
+        seconds_left: until the search ends, whatever is left.
     """
     best = finalists(records, objective, 1)
     seconds = [read_record(other.folder).get("seconds") for other in records]
     minutes = [value / 60 for value in seconds if value is not None]
-    left = max(asked - ended, 0) * sum(minutes) / max(len(minutes), 1)
+    left = min(max(asked - ended, 0) * sum(minutes) / max(len(minutes), 1), seconds_left / 60)
     score = f"{objective} {trial.score:.4f}"
     logger.info(
         "trial %d of %s: %s, best so far %.4f, %.1f min%s",
