@@ -245,6 +245,20 @@ def test_a_training_that_ended_at_chance_is_not_averaged_in(tmp_path):
     assert choose_members(trainings, "finalists", tmp_path)["folder"].tolist() == ["a", "b"]
 
 
+def test_one_picture_more_or_less_does_not_decide_what_is_averaged(tmp_path):
+    """Each network makes one mistake and is sure of it; their mean makes both and is sure of neither."""
+    of_true_class = {"a": [0.9] * 18 + [0.02, 0.9], "b": [0.9] * 18 + [0.9, 0.02]}
+    codes = np.arange(20) % 2
+    for name, probability in of_true_class.items():
+        (tmp_path / name).mkdir()
+        table = pd.DataFrame({"code": codes, "probability": np.where(codes == 1, 1, -1) * probability % 1})
+        table.to_csv(tmp_path / name / "validation.csv")
+    trainings = pd.DataFrame(
+        {"trial": [1, 1], "first_score": 0.9, "val_accuracy": [0.95, 0.95], "folder": ["a", "b"]}
+    )
+    assert choose_members(trainings, "finalists", tmp_path)["folder"].tolist() == ["a", "b"]
+
+
 def test_what_averaging_gains_is_counted_on_the_mean_probability(tmp_path):
     """Codes 1, 1, 0, 0; network a is right on three, b on two, their mean on all four."""
     told = {"a": [0.9, 0.4, 0.2, 0.1], "b": [0.3, 0.9, 0.7, 0.2]}

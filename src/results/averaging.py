@@ -1,8 +1,11 @@
 """Which of the finalists wins, whose networks are averaged, and what that gains: tables in, tables out."""
 
+import math
 from pathlib import Path
 
 import pandas as pd
+
+from src.results.calibration import calibrate, log_loss
 
 AVERAGES = ("none", "seeds", "finalists")
 
@@ -41,20 +44,20 @@ def choose_members(trainings: pd.DataFrame, average: str, folder: Path) -> pd.Da
 
 
 def select_helpful(trainings: pd.DataFrame, folder: Path) -> pd.DataFrame:
-    """Returns the best training and, in the order of their validation accuracy, those that do no harm.
+    """Returns the best training and, one after the other, those that make the average no worse.
 
-    One that would make the averaged network worse on validation pictures is left out: a training can end
-    at chance, sure of one class, and then pulls every mean to that side (R. Caruana et al., "Ensemble
-    selection from libraries of models", ICML 2004).
+    Better is a lower log loss on validation pictures, each average at its best temperature: label smoothing
+    makes networks less sure than they are right. Accuracy would leave the choice to one picture or two. What
+    is left out may have ended at chance, sure of one class, and would pull every mean to that side
+    (R. Caruana et al., "Ensemble selection from libraries of models", ICML 2004).
     """
     tables = _read_validation(trainings, folder)
-    ordered = trainings.sort_values("val_accuracy", ascending=False, kind="stable")
     members: list[str] = []
-    best = 0.0
-    for name in ordered["folder"]:
-        accuracy = _accuracy([tables[other] for other in [*members, name]], "probability")
-        if accuracy >= best:
-            members, best = [*members, name], accuracy
+    best = math.inf
+    for name in sorted(tables, key=lambda name: _log_loss([tables[name]])):
+        loss = _log_loss([tables[other] for other in [*members, name]])
+        if loss <= best:
+            members, best = [*members, name], loss
     return trainings[trainings["folder"].isin(members)]
 
 
@@ -90,6 +93,17 @@ def _read_validation(trainings: pd.DataFrame, folder: Path) -> dict[str, pd.Data
     return {name: pd.read_csv(folder / name / "validation.csv") for name in trainings["folder"]}
 
 
+def _mean(tables: list[pd.DataFrame], view: str = "probability") -> pd.DataFrame:
+    return pd.DataFrame(
+        {"code": tables[0]["code"], "probability": sum(table[view] for table in tables) / len(tables)}
+    )
+
+
 def _accuracy(tables: list[pd.DataFrame], view: str) -> float:
-    mean = sum(table[view] for table in tables) / len(tables)
-    return float(((mean > 0.5) == (tables[0]["code"] == 1)).mean())
+    mean = _mean(tables, view)
+    return float(((mean["probability"] > 0.5) == (mean["code"] == 1)).mean())
+
+
+def _log_loss(tables: list[pd.DataFrame]) -> float:
+    mean = _mean(tables)
+    return log_loss(mean, calibrate(mean))
