@@ -70,10 +70,10 @@ def rank_candidates(
         objective: what the score is.
     """
 
-    def expected_error(candidate: dict) -> float:
-        error = candidate["score"] if lower_is_better(objective) else 1 - candidate["score"]
-        epochs = planned_epochs(training, minutes or math.inf, candidate["seconds_an_epoch"])
-        logger.info("trial %d: %.4f, about %d epochs", candidate["trial"], candidate["score"], epochs)
+    def expected_error(each: dict) -> float:
+        error = each["score"] if lower_is_better(objective) else 1 - each["score"]
+        epochs = planned_epochs(training, minutes or math.inf, each["seconds_an_epoch"])
+        logger.info("trial %d: %.4f in the search, about %d epochs now", each["trial"], each["score"], epochs)
         return error * epochs**-LEARNING
 
     return sorted(candidates, key=expected_error)
