@@ -32,7 +32,7 @@ from src.searches.claims import (
     places,
 )
 from src.searches.samplers import make_sampler
-from src.searches.storage import storage_url
+from src.searches.storage import outlast_cuts, storage_url
 from src.searches.suggestions import SuggestedHyperParameters, explore_space
 from src.searches.trials import best_trial
 
@@ -229,6 +229,28 @@ def test_a_server_that_goes_away_in_the_middle_of_anything_costs_nothing(whole, 
     assert {"SELECT", "INSERT"} <= set(cut) and len(cut) > 10
     assert "the storage went away in the middle of something; it is asked again" in caplog.text
     pd.testing.assert_frame_equal(table_of(search(tmp_path)), table_of(whole))
+
+
+def test_a_server_that_goes_away_while_optuna_reads_the_trials_is_asked_again():
+    """Optuna meets the error by reading once more in the lost transaction, which gives another error."""
+    tried = []
+
+    def read_trials() -> str:
+        tried.append(True)
+        if len(tried) > 1:
+            return "trials"
+        try:
+            raise sqlalchemy.exc.OperationalError("SELECT", {}, OSError(), connection_invalidated=True)
+        except sqlalchemy.exc.OperationalError:
+            raise sqlalchemy.exc.PendingRollbackError("Can't reconnect")  # noqa: B904 (as Optuna does)
+
+    def act() -> str:
+        try:
+            return read_trials()
+        except sqlalchemy.exc.SQLAlchemyError as error:
+            raise optuna.exceptions.StorageInternalError("in the commit") from error
+
+    assert outlast_cuts(act) == "trials"
 
 
 def test_a_storage_that_is_broken_in_another_way_ends_the_search(tmp_path):

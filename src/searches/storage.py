@@ -122,9 +122,19 @@ def outlast_cuts(act: Callable[[], T]) -> T:
         try:
             return act()
         except optuna.exceptions.StorageInternalError as error:
-            if not getattr(error.__cause__, "connection_invalidated", False):
+            if not _was_cut(error):
                 raise
             logger.warning("the storage went away in the middle of something; it is asked again")
+
+
+def _was_cut(error: BaseException | None) -> bool:
+    """Returns whether a lost connection is behind an error, or behind another one that it led to.
+
+    Where Optuna reads the trials it meets one by reading them again, in the transaction that is lost.
+    """
+    if error is None:
+        return False
+    return getattr(error, "connection_invalidated", False) or _was_cut(error.__cause__ or error.__context__)
 
 
 def shown(url: sqlalchemy.URL) -> str:
