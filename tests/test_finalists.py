@@ -245,6 +245,17 @@ def test_a_training_that_ended_at_chance_is_not_averaged_in(tmp_path):
     assert choose_members(trainings, "finalists", tmp_path)["folder"].tolist() == ["a", "b"]
 
 
+def test_a_training_that_knows_no_probability_is_not_averaged_in(tmp_path):
+    for name, probability in {"a": [math.nan] * 4, "b": [0.9, 0.1, 0.6, 0.4]}.items():
+        (tmp_path / name).mkdir()
+        table = pd.DataFrame({"code": [1, 0, 1, 0], "probability": probability})
+        table.to_csv(tmp_path / name / "validation.csv")
+    trainings = pd.DataFrame(
+        {"trial": [1, 2], "first_score": 0.9, "val_accuracy": [0.5, 1.0], "folder": ["a", "b"]}
+    )
+    assert choose_members(trainings, "finalists", tmp_path)["folder"].tolist() == ["b"]
+
+
 def test_one_picture_more_or_less_does_not_decide_what_is_averaged(tmp_path):
     """Each network makes one mistake and is sure of it; their mean makes both and is sure of neither."""
     of_true_class = {"a": [0.9] * 18 + [0.02, 0.9], "b": [0.9] * 18 + [0.9, 0.02]}
