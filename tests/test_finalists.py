@@ -2,6 +2,7 @@
 
 import math
 import time
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -146,8 +147,8 @@ def test_a_trial_that_leads_after_as_many_epochs_is_passed_over_where_it_gets_to
     trials = ((3, 80, 0.94), (2, 57, 0.93), (1, 20, 0.90))
     found = [{"trial": trial, "seconds_an_epoch": each, "score": score} for trial, each, score in trials]
 
-    def ranked(training, minutes, **changes):
-        return [each["trial"] for each in rank_candidates(training, found, minutes, **changes)]
+    def ranked(training, minutes):
+        return [each["trial"] for each in rank_candidates(training, found, minutes)]
 
     assert ranked(make(100), 10) == [1, 3, 2]  # 0.10, 0.06 x 1.74 = 0.104, 0.07 x 1.51 = 0.106
     assert ranked(make(100), 0) == ranked(make(5), 10) == [3, 2, 1], "all get the epochs that were asked for"
@@ -232,13 +233,18 @@ def test_the_winner_is_chosen_on_the_mean_of_the_new_scores(tmp_path):
         choose_members(trainings, "all", tmp_path)
 
 
+def leave_validation(folder: Path, codes, told: dict[str, list[float]], **columns) -> None:
+    """Writes what each network, by its folder's name, has told of the validation pictures."""
+    for name, probability in told.items():
+        (folder / name).mkdir()
+        table = pd.DataFrame({"code": codes, "probability": probability, **columns})
+        table.to_csv(folder / name / "validation.csv")
+
+
 def test_a_training_that_ended_at_chance_is_not_averaged_in(tmp_path):
     """Codes 1, 0, 1, 0; the third network is sure that all are 1, which would decide every mean."""
     told = {"a": [0.9, 0.45, 0.4, 0.4], "b": [0.4, 0.4, 0.8, 0.45], "c": [1.0, 1.0, 1.0, 1.0]}
-    for name, probability in told.items():
-        (tmp_path / name).mkdir()
-        table = pd.DataFrame({"code": [1, 0, 1, 0], "probability": probability})
-        table.to_csv(tmp_path / name / "validation.csv")
+    leave_validation(tmp_path, [1, 0, 1, 0], told)
     trainings = pd.DataFrame(
         {"trial": [5, 3, 1], "first_score": 0.9, "val_accuracy": [0.5, 0.75, 0.75], "folder": ["c", "a", "b"]}
     )
@@ -246,10 +252,7 @@ def test_a_training_that_ended_at_chance_is_not_averaged_in(tmp_path):
 
 
 def test_a_training_that_knows_no_probability_is_not_averaged_in(tmp_path):
-    for name, probability in {"a": [math.nan] * 4, "b": [0.9, 0.1, 0.6, 0.4]}.items():
-        (tmp_path / name).mkdir()
-        table = pd.DataFrame({"code": [1, 0, 1, 0], "probability": probability})
-        table.to_csv(tmp_path / name / "validation.csv")
+    leave_validation(tmp_path, [1, 0, 1, 0], {"a": [math.nan] * 4, "b": [0.9, 0.1, 0.6, 0.4]})
     trainings = pd.DataFrame(
         {"trial": [1, 2], "first_score": 0.9, "val_accuracy": [0.5, 1.0], "folder": ["a", "b"]}
     )
@@ -258,12 +261,7 @@ def test_a_training_that_knows_no_probability_is_not_averaged_in(tmp_path):
 
 def test_one_picture_more_or_less_does_not_decide_what_is_averaged(tmp_path):
     """Each network makes one mistake and is sure of it; their mean makes both and is sure of neither."""
-    of_true_class = {"a": [0.9] * 18 + [0.02, 0.9], "b": [0.9] * 18 + [0.9, 0.02]}
-    codes = np.arange(20) % 2
-    for name, probability in of_true_class.items():
-        (tmp_path / name).mkdir()
-        table = pd.DataFrame({"code": codes, "probability": np.where(codes == 1, 1, -1) * probability % 1})
-        table.to_csv(tmp_path / name / "validation.csv")
+    leave_validation(tmp_path, 1, {"a": [0.9] * 18 + [0.02, 0.9], "b": [0.9] * 18 + [0.9, 0.02]})
     trainings = pd.DataFrame(
         {"trial": [1, 1], "first_score": 0.9, "val_accuracy": [0.95, 0.95], "folder": ["a", "b"]}
     )
@@ -273,12 +271,7 @@ def test_one_picture_more_or_less_does_not_decide_what_is_averaged(tmp_path):
 def test_what_averaging_gains_is_counted_on_the_mean_probability(tmp_path):
     """Codes 1, 1, 0, 0; network a is right on three, b on two, their mean on all four."""
     told = {"a": [0.9, 0.4, 0.2, 0.1], "b": [0.3, 0.9, 0.7, 0.2]}
-    for name, probability in told.items():
-        (tmp_path / name).mkdir()
-        table = pd.DataFrame(
-            {"code": [1, 1, 0, 0], "probability": probability, "probability_with_mirror": 0.9}
-        )
-        table.to_csv(tmp_path / name / "validation.csv")
+    leave_validation(tmp_path, [1, 1, 0, 0], told, probability_with_mirror=0.9)
     trainings = pd.DataFrame(
         {"trial": [1, 2], "first_score": 0.5, "val_accuracy": [0.75, 0.5], "folder": ["a", "b"]}
     )

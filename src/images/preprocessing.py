@@ -47,10 +47,10 @@ def preprocess(pictures: np.ndarray) -> np.ndarray:
     for it than the warp does.
     """
     result = np.empty(pictures.shape, dtype="float32")
-    squares = (-1, *pictures.shape[-3:])
+    squares, means = (-1, *pictures.shape[-3:]), (*IMAGENET_MEANS.tolist(), 0)
     for picture, target in zip(pictures.reshape(squares), result.reshape(squares), strict=True):
         turned = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
-        cv2.subtract(turned, (*IMAGENET_MEANS.tolist(), 0), dst=target, dtype=cv2.CV_32F)
+        cv2.subtract(turned, means, dst=target, dtype=cv2.CV_32F)
     return result
 
 
