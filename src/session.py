@@ -13,7 +13,7 @@ from src.config import find_paths
 from src.running.devices import fastest_precision, has_accelerator
 from src.running.made_by import note_notebook, notebook_settings
 from src.running.parameters import check_cell
-from src.running.resources import check_writable
+from src.running.resources import check_writable, keep_freed_memory
 from src.runs import read_json
 
 logger = logging.getLogger(__name__)
@@ -73,6 +73,7 @@ def read_computing(name: str) -> dict[str, str]:
 
 def settle(seed: int, deterministic: str, precision: str) -> None:
     """Turns on the log, seeds Python, NumPy and Keras, and settles how Keras computes; as of `start_run`."""
+    keep_freed_memory()
     logging.basicConfig(stream=sys.stdout, format="%(message)s", level=logging.INFO, force=True)
     for talkative in ("matplotlib", "PIL", "absl", "h5py", "filelock"):
         logging.getLogger(talkative).setLevel(logging.WARNING)

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -20,7 +21,14 @@ from src.generators import PictureBatches
 from src.images.cache import build_cache, extract_and_cache
 from src.images.pictures import read_picture
 from src.model import build_cnn
-from src.running.resources import check_space, check_writable, is_full, is_out_of_memory, training_bytes
+from src.running.resources import (
+    check_space,
+    check_writable,
+    is_full,
+    is_out_of_memory,
+    keep_freed_memory,
+    training_bytes,
+)
 from src.sample import draw_sample
 from src.search import make_search
 from src.searches.checkpoints import Checkpoint
@@ -254,3 +262,38 @@ def test_150_kills_in_a_loop_that_saves_leave_nothing_unreadable(tmp_path):
     command = [sys.executable, "-c", KILLED, tmp_path, "150"]
     done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True)
     assert done.stdout == "whole 150\n", done.stderr
+
+
+FAULTS = """
+import ctypes, resource, sys
+from src.running.resources import keep_freed_memory
+
+if sys.argv[1] == "kept":
+    assert keep_freed_memory()
+library, size = ctypes.CDLL(None), 48 * 2**20
+library.malloc.restype, library.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
+library.free.argtypes = [ctypes.c_void_p]
+for turn in range(11):
+    if turn == 1:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    block = library.malloc(size)
+    ctypes.memset(block, 1, size)
+    library.free(block)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library")
+def test_freed_memory_is_used_again_instead_of_got_anew_page_by_page():
+    def faults(kept: str) -> int:
+        command = [sys.executable, "-c", FAULTS, kept]
+        return int(subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=True).stdout)
+
+    pages = 10 * 48 * 2**20 // os.sysconf("SC_PAGE_SIZE")
+    assert faults("as it is") > pages / 2
+    assert faults("kept") < pages / 100
+
+
+def test_another_c_library_is_left_as_it_is(monkeypatch):
+    monkeypatch.setattr(platform, "libc_ver", lambda: ("", ""))
+    assert not keep_freed_memory()
