@@ -1,0 +1,106 @@
+"""A training whose process keeps the memory that it frees, against one that gets it anew from the system.
+
+    python tests/benchmarks/kept_memory.py RUN_FOLDER [--batches 20] [--rounds 5]
+
+RUN_FOLDER is a run whose notebooks 01 and 02 have run. The modern network with its defaults takes batches of
+the run's own training pictures, of the first size and of the last, in processes that take turns; a ratio is
+the median of the rounds' own ratios, and the least and the largest of them follow. Precision is what is
+fastest on this device. Where the two come out alike, this system gives memory cheaply, or another allocator
+is at work.
+"""
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+import numpy as np
+
+EPOCHS = 8  # of the training that is begun: its first and its last epoch have the two sizes
+WARMING = 6  # batches before the clock starts
+
+
+def measure(run: Path, batches: int, kept: bool) -> list[dict]:
+    """Returns a row a size: side, precision, pictures_per_second, system (share of time), peak_mb."""
+    from src import session
+    from src.spaces import fixed
+    from src.training import make_training
+
+    if not kept:
+        session.keep_freed_memory = bool
+    session.settle(42, "auto", "auto")
+    import keras
+
+    training, hp = make_training(run, "modern", EPOCHS), fixed({})
+    network, pictures = training.build(hp), training.training_batches(training.space.choose_batches(hp))
+    rows = []
+    for epoch in (0, EPOCHS - 1):
+        pictures.epoch = epoch
+        fit = {"initial_epoch": epoch, "epochs": epoch + 1, "shuffle": False, "verbose": 0}
+        network.fit(pictures, steps_per_epoch=WARMING, **fit)
+        before, started = os.times(), time.monotonic()
+        network.fit(pictures, steps_per_epoch=batches, **fit)
+        seconds, after = time.monotonic() - started, os.times()
+        system, user = after.system - before.system, after.user - before.user
+        rows.append(
+            {
+                "side": pictures[0][0].shape[1],
+                "precision": keras.config.dtype_policy().name,
+                "pictures_per_second": batches * pictures.batch_size / seconds,
+                "system": system / (system + user),
+                "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 10**6,
+            }
+        )
+    return rows
+
+
+def main() -> None:
+    """Prints a line for each size of the pictures."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--batches", type=int, default=20)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--once", choices=("kept", "anew"), help="one process, its rows as JSON")
+    chosen = parser.parse_args()
+    if chosen.once:
+        print(json.dumps(measure(chosen.run, chosen.batches, chosen.once == "kept")))
+        return
+    rounds = []
+    for number in range(chosen.rounds):
+        order = ("kept", "anew") if number % 2 else ("anew", "kept")
+        command = [sys.executable, __file__, str(chosen.run), "--batches", str(chosen.batches), "--once"]
+        outputs = {
+            name: subprocess.run([*command, name], stdout=subprocess.PIPE, text=True, check=True).stdout
+            for name in order
+        }
+        rounds.append({name: json.loads(output.splitlines()[-1]) for name, output in outputs.items()})
+    for index, row in enumerate(rounds[0]["kept"]):
+        table = {
+            name: {
+                key: np.array([each[name][index][key] for each in rounds])
+                for key in row
+                if key != "precision"
+            }
+            for name in ("kept", "anew")
+        }
+        kept, anew = table["kept"], table["anew"]
+        ratios = kept["pictures_per_second"] / anew["pictures_per_second"]
+        print(
+            f"training, {row['side']} x {row['side']}, {row['precision']}: "
+            f"{np.median(kept['pictures_per_second']):.0f} pictures/s, "
+            f"anew {np.median(anew['pictures_per_second']):.0f}; system's share of the processor time "
+            f"{np.median(kept['system']):.0%}, anew {np.median(anew['system']):.0%}; peak memory "
+            f"{np.median(kept['peak_mb']):.0f} MB, anew {np.median(anew['peak_mb']):.0f} MB "
+            f"[{ratios.min():.1f} to {ratios.max():.1f}] {np.median(ratios):.1f}x"
+        )
+
+
+if __name__ == "__main__":
+    main()
