@@ -320,6 +320,15 @@ def test_an_unusual_search_breaks_a_figure(trials, change):
         assert "no trial has finished with a score" in shown(ax)
 
 
+def test_a_search_that_time_cut_in_its_first_trial_shows_its_score(trials):
+    cut = trials[:1].assign(status="interrupted")
+    ax = search_plots.plot_objective_by_trial(cut, "val_accuracy")
+    assert "none completed" in ax.get_title() and "no trial has finished" not in shown(ax)
+    assert len(ax.get_yticks()) and "interrupted" in legend(ax)
+    history = pd.DataFrame({"trial": cut["trial"], "epoch": 1, "val_accuracy": cut["score"]})
+    assert "other" not in legend(search_plots.plot_trial_curves(history, cut, "val_accuracy"))
+
+
 def test_many_different_values_each_get_a_tick():
     placed = scales.place_values(pd.Series(np.linspace(0.8, 0.99, 30)))
     assert len(placed.ticks) <= 7 and not placed.discrete

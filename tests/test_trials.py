@@ -108,3 +108,11 @@ def test_the_line_of_a_trial_says_its_score_the_best_and_the_minutes_left(tmp_pa
         "trial 2 of 10: val_accuracy 0.7000, best so far 0.8000, 3.0 min, about 1.5 min left",
         "trial 3 of the search: pruned (after epoch 1), best so far 0.8000, 0.5 min",
     ]
+
+
+def test_the_line_of_a_trial_says_no_best_where_none_is_completed(tmp_path, caplog):
+    cut = record(1, 0.8, "interrupted", "stopped by max_minutes", leave(tmp_path / "1", 60, epoch=[1]))
+    with caplog.at_level(logging.INFO):
+        log_trial(cut, [cut], "val_accuracy", asked=4, ended=1, seconds_left=0)
+    line = "trial 1 of 4: interrupted (stopped by max_minutes), 1.0 min, about 0.0 min left"
+    assert caplog.messages == [line]

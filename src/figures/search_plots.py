@@ -51,10 +51,10 @@ def plot_objective_by_trial(trials: pd.DataFrame, objective: str, ax: Axes | Non
     finished, best = _finished(trials), _best(trials, objective)
     stopped = trials[trials["score"].notna() & (trials["status"] != "completed")]
     missing = trials[trials["score"].isna()]
-    if best is None:
+    if trials["score"].isna().all():
         _say(ax, "no trial has finished with a score")
         ax.set_yticks([])
-    else:
+    if best is not None:
         so_far = finished["score"].cummin() if objective.endswith("loss") else finished["score"].cummax()
         so_far = so_far.reindex(trials.index).ffill()
         ax.step(so_far.index, so_far, where="post", color=ORANGE, label="best so far")
@@ -71,7 +71,11 @@ def plot_objective_by_trial(trials: pd.DataFrame, objective: str, ax: Axes | Non
     labels = trials["trial"].astype(str)
     step = -(-labels.str.len().sum() // 40)  # more than 40 characters would touch
     ax.set_xticks(trials.index[::step], labels[::step])
-    winner = "" if best is None else f": best {trials['score'][best]:.4f} in trial {trials['trial'][best]}"
+    winner = (
+        ": none completed"
+        if best is None
+        else f": best {trials['score'][best]:.4f} in trial {trials['trial'][best]}"
+    )
     ax.set(xlabel="trial", ylabel=objective, title=f"{objective} of {_count(trials['trial'])}{winner}")
     ax.legend(frameon=False, bbox_to_anchor=(1, 1), loc="upper left")
     return ax
@@ -92,7 +96,7 @@ def plot_trial_curves(
     shown = set()
     for key, epochs in history.groupby(executions, sort=False):
         trial = key[0]
-        label = f"best: trial {trial}" if trial == best else "other trials"
+        label = f"best: trial {trial}" if trial == best else "trials" if best is None else "other trials"
         style = {"color": "0.7", "linewidth": 1}
         if trial == best:
             style = {"color": ORANGE, "linewidth": 2.5, "zorder": 3}

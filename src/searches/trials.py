@@ -159,11 +159,11 @@ def log_trial(
     left = min(max(asked - ended, 0) * sum(minutes) / max(len(minutes), 1), seconds_left / 60)
     score = f"{objective} {trial.score:.4f}"
     logger.info(
-        "trial %d of %s: %s, best so far %.4f, %.1f min%s",
+        "trial %d of %s: %s%s, %.1f min%s",
         trial.number,
         asked or "the search",
         score if trial.status == "completed" else f"{trial.status} ({trial.reason})",
-        best[0].score if best else math.nan,
+        f", best so far {best[0].score:.4f}" if best else "",
         read_record(trial.folder).get("seconds", math.nan) / 60,
         f", about {left:.1f} min left" if asked else "",
     )

@@ -41,8 +41,9 @@ def measure(run: Path, batches: int, kept: bool) -> list[dict]:
     training, hp = make_training(run, "modern", EPOCHS), fixed({})
     network, pictures = training.build(hp), training.training_batches(training.space.choose_batches(hp))
     rows = []
-    for epoch in (0, EPOCHS - 1):
+    for epoch in (0, EPOCHS - 1):  # each fit goes on to the next one, which is of the same size
         pictures.epoch = epoch
+        side = pictures.picture_size
         fit = {"initial_epoch": epoch, "epochs": epoch + 1, "shuffle": False, "verbose": 0}
         network.fit(pictures, steps_per_epoch=WARMING, **fit)
         before, started = os.times(), time.monotonic()
@@ -51,7 +52,7 @@ def measure(run: Path, batches: int, kept: bool) -> list[dict]:
         system, user = after.system - before.system, after.user - before.user
         rows.append(
             {
-                "side": pictures[0][0].shape[1],
+                "side": side,
                 "precision": keras.config.dtype_policy().name,
                 "pictures_per_second": batches * pictures.batch_size / seconds,
                 "system": system / (system + user),
