@@ -54,7 +54,9 @@ def plot_objective_by_trial(trials: pd.DataFrame, objective: str, ax: Axes | Non
     if trials["score"].isna().all():
         _say(ax, "no trial has finished with a score")
         ax.set_yticks([])
+    winner = ": none completed"
     if best is not None:
+        winner = f": best {trials['score'][best]:.4f} in trial {trials['trial'][best]}"
         so_far = finished["score"].cummin() if objective.endswith("loss") else finished["score"].cummax()
         so_far = so_far.reindex(trials.index).ffill()
         ax.step(so_far.index, so_far, where="post", color=ORANGE, label="best so far")
@@ -71,11 +73,6 @@ def plot_objective_by_trial(trials: pd.DataFrame, objective: str, ax: Axes | Non
     labels = trials["trial"].astype(str)
     step = -(-labels.str.len().sum() // 40)  # more than 40 characters would touch
     ax.set_xticks(trials.index[::step], labels[::step])
-    winner = (
-        ": none completed"
-        if best is None
-        else f": best {trials['score'][best]:.4f} in trial {trials['trial'][best]}"
-    )
     ax.set(xlabel="trial", ylabel=objective, title=f"{objective} of {_count(trials['trial'])}{winner}")
     ax.legend(frameon=False, bbox_to_anchor=(1, 1), loc="upper left")
     return ax
@@ -91,12 +88,12 @@ def plot_trial_curves(
     """Returns `metric` by epoch for every trial in grey, the trial with the best `objective` in colour."""
     ax = make_axes(ax, 7, 4.4)
     best = _best(trials, objective)
-    best = None if best is None else trials["trial"][best]
+    best, others = (None, "trials") if best is None else (trials["trial"][best], "other trials")
     executions = [column for column in ("trial", "execution") if column in history]
     shown = set()
     for key, epochs in history.groupby(executions, sort=False):
         trial = key[0]
-        label = f"best: trial {trial}" if trial == best else "trials" if best is None else "other trials"
+        label = f"best: trial {trial}" if trial == best else others
         style = {"color": "0.7", "linewidth": 1}
         if trial == best:
             style = {"color": ORANGE, "linewidth": 2.5, "zorder": 3}
