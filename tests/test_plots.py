@@ -446,6 +446,13 @@ def test_a_search_without_an_ended_trial_breaks_the_timeline(timed, rows):
     assert study_plots.plot_timeline(timed[rows]).get_title() == "no trial has ended"
 
 
+def test_the_only_trial_has_a_whole_number_on_the_timeline(timed):
+    ax = study_plots.plot_timeline(timed[:1])
+    low, high = sorted(ax.get_ylim())
+    assert [tick for tick in ax.get_yticks() if low < tick < high] == [1]
+    assert ax.get_title().startswith("1 trial in")
+
+
 def test_a_trial_that_was_stopped_early_looks_like_a_completed_one(trials):
     panel = search_plots.plot_hyperparameters(trials, "val_accuracy", ["filters"]).axes[0]
     fill = [to_hex(colour) for colour in panel.collections[0].get_facecolor()]

@@ -74,10 +74,12 @@ def plot_timeline(trials: pd.DataFrame, ax: Axes | None = None) -> Axes:
             bar = {"height": 0.8, "color": colour, "label": label}
             ax.barh(timed["trial"][rows], minutes[rows], left=starts[rows], **bar)
     ax.set_ylim(timed["trial"].max() + 0.7, timed["trial"].min() - 0.7)
-    ax.yaxis.get_major_locator().set_params(integer=True)
+    ax.yaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
     untimed = len(trials) - len(timed)
     missing = f"; {untimed} that {'has' if untimed == 1 else 'have'} not ended not shown" * bool(untimed)
-    ax.set_title(f"{len(timed)} trials in {(starts + minutes).max():.1f} minutes{missing}")
+    ax.set_title(
+        f"{len(timed)} trial{'s' * (len(timed) != 1)} in {(starts + minutes).max():.1f} minutes{missing}"
+    )
     ax.legend(frameon=False, bbox_to_anchor=(1, 1), loc="upper left")
     return ax
 
