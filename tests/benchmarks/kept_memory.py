@@ -21,7 +21,7 @@ from pathlib import Path
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-import numpy as np
+import pandas as pd
 
 EPOCHS = 8  # of the training that is begun: its first and its last epoch have the two sizes
 WARMING = 6  # batches before the clock starts
@@ -83,23 +83,15 @@ def main() -> None:
         }
         rounds.append({name: json.loads(output.splitlines()[-1]) for name, output in outputs.items()})
     for index, row in enumerate(rounds[0]["kept"]):
-        table = {
-            name: {
-                key: np.array([each[name][index][key] for each in rounds])
-                for key in row
-                if key != "precision"
-            }
-            for name in ("kept", "anew")
-        }
-        kept, anew = table["kept"], table["anew"]
+        kept, anew = (pd.DataFrame([each[name][index] for each in rounds]) for name in ("kept", "anew"))
         ratios = kept["pictures_per_second"] / anew["pictures_per_second"]
         print(
             f"training, {row['side']} x {row['side']}, {row['precision']}: "
-            f"{np.median(kept['pictures_per_second']):.0f} pictures/s, "
-            f"anew {np.median(anew['pictures_per_second']):.0f}; system's share of the processor time "
-            f"{np.median(kept['system']):.0%}, anew {np.median(anew['system']):.0%}; peak memory "
-            f"{np.median(kept['peak_mb']):.0f} MB, anew {np.median(anew['peak_mb']):.0f} MB "
-            f"[{ratios.min():.1f} to {ratios.max():.1f}] {np.median(ratios):.1f}x"
+            f"{kept['pictures_per_second'].median():.0f} pictures/s, "
+            f"anew {anew['pictures_per_second'].median():.0f}; system's share of the processor time "
+            f"{kept['system'].median():.0%}, anew {anew['system'].median():.0%}; peak memory "
+            f"{kept['peak_mb'].median():.0f} MB, anew {anew['peak_mb'].median():.0f} MB "
+            f"[{ratios.min():.1f} to {ratios.max():.1f}] {ratios.median():.1f}x"
         )
 
 
