@@ -7,7 +7,6 @@ new trainings, and what the first scores had flattered is seen.
 import copy
 import logging
 import math
-import statistics
 import time
 from functools import partial
 from pathlib import Path
@@ -23,60 +22,12 @@ from src.running.resources import check_space, full_disk, is_full, training_byte
 from src.runs import read_json, write_json, write_table
 from src.searches.callbacks import Deadline, EpochProgress, HistoryFile, StopAtNaN
 from src.searches.checkpoints import CHECKPOINT, Checkpoint, delete_checkpoint
+from src.searches.planning import expected_seconds, planned_epochs
 from src.searches.search_folder import read_history, search_folder
-from src.searches.trials import TrialRecord, lower_is_better
 from src.spaces import fixed
 from src.training import PictureTraining, within_memory
 
 logger = logging.getLogger(__name__)
-
-RESERVE = 0.05  # of the minutes: for compiling; a cycle that is cut in its last tenth has little left to do
-LEARNING = 0.4  # error falls as epochs ** -0.4: measured between 20 and 76 epochs, tests/benchmarks/README.md
-
-
-def candidates(records: list[TrialRecord]) -> list[dict]:
-    """Returns what a finalist is known by: its trial, hyperparameters, score, and seconds_an_epoch."""
-    return [
-        {
-            "trial": record.number,
-            "hyperparameters": record.hyperparameters,
-            "score": record.score,
-            "seconds_an_epoch": round(epoch_seconds(read_history(record.folder)), 2),
-        }
-        for record in records
-    ]
-
-
-def epoch_seconds(history: pd.DataFrame) -> float:
-    """Returns the median seconds of the last third of the epochs: of full size, and nothing is compiled."""
-    seconds = []
-    for _, execution in history.groupby("execution"):
-        each = execution["seconds"].diff().fillna(execution["seconds"])
-        seconds += each.tail(max(1, len(each) // 3)).tolist()
-    return statistics.median(seconds)
-
-
-def rank_candidates(
-    training: PictureTraining, candidates: list[dict], minutes: float, objective: str = "val_accuracy"
-) -> list[dict]:
-    """Returns the candidates, first the one of the lowest error to be expected after so many minutes.
-
-    A search compares networks after as many epochs; a large one that leads there has fewer of them in as many
-    minutes. What is expected is the search's error, falling with the epochs as `LEARNING` says.
-
-    Args:
-        training, candidates: as of `train_finalists`; the candidates best score first.
-        minutes: of one training; 0 is no limit: all get the same epochs, and the order stays.
-        objective: what the score is.
-    """
-
-    def expected_error(each: dict) -> float:
-        error = each["score"] if lower_is_better(objective) else 1 - each["score"]
-        epochs = planned_epochs(training, minutes or math.inf, each["seconds_an_epoch"])
-        logger.info("trial %d: %.4f in the search, about %d epochs now", each["trial"], each["score"], epochs)
-        return error * epochs**-LEARNING
-
-    return sorted(candidates, key=expected_error)
 
 
 def train_finalists(
@@ -92,11 +43,12 @@ def train_finalists(
     Each training leaves a folder with its history, its weights and its validation predictions; one that
     is there already, of the same settings, is not done again. Columns: trial, seed, first_score (the
     search's), val_accuracy and val_loss (of the weights that are kept), val_accuracy_unaveraged (of the
-    last epoch's weights as they were), epochs, seconds, reason, folder.
+    last epoch's weights as they were), epochs, planned_epochs, seconds, folder. Where the minutes end a
+    training between two validations, val_loss and val_accuracy_unaveraged are the earlier one's.
 
     Args:
         training: what a training does; its `epochs` are the most that one gets.
-        candidates: hyperparameters, trial, score, and seconds_an_epoch in the search.
+        candidates: as of `src.searches.planning`: trial, hyperparameters, score, seconds.
         seeds: of the first weights, the order of the pictures and their transformations.
         folder: of all finalists of the run.
         identity: what else makes a training what it is (data, pictures, settings).
@@ -104,6 +56,7 @@ def train_finalists(
             rate's cycle comes to its end. 0 is no limit.
     """
     identity = {**identity, "epochs": training.epochs, "patience": training.patience}
+    identity["validation_freq"] = training.validation_freq
     folder, rows = search_folder(folder, identity), []
     expected, pace = 0.0, 1.0  # seconds by the search's epochs; how much longer it really took
     waiting = [(candidate, seed) for seed in seeds for candidate in candidates]
@@ -113,7 +66,7 @@ def train_finalists(
             share = max(left, 0) / (len(waiting) - number)
             place = folder / f"trial_{candidate['trial']}-seed_{seed}"
             rows.append(train_finalist(training, candidate, seed, place, share, pace))
-            expected += training.full_epochs(rows[-1]["epochs"]) * candidate["seconds_an_epoch"]
+            expected += expected_seconds(training, candidate, rows[-1]["epochs"])
             pace = sum(row["seconds"] for row in rows) / max(expected, 1e-3)
     return pd.DataFrame(rows)
 
@@ -123,14 +76,13 @@ def train_finalist(
 ) -> dict:
     """Returns one row of `train_finalists`, from the training that is there or from a new one.
 
-    One that was interrupted goes on after its last whole epoch, as it was planned when it began. `pace` is
-    how much longer an epoch takes now than in the search.
+    One that was interrupted goes on after its last whole epoch, as it was planned when it began.
     """
     values = candidate["hyperparameters"]
     if (place / "result.json").exists() and read_json(place / "result.json")["hyperparameters"] == values:
         logger.info("%s is trained already", place.name)
         return read_json(place / "result.json")["row"]
-    epochs = planned_epochs(training, minutes, candidate["seconds_an_epoch"] * pace)
+    epochs = planned_epochs(training, candidate, minutes, pace)
     plan = {"hyperparameters": values, "epochs": epochs, "minutes": None if math.isinf(minutes) else minutes}
     if (place / "plan.json").exists() and read_json(place / "plan.json")["hyperparameters"] == values:
         plan = read_json(place / "plan.json")
@@ -180,14 +132,6 @@ def _train(candidate: dict, seed: int, place: Path, plan: dict, training: Pictur
         "seconds": round(history.earlier + time.monotonic() - started, 1),
         "folder": f"{place.parent.name}/{place.name}",
     }
-
-
-def planned_epochs(training: PictureTraining, minutes: float, seconds_an_epoch: float) -> int:
-    """Returns how many epochs fit into the minutes: at most the training's own, at least 1."""
-    if math.isinf(minutes):
-        return training.epochs
-    affordable = 60 * minutes * (1 - RESERVE) / max(seconds_an_epoch, 1e-3)
-    return max((n for n in range(1, training.epochs + 1) if training.full_epochs(n) <= affordable), default=1)
 
 
 def load_network(

@@ -105,22 +105,26 @@ def plot_learning_curves(history: pd.DataFrame, monitor: str = "val_loss") -> Fi
 
     Where the history has the learning rate, it is a third panel.
     """
-    rated = "learning_rate" in history
+    epochs, rated = history.set_index("epoch"), "learning_rate" in history
     figure, panels = plt.subplots(1, 2 + rated, figsize=(11 + 4 * rated, 4.2), layout="constrained")
-    watched = history.set_index("epoch")[monitor].dropna()
+    watched = epochs[monitor].dropna()
     best = None if watched.empty else watched.idxmin() if monitor.endswith("loss") else watched.idxmax()
-    marker = "o" if len(history) < 40 else None
+
+    def draw(ax: Axes, name: str, color: str, label: str | None = None):
+        curve = epochs[name].dropna()  # not every epoch is validated
+        ax.plot(curve.index, curve, color=color, marker="o" if len(curve) < 40 else None, ms=3.5, label=label)
+
     for ax in panels:
         make_axes(ax).set_xlabel("epoch")
         ax.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
     if rated:
-        panels[2].plot(history["epoch"], history["learning_rate"], color=BLUE, marker=marker, ms=3.5)
+        draw(panels[2], "learning_rate", BLUE)
         panels[2].set(ylabel="learning rate at the epoch's end", title="Learning rate by epoch")
     for ax, metric in zip(panels[:2], ("loss", "accuracy"), strict=True):
         for name, color, label in ((metric, BLUE, "training"), (f"val_{metric}", ORANGE, "validation")):
-            ax.plot(history["epoch"], history[name], color=color, marker=marker, ms=3.5, label=label)
+            draw(ax, name, color, label)
         if best is not None:
-            value = history.set_index("epoch")[f"val_{metric}"][best]
+            value = epochs[f"val_{metric}"][best]
             ax.axvline(best, color="0.5", linestyle="--", linewidth=1)
             ax.plot(
                 best, value, "*", color=ORANGE, ms=15, mec="black", label=f"best epoch: {best}, {value:.4g}"

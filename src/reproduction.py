@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 
 TABLES = ["features.csv", "trials.csv", "history.csv", "finalists.csv", "training_history.csv"]
 TABLES += ["averaging.csv", "predictions.csv"]
-TIMES = ["seconds", "started"]  # never twice the same
+TIMES = ["seconds", "validation_seconds", "started"]  # never twice the same
 
 
 def compare_runs(first: Path, second: Path) -> pd.DataFrame:

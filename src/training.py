@@ -38,6 +38,7 @@ class PictureTraining(keras_tuner.HyperModel):
         patience: int = 0,
         first_image_size: int = 0,
         monitor: str = "val_loss",
+        validation_freq: int = 1,
     ):
         """Keeps the parts.
 
@@ -52,6 +53,7 @@ class PictureTraining(keras_tuner.HyperModel):
             first_image_size: side of the first epoch's training pictures, in pixels; they grow to
                 `last_image_size` (progressive resizing). 0 keeps one size, the run's own.
             monitor: what patience looks at: the validation loss, or a metric without its penalties.
+            validation_freq: epochs from one validation to the next; patience looks at every epoch.
         """
         super().__init__()
         # KerasTuner has tied `build` to this very object: a copy with epochs of its own would be built with a
@@ -59,7 +61,7 @@ class PictureTraining(keras_tuner.HyperModel):
         del self.build, self._build
         self.space, self.settings, self.serve = space, settings, serve
         self.epochs, self.patience, self.first_image_size = epochs, patience, first_image_size
-        self.monitor = monitor
+        self.monitor, self.validation_freq = monitor, 1 if patience else validation_freq
         self.seed: int | None = None  # of the pictures' order and transformations; None: the run's
         self.batch_divisor = 1  # 2 once memory has run out
 
@@ -97,6 +99,10 @@ class PictureTraining(keras_tuner.HyperModel):
             return epochs
         return cost_in_full_epochs(growing_sizes(self.first_image_size, self.last_image_size, epochs))
 
+    def validated_epochs(self, epochs: int) -> list[int]:
+        """Returns after which epochs, from 1, a training of so many is validated: the first and last, too."""
+        return sorted({1, *range(self.validation_freq, epochs, self.validation_freq), epochs})
+
     def fit(
         self, hp, model, epochs: int, callbacks: list, initial_epoch: int = 0, verbose: int = 0
     ) -> keras.callbacks.History:
@@ -119,6 +125,7 @@ class PictureTraining(keras_tuner.HyperModel):
                 model.optimizer.finalize_variable_values(model.trainable_variables)
             epochs = initial_epoch if checkpoint.is_over else epochs
             _extend(history, range(initial_epoch), checkpoint.columns())
+        validated = self.validated_epochs(epochs)
         build_metrics(model, validation)
         for first, last in spans(training.picture_sizes, initial_epoch, epochs):
             training.epoch = validation.epoch = first
@@ -136,6 +143,7 @@ class PictureTraining(keras_tuner.HyperModel):
             part = model.fit(
                 training,
                 validation_data=validation,
+                validation_freq=validated,
                 initial_epoch=first,
                 epochs=last,
                 callbacks=watching,
@@ -163,13 +171,15 @@ def within_memory(training: PictureTraining, train: Callable[[PictureTraining], 
     return train(halved)
 
 
-def make_training(run: Path, space: str, epochs: int, patience: int = 0, **settings) -> PictureTraining:
+def make_training(
+    run: Path, space: str, epochs: int, patience: int = 0, validation_freq: int = 1, **settings
+) -> PictureTraining:
     """Returns what a training of this run does, with its pictures as notebook 02 settled them.
 
     Args:
         run: the run's folder, with `features.csv` and `input.json`.
         space: name of a search space.
-        epochs: of a whole training; patience as in `PictureTraining`.
+        epochs: of a whole training; patience and validation_freq as in `PictureTraining`.
         settings: what the space's network takes beside its hyperparameters, such as `learning_rate`.
 
     Raises:
@@ -180,7 +190,8 @@ def make_training(run: Path, space: str, epochs: int, patience: int = 0, **setti
     pictures = read_input(run)
     first, serve = pictures["first_image_size"], partial(load_batches, run)
     settings["image_size"] = None if first else pictures["image_size"]
-    return PictureTraining(SPACES[space], settings, serve, epochs, patience, first)
+    more = {"first_image_size": first, "validation_freq": validation_freq}
+    return PictureTraining(SPACES[space], settings, serve, epochs, patience, **more)
 
 
 def _extend(history: keras.callbacks.History, epochs: Iterable[int], columns: dict[str, list]) -> None:

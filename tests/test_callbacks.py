@@ -2,6 +2,7 @@
 
 import copy
 import logging
+import time
 
 import keras
 import numpy as np
@@ -11,11 +12,12 @@ import pytest
 from src.searches.callbacks import Deadline, EpochProgress, HistoryFile, StopAtNaN
 
 
-def train(*callbacks, epochs: int = 3) -> keras.Model:
+def train(*callbacks, epochs: int = 3, **settings) -> keras.Model:
     keras.utils.set_random_seed(0)
     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
     model.compile("sgd", "mse", run_eagerly=True)
-    model.fit(np.ones((4, 3)), np.ones(4), epochs=epochs, callbacks=list(callbacks), verbose=0)
+    pictures, codes = np.ones((4, 3)), np.ones(4)
+    model.fit(pictures, codes, epochs=epochs, callbacks=list(callbacks), verbose=0, **settings)
     return model
 
 
@@ -52,6 +54,16 @@ def test_the_history_is_on_the_disk_after_each_epoch_and_counts_executions(tmp_p
     assert table["execution"].tolist() == [0, 0, 0, 1, 1, 1]
     assert table["epoch"].tolist() == [1, 2, 3, 1, 2, 3]
     assert history.parameters == 4
+
+
+def test_the_history_says_how_long_a_validation_took_where_there_was_one(tmp_path):
+    slow = keras.callbacks.LambdaCallback(on_test_batch_end=lambda batch, logs: time.sleep(0.1))
+    validation = {"validation_data": (np.ones((4, 3)), np.ones(4)), "validation_freq": 2}
+    train(HistoryFile(tmp_path / "history.csv"), slow, epochs=5, **validation)
+    table = pd.read_csv(tmp_path / "history.csv").set_index("epoch")
+    assert table["validation_seconds"].dropna().index.tolist() == [2, 4]
+    passed = table["seconds"].diff().loc[[2, 4]]
+    assert table["validation_seconds"].loc[[2, 4]].between(0.1, passed + 0.01).all()
 
 
 def test_a_deadline_ends_the_training_at_the_end_of_an_epoch():

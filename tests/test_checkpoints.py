@@ -13,6 +13,7 @@ import pytest
 from search_in_process import run_search, serve, tables
 
 from src.images.growth import growing_sizes
+from src.reproduction import TIMES
 from src.searches.callbacks import HistoryFile
 from src.searches.checkpoints import Checkpoint
 from src.spaces import Space, as_settled, fixed
@@ -44,18 +45,12 @@ def serve_growing(part: str, training: bool = False, seed: int | None = None):
     return serve(part, training, seed)
 
 
-def train(folder: Path, epochs: int = 8, patience: int = 0, stop_at: int | None = None, identity: str = "x"):
+def train(folder: Path, epochs: int = 8, stop_at: int | None = None, identity: str = "x", **settings):
     """Returns the history, the network and the epochs begun; `stop_at` is an epoch that never ends."""
     folder.mkdir(exist_ok=True)
     keras.utils.set_random_seed(4)
-    training = PictureTraining(
-        Space(build, as_settled, ()),
-        {"image_size": None},
-        serve_growing,
-        epochs,
-        patience,
-        first_image_size=0,
-    )
+    space = Space(build, as_settled, ())
+    training = PictureTraining(space, {"image_size": None}, serve_growing, epochs, **settings)
     sizes = growing_sizes(6, 8, epochs, step=2)
     training.training_batches = lambda choices: with_sizes(serve("train", training=True), sizes)
     model, begun = training.build(fixed({})), []
@@ -87,35 +82,44 @@ def weights(model) -> list[np.ndarray]:
     return [np.asarray(variable) for variable in [*model.variables, *model.optimizer.variables]]
 
 
-@pytest.fixture(scope="module", params=[0, 2], ids=["no patience", "patience"])
+@pytest.fixture(
+    scope="module",
+    params=[{}, {"patience": 2}, {"validation_freq": 3}],
+    ids=["no patience", "patience", "seldom validated"],
+)
 def undisturbed(request, tmp_path_factory):
-    patience = request.param
-    return patience, *train(tmp_path_factory.mktemp("whole") / "run", patience=patience)
+    return request.param, *train(tmp_path_factory.mktemp("whole") / "run", **request.param)
 
 
 @pytest.mark.parametrize("stops", [[1], [5], [3, 6], [1, 2, 3, 4, 5, 6, 7]])
 def test_a_training_stopped_anywhere_goes_on_to_the_same_end(stops, undisturbed, tmp_path):
-    patience, whole, model, _ = undisturbed
+    settings, whole, model, _ = undisturbed
     begun_in_all = []
     for stop in [stop for stop in stops if stop < len(whole.epoch)]:
-        begun_in_all += train(tmp_path, patience=patience, stop_at=stop)[2]
-    found, again, begun = train(tmp_path, patience=patience)
+        begun_in_all += train(tmp_path, **settings, stop_at=stop)[2]
+    found, again, begun = train(tmp_path, **settings)
     assert begun_in_all + begun == whole.epoch, "each epoch once, none twice"
     assert found.history == whole.history and found.epoch == whole.epoch
     for one, other in zip(weights(again), weights(model), strict=True):
         np.testing.assert_array_equal(one, other)
     history = pd.read_csv(tmp_path / "history.csv")
     assert history["epoch"].tolist() == [epoch + 1 for epoch in whole.epoch]
-    assert (
-        history["val_loss"].tolist() == whole.history["val_loss"]
-        and history["seconds"].is_monotonic_increasing
-    )
+    assert history["val_loss"].dropna().tolist() == whole.history["val_loss"]
+    assert history["seconds"].is_monotonic_increasing
+
+
+def test_a_training_is_validated_as_seldom_as_asked_and_its_history_says_when(tmp_path):
+    found, *_ = train(tmp_path, validation_freq=3)
+    assert len(found.history["loss"]) == 8 and len(found.history["val_loss"]) == 4
+    history = pd.read_csv(tmp_path / "history.csv").set_index("epoch")
+    for column in ("val_loss", "val_accuracy", "validation_seconds"):
+        assert history[column].dropna().index.tolist() == [1, 3, 6, 8], "the first and the last one, too"
 
 
 def test_a_training_that_is_over_is_not_trained_again(undisturbed, tmp_path):
-    patience, whole, model, _ = undisturbed
-    train(tmp_path, patience=patience)
-    found, again, begun = train(tmp_path, patience=patience)
+    settings, whole, model, _ = undisturbed
+    train(tmp_path, **settings)
+    found, again, begun = train(tmp_path, **settings)
     assert begun == [] and found.history == whole.history
     assert again.history_file.parameters == again.count_params() > 0
     np.testing.assert_array_equal(again.get_weights()[0], model.get_weights()[0])
@@ -165,5 +169,5 @@ def test_a_search_killed_inside_a_trial_trains_no_whole_epoch_twice(kill_after, 
     log.unlink()
     whole = run_search(tmp_path / "whole", "optuna", max_trials=3)
     for one, other in zip(tables(found), tables(whole), strict=True):
-        times = [name for name in ("seconds", "started") if name in one]
+        times = [name for name in TIMES if name in one]
         pd.testing.assert_frame_equal(one.drop(columns=times), other.drop(columns=times))

@@ -9,21 +9,23 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from src.finalists import candidates, load_network, planned_epochs, rank_candidates, train_finalists
+from src.finalists import load_network, train_finalists
 from src.generators import PictureBatches
 from src.images.augmentation import Augmentation
 from src.images.growth import cost_in_full_epochs, growing_sizes, grown_size, spans
 from src.results.averaging import averaging_gains, choose_members, finalists_table
 from src.searches.callbacks import HistoryFile
+from src.searches.planning import candidates, expected_seconds, planned_epochs, rank_candidates
 from src.searches.trials import TrialRecord
 from src.spaces import Space, fixed
 from src.training import PictureTraining, make_training
 
 pytestmark = pytest.mark.long
 
+SECONDS = {"seconds_an_epoch": 0.7, "seconds_a_validation": 0.3}
 FINALISTS = [
-    {"trial": 4, "hyperparameters": {"units": 8, "batch_size": 4}, "score": 0.9, "seconds_an_epoch": 1.0},
-    {"trial": 2, "hyperparameters": {"units": 2, "batch_size": 8}, "score": 0.8, "seconds_an_epoch": 1.0},
+    {"trial": 4, "hyperparameters": {"units": 8, "batch_size": 4}, "score": 0.9, **SECONDS},
+    {"trial": 2, "hyperparameters": {"units": 2, "batch_size": 8}, "score": 0.8, **SECONDS},
 ]
 
 
@@ -127,11 +129,24 @@ def test_a_loaded_network_predicts_what_its_table_says(trained):
 
 
 @pytest.mark.parametrize(
-    ("minutes", "seconds_an_epoch", "expected"),
+    ("minutes", "seconds", "expected"),
     [(math.inf, 60, 50), (10, 60, 9), (10, 1, 50), (0.1, 60, 1)],  # a twentieth of the minutes is kept
 )
-def test_as_many_epochs_are_planned_as_fit(minutes, seconds_an_epoch, expected):
-    assert planned_epochs(make(50), minutes, seconds_an_epoch) == expected
+def test_as_many_epochs_are_planned_as_fit(minutes, seconds, expected):
+    candidate = {"seconds_an_epoch": 0.8 * seconds, "seconds_a_validation": 0.2 * seconds}
+    assert planned_epochs(make(50), candidate, minutes) == expected
+    quicker = {name: value / 2 for name, value in candidate.items()}
+    assert planned_epochs(make(50), quicker, minutes, pace=2.0) == expected
+
+
+def test_epochs_without_a_validation_leave_room_for_more():
+    candidate = {"seconds_an_epoch": 40.0, "seconds_a_validation": 20.0}
+    assert planned_epochs(make(50), candidate, 10) == 9
+    seldom = make(50, validation_freq=4)
+    assert seldom.validated_epochs(12) == [1, 4, 8, 12] and expected_seconds(seldom, candidate, 12) == 560
+    assert planned_epochs(seldom, candidate, 10) == 12  # 570 s; a thirteenth would be 40 s and a validation
+    assert seldom.validated_epochs(11) == [1, 4, 8, 11] and seldom.validated_epochs(1) == [1]
+    assert make(9, validation_freq=4, patience=2).validated_epochs(3) == [1, 2, 3], "patience looks at each"
 
 
 def test_more_epochs_are_planned_where_pictures_are_small_at_first():
@@ -139,13 +154,18 @@ def test_more_epochs_are_planned_where_pictures_are_small_at_first():
     assert cost_in_full_epochs(growing_sizes(4, 8, 12)) == 4 / 4 + 8
     growing = make(50, serve_augmented, first_image_size=4)
     assert growing.full_epochs(12) == 9 and make(50).full_epochs(12) == 12
-    assert planned_epochs(growing, 10, 60) == 13  # 9.25 of the 9.5 whole ones that fit
+    candidate = {"seconds_an_epoch": 60.0, "seconds_a_validation": 0.0}
+    assert planned_epochs(growing, candidate, 10) == 13  # 9.25 of the 9.5 whole ones that fit
+    assert expected_seconds(growing, {**candidate, "seconds_a_validation": 5.0}, 12) == 9 * 60 + 12 * 5
 
 
 def test_a_trial_that_leads_after_as_many_epochs_is_passed_over_where_it_gets_too_few_of_them():
     """In ten minutes 28 epochs of 20 s fit, 10 of 57 s, 7 of 80 s; 28 to 10 is worth a factor of 1.51."""
     trials = ((3, 80, 0.94), (2, 57, 0.93), (1, 20, 0.90))
-    found = [{"trial": trial, "seconds_an_epoch": each, "score": score} for trial, each, score in trials]
+    found = [
+        {"trial": trial, "seconds_an_epoch": each - 5, "seconds_a_validation": 5, "score": score}
+        for trial, each, score in trials
+    ]
 
     def ranked(training, minutes):
         return [each["trial"] for each in rank_candidates(training, found, minutes)]
@@ -155,10 +175,7 @@ def test_a_trial_that_leads_after_as_many_epochs_is_passed_over_where_it_gets_to
 
 
 def test_of_a_loss_the_lowest_is_expected_to_end_lowest():
-    found = [
-        {"trial": 1, "seconds_an_epoch": 20, "score": 0.2},
-        {"trial": 2, "seconds_an_epoch": 20, "score": 0.3},
-    ]
+    found = [{"trial": 1, "score": 0.2, **SECONDS}, {"trial": 2, "score": 0.3, **SECONDS}]
     assert rank_candidates(make(100), found, 10, "val_loss") == found
     assert rank_candidates(make(100), found, 10, "val_auc") == found[::-1]
 
@@ -178,7 +195,7 @@ def test_the_next_training_is_planned_by_how_fast_the_one_before_really_was(tmp_
         return {"seconds": 120.0, "epochs": 2, "trial": candidate["trial"]}
 
     monkeypatch.setattr("src.finalists.train_finalist", pretend)
-    slow = [{**row, "seconds_an_epoch": 40.0} for row in FINALISTS]
+    slow = [{**row, "seconds_an_epoch": 30.0, "seconds_a_validation": 10.0} for row in FINALISTS]
     train(tmp_path, minutes=10, seeds=(1,), finalists=slow)
     assert planned == [(5, 1.0), (8, 1.5)]  # two epochs took 120 s where 80 were expected
 
@@ -208,7 +225,7 @@ def test_a_training_whose_epochs_last_longer_than_planned_ends_in_its_minutes(tm
         return fit(self, hp, model, epochs, [pause, *callbacks], **more)
 
     monkeypatch.setattr(PictureTraining, "fit", slow)
-    quick = [{**FINALISTS[0], "seconds_an_epoch": 0.01}]
+    quick = [{**FINALISTS[0], "seconds_an_epoch": 0.01, "seconds_a_validation": 0.0}]
     row = train(tmp_path, minutes=0.02, seeds=(1,), epochs=50, finalists=quick).iloc[0]
     assert row["planned_epochs"] == 50
     assert 1 <= row["epochs"] <= 4  # of 0.3 s at least, in 1.2 s
@@ -288,11 +305,18 @@ def test_candidates_know_how_long_an_epoch_took(tmp_path):
         "execution": [0] * 4 + [1] * 4,
         "epoch": [1, 2, 3, 4] * 2,
         "seconds": [9, 12, 16, 18, 5, 6, 7, 11],
+        "validation_seconds": [3, 1, 1, 0.5, 1, 1, 1, 1.5],
     }
     pd.DataFrame(rows).to_csv(tmp_path / "history.csv", index=False)
     record = TrialRecord(5, {"units": 2}, "completed", 0.7, "", tmp_path)
     assert candidates([record]) == [
-        {"trial": 5, "hyperparameters": {"units": 2}, "score": 0.7, "seconds_an_epoch": 3.0}
+        {
+            "trial": 5,
+            "hyperparameters": {"units": 2},
+            "score": 0.7,
+            "seconds_an_epoch": 2.0,
+            "seconds_a_validation": 1.0,
+        }
     ]
 
 

@@ -134,6 +134,13 @@ def test_the_learning_rate_is_a_panel_of_its_own():
     assert list(panel.lines[0].get_ydata()) == rates
 
 
+def test_epochs_without_a_validation_leave_no_gaps_in_the_learning_curves():
+    seldom = HISTORY.assign(val_loss=[0.95, np.nan, np.nan, 0.9], val_accuracy=[0.5, np.nan, np.nan, 0.66])
+    training, validation = plots.plot_learning_curves(seldom).axes[0].lines[:2]
+    assert list(training.get_xdata()) == [1, 2, 3, 4]
+    assert validation.get_xydata().tolist() == [[1, 0.95], [4, 0.9]]
+
+
 @pytest.mark.parametrize("history", [HISTORY[:1], HISTORY.assign(val_loss=np.nan)])
 def test_one_epoch_or_a_lost_loss_breaks_the_learning_curves(history):
     figure = plots.plot_learning_curves(history)

@@ -143,6 +143,7 @@ def test_a_disk_that_fills_up_under_a_finalist_ends_its_training_and_with_room_i
     monkeypatch.setenv("EPOCH_LOG", str(tmp_path / "epochs.txt"))
     values = {"trouble": "none", "units": 4, "rate": 0.01}
     finalist = {"trial": 1, "hyperparameters": values, "score": 0.5, "seconds_an_epoch": 1.0}
+    finalist["seconds_a_validation"] = 0.1
     training = Training(Space(build, as_settled, ()), {}, serve, epochs=4)
     save = Checkpoint.on_epoch_end
 

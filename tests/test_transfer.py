@@ -10,7 +10,7 @@ import pytest
 from src import transfer
 from src.evaluation import predict_table
 from src.features import extract_features, save_features, split_features
-from src.finalists import candidates, load_network, train_finalists
+from src.finalists import load_network, train_finalists
 from src.generators import load_batches
 from src.images.cache import build_cache
 from src.networks.ensemble import average_networks
@@ -21,6 +21,7 @@ from src.pretrained.transfer_spaces import attach_head, build_head
 from src.runs import read_json, write_json
 from src.sample import draw_sample
 from src.search import make_search, run_search
+from src.searches.planning import candidates
 from src.searches.trials import best_trial
 from src.spaces import fixed
 

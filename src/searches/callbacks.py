@@ -56,7 +56,7 @@ class HistoryFile(keras.callbacks.Callback):
 
     Attributes:
         rows: of the epochs so far: execution, epoch (from 1), losses and metrics, the learning rate at
-            its end, seconds of training.
+            its end, seconds of its validation where it had one, seconds of training until then.
         parameters: of the network, once it has begun to train.
         earlier: seconds of training before this process went on with it.
     """
@@ -67,6 +67,7 @@ class HistoryFile(keras.callbacks.Callback):
         self.path = Path(path)
         self.rows: list[dict] = []
         self.next_epoch = self.parameters = None
+        self.validation: dict[str, float] = {}
         self.earlier = 0.0
 
     def __deepcopy__(self, memo) -> "HistoryFile":
@@ -87,13 +88,22 @@ class HistoryFile(keras.callbacks.Callback):
             goes_on = self.rows and self.next_epoch is None  # with a restored training
             self.execution = self.rows[-1]["execution"] + (not goes_on) if self.rows else 0
             self.started = time.monotonic() - (self.earlier if goes_on else 0)
-        self.next_epoch = epoch + 1
+        self.next_epoch, self.validation = epoch + 1, {}
+
+    def on_test_begin(self, logs=None):
+        """Notes when the epoch's validation begins."""
+        self.validation_began = time.monotonic()
+
+    def on_test_end(self, logs=None):
+        """Notes how long it took."""
+        self.validation = {"validation_seconds": round(time.monotonic() - self.validation_began, 2)}
 
     def on_epoch_end(self, epoch, logs=None):
         """Writes the row."""
         rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
         row = {"execution": self.execution, "epoch": epoch + 1, **(logs or {}), "learning_rate": rate}
-        self.rows.append({**row, "seconds": round(time.monotonic() - self.started, 2)})
+        row = {**row, **self.validation, "seconds": round(time.monotonic() - self.started, 2)}
+        self.rows.append(row)
         write_table(pd.DataFrame(self.rows), self.path)
 
 

@@ -78,10 +78,10 @@ class Checkpoint(keras.callbacks.Callback):
         return bool(self._patience and self._patience["stopped_epoch"])
 
     def columns(self) -> dict[str, list]:
-        """Returns the losses and metrics of the epochs so far, as Keras's `History` has them."""
-        others = ("execution", "epoch", "learning_rate", "seconds")
+        """Returns losses and metrics so far, as Keras's `History` has them: of the epochs that have them."""
+        others = ("execution", "epoch", "learning_rate", "validation_seconds", "seconds")
         names = [name for name in (self.history.rows or [{}])[0] if name not in others]
-        return {name: [row[name] for row in self.history.rows] for name in names}
+        return {name: [row[name] for row in self.history.rows if name in row] for name in names}
 
     def on_train_begin(self, logs=None):
         """Gives early stopping back what it forgets when a training begins."""

@@ -1,0 +1,87 @@
+"""Who is trained again, and for how many epochs: what the search's clock says fits into the minutes."""
+
+import logging
+import math
+
+import pandas as pd
+
+from src.searches.search_folder import read_history
+from src.searches.trials import TrialRecord, lower_is_better
+from src.training import PictureTraining
+
+logger = logging.getLogger(__name__)
+
+RESERVE = 0.05  # of the minutes: for compiling; a cycle that is cut in its last tenth has little left to do
+LEARNING = 0.4  # error falls as epochs ** -0.4: measured between 20 and 76 epochs, tests/benchmarks/README.md
+
+
+def candidates(records: list[TrialRecord]) -> list[dict]:
+    """Returns what a finalist is known by: its trial, hyperparameters, score, and what its epochs took.
+
+    `seconds_an_epoch` is of training alone, `seconds_a_validation` of the validation after it.
+    """
+    return [
+        {
+            "trial": record.number,
+            "hyperparameters": record.hyperparameters,
+            "score": record.score,
+            **epoch_seconds(read_history(record.folder)),
+        }
+        for record in records
+    ]
+
+
+def epoch_seconds(history: pd.DataFrame) -> dict[str, float]:
+    """Returns the median seconds of an epoch and of its validation.
+
+    They are those of the last third of the epochs: of full size, and nothing is compiled.
+    """
+    executions = [execution for _, execution in history.groupby("execution")]
+    passed = [execution["seconds"].diff().fillna(execution["seconds"]) for execution in executions]
+    late = [execution.tail(max(1, len(execution) // 3)) for execution in executions]
+    validation = pd.concat(late)["validation_seconds"]
+    whole = pd.concat(passed).loc[validation.index]
+    return {
+        "seconds_an_epoch": round(float((whole - validation).median()), 2),
+        "seconds_a_validation": round(float(validation.median()), 2),
+    }
+
+
+def rank_candidates(
+    training: PictureTraining, candidates: list[dict], minutes: float, objective: str = "val_accuracy"
+) -> list[dict]:
+    """Returns the candidates, first the one of the lowest error to be expected after so many minutes.
+
+    A search compares networks after as many epochs; a large one that leads there has fewer of them in as many
+    minutes. What is expected is the search's error, falling with the epochs as `LEARNING` says.
+
+    Args:
+        training: what a training does; its `epochs` are the most that one gets.
+        candidates: as of `candidates`, best score first.
+        minutes: of one training; 0 is no limit: all get the same epochs, and the order stays.
+        objective: what the score is.
+    """
+
+    def expected_error(each: dict) -> float:
+        error = each["score"] if lower_is_better(objective) else 1 - each["score"]
+        epochs = planned_epochs(training, each, minutes or math.inf)
+        logger.info("trial %d: %.4f in the search, about %d epochs now", each["trial"], each["score"], epochs)
+        return error * epochs**-LEARNING
+
+    return sorted(candidates, key=expected_error)
+
+
+def expected_seconds(training: PictureTraining, candidate: dict, epochs: int) -> float:
+    """Returns how long a training of so many epochs takes at the search's pace: small pictures cost less."""
+    validations = len(training.validated_epochs(epochs)) * candidate["seconds_a_validation"]
+    return training.full_epochs(epochs) * candidate["seconds_an_epoch"] + validations
+
+
+def planned_epochs(training: PictureTraining, candidate: dict, minutes: float, pace: float = 1.0) -> int:
+    """Returns how many epochs fit into the minutes: at most the training's own, at least 1.
+
+    `pace` is how much longer an epoch takes now than in the search.
+    """
+    affordable = 60 * minutes * (1 - RESERVE) / pace
+    fit = (n for n in range(1, training.epochs + 1) if expected_seconds(training, candidate, n) <= affordable)
+    return max(fit, default=1)
