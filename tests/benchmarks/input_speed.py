@@ -56,7 +56,7 @@ ORIGINALS = Path(__file__).resolve().parents[3] / "shared" / "data" / "train.zip
 IMAGE_SIZE, BATCH_SIZE, SEED = 180, 32, 42
 PAIRS = {"nearest": "nearest", "area": "box"}  # our interpolation, and what `load_img` calls the same
 SIZES = (1_500, 3_000, 6_000, 12_000)
-REST = 1.0  # seconds between two turns: tf.data's threads go on filling their buffers after one
+REST, LONGEST_REST = 1.0, 60.0  # seconds between two turns: tf.data's threads go on filling their buffers
 
 
 def find_pictures(data: str | None) -> Path:
@@ -84,11 +84,21 @@ def draw_large(folder: Path, number: int) -> Path:
     return folder
 
 
+def rest() -> None:
+    """Waits until no thread of this process works any more, so that no turn is slowed by the one before."""
+    started = time.monotonic()
+    while time.monotonic() - started < LONGEST_REST:
+        worked = time.process_time()
+        time.sleep(REST)
+        if time.process_time() - worked < 0.02 * REST:
+            return
+
+
 def in_turns(measures: dict[str, Callable[[], float]], rounds: int) -> pd.DataFrame:
     """Returns what each function returned, a row a round; a round before them warms up and is forgotten."""
 
     def after_a_rest(take: Callable[[], float]) -> float:
-        time.sleep(REST)
+        rest()
         return take()
 
     turns = ({name: after_a_rest(take) for name, take in measures.items()} for _ in range(rounds + 1))
