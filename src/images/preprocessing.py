@@ -43,15 +43,14 @@ def resize_square(picture: np.ndarray, side: int, interpolation: str) -> np.ndar
 def preprocess(pictures: np.ndarray) -> np.ndarray:
     """Returns float32 pictures, BGR with ImageNet's means off, from RGB of 0 to 255, shape (..., 3).
 
-    One picture after another, so that each stays in the processor's cache, and subtracted as float32, which
-    OpenCV does in half the time that it takes to subtract a colour from uint8.
+    One picture after another, so that each stays in the processor's cache, and by OpenCV: NumPy takes longer
+    for it than the warp does.
     """
     result = np.empty(pictures.shape, dtype="float32")
-    one, squares = pictures.shape[-3:], (-1, *pictures.shape[-3:])
-    means = np.broadcast_to(IMAGENET_MEANS, one).copy()
+    squares, means = (-1, *pictures.shape[-3:]), (*IMAGENET_MEANS.tolist(), 0)
     for picture, target in zip(pictures.reshape(squares), result.reshape(squares), strict=True):
-        np.copyto(target, cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
-        cv2.subtract(target, means, dst=target)
+        turned = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
+        cv2.subtract(turned, means, dst=target, dtype=cv2.CV_32F)
     return result
 
 
