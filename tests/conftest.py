@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import src  # noqa: F401 - before Keras, as in the notebooks  # isort: skip
 import keras
 import pytest
 

@@ -77,6 +77,14 @@ def test_the_setup_cell_is_the_same_everywhere_and_names_the_repository():
     assert len([line for line in setup_cell(ALL[0]).splitlines() if line]) <= 6
 
 
+@pytest.mark.parametrize("name", ALL)
+def test_a_notebook_imports_src_before_keras_which_looks_at_what_src_sets(name):
+    lines = [line for cell in cells(name) for line in cell.source.splitlines()]
+    imports = [line.split()[1].split(".")[0] for line in lines if line.startswith(("import ", "from "))]
+    assert "src" in imports and "tensorflow" not in imports
+    assert "keras" not in imports[: imports.index("src")]
+
+
 def test_a_notebook_opened_alone_fetches_the_repository(tmp_path):
     """The setup cell, in an empty folder, with the repository's address put for a clone on the disk."""
     source = setup_cell(ALL[0]).replace(config.REPOSITORY, str(tmp_path / "origin"))

@@ -1,6 +1,9 @@
 """The start of a notebook, and where things are on each host."""
 
 import logging
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import keras
@@ -71,3 +74,13 @@ def test_on_kaggle_only_tables_and_models_are_saved_with_the_notebook(monkeypatc
         tmp_path / "temp" / "data",
         tmp_path / "working" / "tuning_output",
     )
+
+
+@pytest.mark.parametrize(("asked", "told"), [(None, "1"), ("0", "0"), ("1", "1")])
+def test_tensorflow_is_told_to_take_onednns_kernels_unless_the_environment_says_otherwise(asked, told):
+    name = "TF_ENABLE_ONEDNN_OPTS"
+    environment = {key: value for key, value in os.environ.items() if key != name}
+    environment.update({} if asked is None else {name: asked})
+    program = f"import os, sys, src; print(os.environ[{name!r}], 'tensorflow' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True)
+    assert done.stdout.split() == [told, "False"], done.stderr

@@ -24,7 +24,7 @@ def keep_freed_memory() -> bool:
     because what one thread frees another one could not use; threads that are there already keep theirs.
     Elsewhere (other systems, musl) nothing happens.
 
-    Source: mallopt(3); tests/benchmarks/kept_memory.py measures it.
+    Source: mallopt(3); tests/benchmarks/process_settings.py measures it.
     """
     if platform.libc_ver()[0] != "glibc":
         return False

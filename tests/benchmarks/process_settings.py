@@ -1,12 +1,15 @@
-"""A training whose process keeps the memory that it frees, against one that gets it anew from the system.
+"""A training with and without what this repository tells its process: about memory, or TensorFlow's kernels.
 
-    python tests/benchmarks/kept_memory.py RUN_FOLDER [--batches 20] [--rounds 5]
+    python tests/benchmarks/process_settings.py memory|kernels RUN_FOLDER [--batches 20] [--rounds 5]
+
+memory: the process keeps what it frees (`src/running/resources.py`), or gets it anew from the system. Where
+both come out alike, this system gives memory cheaply, or another allocator is at work.
+kernels: oneDNN's (`src/__init__.py`), or TensorFlow's own for older processors.
 
 RUN_FOLDER is a run whose notebooks 01 and 02 have run. The modern network with its defaults takes batches of
 the run's own training pictures, of the first size and of the last, in processes that take turns; a ratio is
 the median of the rounds' own ratios, and the least and the largest of them follow. Precision is what is
-fastest on this device. Where the two come out alike, this system gives memory cheaply, or another allocator
-is at work.
+fastest on this device.
 """
 
 import argparse
@@ -27,13 +30,15 @@ EPOCHS = 8  # of the training that is begun: its first and its last epoch have t
 WARMING = 6  # batches before the clock starts
 
 
-def measure(run: Path, batches: int, kept: bool) -> list[dict]:
+def measure(run: Path, batches: int, without: str) -> list[dict]:
     """Returns a row a size: side, precision, pictures_per_second, system (share of time), peak_mb."""
+    if without == "kernels":
+        os.environ["TF_ENABLE_ONEDNN_OPTS"] = "0"
     from src import session
     from src.spaces import fixed
     from src.training import make_training
 
-    if not kept:
+    if without == "memory":
         session.keep_freed_memory = bool
     session.settle(42, "auto", "auto")
     import keras
@@ -65,32 +70,38 @@ def measure(run: Path, batches: int, kept: bool) -> list[dict]:
 def main() -> None:
     """Prints a line for each size of the pictures."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("setting", choices=("memory", "kernels"))
     parser.add_argument("run", type=Path)
     parser.add_argument("--batches", type=int, default=20)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--once", choices=("kept", "anew"), help="one process, its rows as JSON")
+    parser.add_argument("--once", choices=("with", "without"), help="one process, its rows as JSON")
     chosen = parser.parse_args()
     if chosen.once:
-        print(json.dumps(measure(chosen.run, chosen.batches, chosen.once == "kept")))
+        without = chosen.setting if chosen.once == "without" else ""
+        print(json.dumps(measure(chosen.run, chosen.batches, without)))
         return
+    command = [sys.executable, __file__, chosen.setting, str(chosen.run), "--batches", str(chosen.batches)]
     rounds = []
     for number in range(chosen.rounds):
-        order = ("kept", "anew") if number % 2 else ("anew", "kept")
-        command = [sys.executable, __file__, str(chosen.run), "--batches", str(chosen.batches), "--once"]
+        order = ("with", "without") if number % 2 else ("without", "with")
         outputs = {
-            name: subprocess.run([*command, name], stdout=subprocess.PIPE, text=True, check=True).stdout
+            name: subprocess.run(
+                [*command, "--once", name], stdout=subprocess.PIPE, text=True, check=True
+            ).stdout
             for name in order
         }
         rounds.append({name: json.loads(output.splitlines()[-1]) for name, output in outputs.items()})
-    for index, row in enumerate(rounds[0]["kept"]):
-        kept, anew = (pd.DataFrame([each[name][index] for each in rounds]) for name in ("kept", "anew"))
-        ratios = kept["pictures_per_second"] / anew["pictures_per_second"]
+    for index, row in enumerate(rounds[0]["with"]):
+        having, lacking = (
+            pd.DataFrame([each[name][index] for each in rounds]) for name in ("with", "without")
+        )
+        ratios = having["pictures_per_second"] / lacking["pictures_per_second"]
         print(
             f"training, {row['side']} x {row['side']}, {row['precision']}: "
-            f"{kept['pictures_per_second'].median():.0f} pictures/s, "
-            f"anew {anew['pictures_per_second'].median():.0f}; system's share of the processor time "
-            f"{kept['system'].median():.0%}, anew {anew['system'].median():.0%}; peak memory "
-            f"{kept['peak_mb'].median():.0f} MB, anew {anew['peak_mb'].median():.0f} MB "
+            f"{having['pictures_per_second'].median():.0f} pictures/s, "
+            f"without {lacking['pictures_per_second'].median():.0f}; system's share of the processor time "
+            f"{having['system'].median():.0%}, without {lacking['system'].median():.0%}; peak memory "
+            f"{having['peak_mb'].median():.0f} MB, without {lacking['peak_mb'].median():.0f} MB "
             f"[{ratios.min():.1f} to {ratios.max():.1f}] {ratios.median():.1f}x"
         )
 
