@@ -6,7 +6,12 @@ import pandas as pd
 import pytest
 
 from src.figures import study_plots
-from src.searches.importance import describe_importance, importance_spread, measure_importances
+from src.searches.importance import (
+    describe_edges,
+    describe_importance,
+    importance_spread,
+    measure_importances,
+)
 
 
 @pytest.fixture
@@ -84,3 +89,19 @@ def test_whiskers_lie_on_the_bars_of_their_own_hyperparameter():
     assert "PED-ANOVA's central 90 % over resamples" in [
         text.get_text() for text in ax.get_legend().get_texts()
     ]
+
+
+@pytest.mark.parametrize(
+    ("best", "said"),
+    [
+        ({"filters": 96, "l2": 1e-3}, "Worth widening: filters = 96 is at the upper edge of 32 to 96."),
+        ({"filters": 64, "l2": 1.1e-5}, "Worth widening: l2 = 1.1e-05 is at the lower edge of 1e-05 to 0.1."),
+        ({"filters": 64, "l2": 1e-3}, "No best value lies on the edge of its range."),
+        ({"filters": 64, "l2": 1e-3, "dropout": 0.2}, "No best value lies on the edge of its range."),
+        ({"filters": 32, "l2": 1e-5}, "The winner is the space's defaults, so"),
+    ],
+)
+def test_a_best_value_at_the_edge_is_said_by_the_grid_that_is_really_there(space, best, said):
+    hp = keras_tuner.HyperParameters()
+    hp.Float("dropout", 0.2, 0.3, step=0.1)  # one value, 0.2: the division by the step loses the other
+    assert describe_edges({"pooling": "max", **best}, [*space, *hp.space]).startswith(said)

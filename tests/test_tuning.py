@@ -18,7 +18,7 @@ import pytest
 from search_in_process import Training, run_search, serve, tables
 
 from src.running.locks import hold
-from src.searches.trials import at_the_edge, best_trial
+from src.searches.trials import best_trial
 from src.spaces import fixed
 from src.tuning import TUNERS
 
@@ -259,12 +259,3 @@ def test_another_process_on_the_same_search_is_refused(finished, copied, monkeyp
 def test_impossible_settings_are_named(setting, value, tmp_path):
     with pytest.raises(ValueError, match=f"{setting}.*{value}"):
         run_search(tmp_path, **{setting: value})
-
-
-def test_a_best_value_at_the_edge_is_said_by_the_grid_that_is_really_there(finished):
-    space = finished.space
-    assert at_the_edge({"units": 16, "rate": 1e-2}, space) == ["units = 16 is at the upper edge of 2 to 16"]
-    assert at_the_edge({"units": 8, "rate": 1.02e-3}, space) == [
-        "rate = 0.00102 is at the lower edge of 0.001 to 0.1"
-    ]
-    assert at_the_edge({"units": 8, "rate": 1e-2}, space) == []

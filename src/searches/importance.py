@@ -1,5 +1,6 @@
-"""Which hyperparameters mattered, for either engine's search: the table of trials, judged by Optuna."""
+"""Which hyperparameters mattered, judged by Optuna for either engine, and which ranges may be too narrow."""
 
+import math
 import warnings
 
 import numpy as np
@@ -115,6 +116,43 @@ def describe_importance(importances: pd.DataFrame, spread: pd.DataFrame) -> str:
         f"By PED-ANOVA, {first['name']} mattered most: a share of {first['PED-ANOVA']:.2f}, "
         f"{first['low']:.2f} to {first['high']:.2f} over resamples of the trials{unsure}."
     )
+
+
+def describe_edges(best: dict, space: list) -> str:
+    """Returns a sentence on the best values that lie on the edge of their range, where widening may pay.
+
+    Args:
+        best: the best hyperparameters.
+        space: KerasTuner's entries, as in `search.space`.
+    """
+    if all(best.get(entry.name, entry.default) == entry.default for entry in space):
+        return "The winner is the space's defaults, so the search says nothing yet about a range too narrow."
+    edges = at_the_edge(best, space)
+    return f"Worth widening: {'; '.join(edges)}." if edges else "No best value lies on the edge of its range."
+
+
+def at_the_edge(best: dict, space: list) -> list[str]:
+    """Returns a clause for each best value that lies on the edge of its range; as of `describe_edges`."""
+    clauses = []
+    for entry in space:
+        if not hasattr(entry, "min_value") or entry.name not in best or entry.min_value == entry.max_value:
+            continue
+        # The last value that the grid really has: steps can lose the top of a range.
+        values = list(entry.values) if entry.step else [entry.min_value, entry.max_value]
+        if len(values) < 2:
+            continue
+        value, share = best[entry.name], 0.02
+        if entry.step:
+            near = {"lower": value <= values[0], "upper": value >= values[-1]}
+        else:
+            scale = math.log if entry.sampling == "log" else float
+            place = (scale(value) - scale(values[0])) / (scale(values[-1]) - scale(values[0]))
+            near = {"lower": place < share, "upper": place > 1 - share}
+        for edge in (edge for edge, holds in near.items() if holds):
+            clauses.append(
+                f"{entry.name} = {value:g} is at the {edge} edge of {values[0]:g} to {values[-1]:g}"
+            )
+    return clauses
 
 
 def as_study(

@@ -167,32 +167,3 @@ def log_trial(
         read_record(trial.folder).get("seconds", math.nan) / 60,
         f", about {left:.1f} min left" if asked else "",
     )
-
-
-def at_the_edge(best: dict, space: list) -> list[str]:
-    """Returns a sentence for each best value that lies on the edge of its range, where widening may pay.
-
-    Args:
-        best: the best hyperparameters.
-        space: KerasTuner's entries, as in `search.space`.
-    """
-    sentences = []
-    for entry in space:
-        if not hasattr(entry, "min_value") or entry.name not in best or entry.min_value == entry.max_value:
-            continue
-        # The last value that the grid really has: steps can lose the top of a range.
-        values = list(entry.values) if entry.step else [entry.min_value, entry.max_value]
-        if len(values) < 2:
-            continue
-        value, share = best[entry.name], 0.02
-        if entry.step:
-            near = {"lower": value <= values[0], "upper": value >= values[-1]}
-        else:
-            scale = math.log if entry.sampling == "log" else float
-            place = (scale(value) - scale(values[0])) / (scale(values[-1]) - scale(values[0]))
-            near = {"lower": place < share, "upper": place > 1 - share}
-        for edge in (edge for edge, holds in near.items() if holds):
-            sentences.append(
-                f"{entry.name} = {value:g} is at the {edge} edge of {values[0]:g} to {values[-1]:g}"
-            )
-    return sentences
