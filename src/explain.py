@@ -55,6 +55,8 @@ def class_maps(network: keras.Model, pictures: np.ndarray, codes: np.ndarray) ->
     Raises:
         ValueError: the network has no feature map, or several, or there is no gradient on this backend.
     """
+    if not len(pictures):
+        return np.zeros(pictures.shape[:3], "float32")
     signs = np.where(np.asarray(codes) == 1, LIFT, -LIFT)
     each = [_member_maps(member, pictures, signs) for member in _members(network)]
     return _scale(np.mean(each, axis=0))

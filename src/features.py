@@ -18,7 +18,7 @@ from src.config import PUBLISHED_HELD_BACK, PUBLISHED_SPLIT_SEED, is_headless
 from src.datasets.listing import USED, describe_file
 from src.images.files import list_files
 from src.running.messages import one_line, quote
-from src.runs import replace_text
+from src.runs import write_table
 
 # The first five are the published ones. A text that says nothing is "", a number that is unknown is NA.
 COLUMNS = ["image_name", "category", "code", "size", "aspect_ratio", "height", "width", "bytes"]
@@ -111,8 +111,7 @@ def split_features(table: pd.DataFrame, seed: int = PUBLISHED_SPLIT_SEED) -> pd.
 
 def save_features(table: pd.DataFrame, path: Path) -> None:
     """Writes the table as CSV, whole or not at all."""
-    # With this line end, names that hold a lone carriage return are quoted.
-    replace_text(Path(path), table.to_csv(index=False, lineterminator="\r\n"))
+    write_table(table, Path(path))
 
 
 def load_features(path: Path) -> pd.DataFrame:

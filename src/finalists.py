@@ -80,8 +80,14 @@ def train_finalist(
     """
     values = candidate["hyperparameters"]
     if (place / "result.json").exists() and read_json(place / "result.json")["hyperparameters"] == values:
-        logger.info("%s is trained already", place.name)
-        return read_json(place / "result.json")["row"]
+        row = read_json(place / "result.json")["row"]
+        logger.info(
+            "%s is trained already, for %d epochs; delete %s to train it anew",
+            place.name,
+            row["epochs"],
+            place,
+        )
+        return row
     epochs = planned_epochs(training, candidate, minutes, pace)
     plan = {"hyperparameters": values, "epochs": epochs, "minutes": None if math.isinf(minutes) else minutes}
     if (place / "plan.json").exists() and read_json(place / "plan.json")["hyperparameters"] == values:

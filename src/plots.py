@@ -60,7 +60,8 @@ def plot_class_balance(balance: pd.DataFrame, ax: Axes | None = None) -> Axes:
     ax.grid(visible=False, axis="x")
     ax.margins(y=0.12)
     ax.set(xlabel="split", ylabel="pictures", title=f"Class balance of {balance.to_numpy().sum():,} pictures")
-    ax.legend(title="category", frameon=False, bbox_to_anchor=(1, 1), loc="upper left")
+    outside = {"bbox_to_anchor": (1, 1), "loc": "upper left"}
+    ax.legend(ax.containers, balance.columns, title="category", frameon=False, **outside)
     return ax
 
 
@@ -94,7 +95,7 @@ def plot_pictures(pictures: list[np.ndarray], titles: list[str], columns: int = 
         ax.axis("off")
     for ax, picture, title in zip(grid.flat, pictures, titles, strict=False):
         ax.imshow(picture)
-        ax.set_title(title, fontsize=9)
+        ax.set_title(title, fontsize=9, parse_math=False)  # names of files may hold $
     if not pictures:
         grid[0, 0].text(0.5, 0.5, "no pictures to show", ha="center", va="center")
     return figure

@@ -56,8 +56,9 @@ def summarize(run: Path) -> str:
 
 
 def write_table(table: pd.DataFrame, path: Path) -> None:
-    """Writes a table as CSV, atomically, without its index."""
-    replace_text(path, table.to_csv(index=False))
+    """Writes a table as CSV, whole or not at all, without its index."""
+    # With this line end, names that hold a lone carriage return are quoted.
+    replace_text(path, table.to_csv(index=False, lineterminator="\r\n"))
 
 
 def save_model(model: Any, path: Path, facts: dict[str, Any]) -> None:
@@ -75,6 +76,25 @@ def save_model(model: Any, path: Path, facts: dict[str, Any]) -> None:
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def check_same_data(model_file: Path, run: Path) -> None:
+    """Raises ValueError where a network was trained on other pictures, or another split, than the run has.
+
+    A run whose notebook 01 has run again, with another seed, say, holds pictures back that its older networks
+    were trained on. A network whose JSON does not say what it was trained on is believed.
+
+    Args:
+        model_file: the saved network; the JSON beside it is read.
+        run: the run's folder, with `data.json`.
+    """
+    about = model_file.with_suffix(".json")
+    trained = read_json(about).get("data_fingerprint") if about.exists() else None
+    if trained and trained != (now := read_json(run / "data.json")["fingerprint"]):
+        raise ValueError(
+            f"{model_file} was trained on other pictures, or another split of them ({trained}), than {run} "
+            f"has now ({now}): it may know those held back; run the notebook again that saved it (04 or 06)"
+        )
 
 
 def file_fingerprint(path: Path) -> str:

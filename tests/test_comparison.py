@@ -1,6 +1,7 @@
 """Results side by side: the same pictures only, the exact test, and what a network costs."""
 
 from math import comb
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -8,9 +9,10 @@ import pandas as pd
 import pytest
 
 from src import config
+from src.features import COLUMNS
 from src.generators import PictureBatches
 from src.results.comparison import collect_results, mcnemar, measure_cost, note_result
-from src.runs import save_model
+from src.runs import save_model, write_table
 
 COST = {"training_minutes": 1.5, "parameters": 10, "megabytes": 0.1, "pictures_per_second": 99, "loss": 0.3}
 
@@ -23,6 +25,16 @@ def table(correct: list[bool], first: int = 0) -> pd.DataFrame:
     names = [f"{number}.jpg" for number in numbers]
     columns = {"image_name": names, "code": codes, "probability": predicted * 0.8 + 0.1}
     return pd.DataFrame({**columns, "predicted": predicted, "correct": correct})
+
+
+def note(run: Path, title: str, predictions: pd.DataFrame, hashes: str = "h") -> None:
+    """Notes a result in a run whose test part are the pictures predicted, with contents that begin so."""
+    features = predictions[["image_name", "code"]].assign(
+        split="test", status="used", height=8, width=8, bytes=9
+    )
+    features["content_hash"] = hashes + features["image_name"]
+    write_table(features.reindex(columns=[*COLUMNS, "split"]), run / "features.csv")
+    note_result(run, title, title, predictions, COST)
 
 
 def test_mcnemar_is_the_sign_test_on_the_pictures_that_only_one_got_right():
@@ -46,9 +58,10 @@ def test_mcnemar_refuses_other_pictures():
 
 def test_the_table_holds_this_run_and_its_neighbours_on_the_same_pictures_only(tmp_path):
     weak, strong = [False] * 8 + [True] * 32, [True] * 39 + [False]
-    note_result(tmp_path / "a", "model", "strong", table(strong), COST)
-    note_result(tmp_path / "b", "model", "weak", table(weak), COST)
-    note_result(tmp_path / "b", "elsewhere", "other pictures", table(weak, first=1), COST)
+    note(tmp_path / "a", "strong", table(strong))
+    note(tmp_path / "b", "weak", table(weak))
+    note(tmp_path / "b", "other names", table(weak, first=1))
+    note(tmp_path / "c", "other pictures", table(weak), hashes="i")
     results = collect_results(tmp_path / "a")
     assert results["result"].tolist() == ["published, its own figures", "weak", "strong"]
     assert results["run"].tolist()[1:] == ["b", "a"]
@@ -61,10 +74,15 @@ def test_the_table_holds_this_run_and_its_neighbours_on_the_same_pictures_only(t
 
 
 def test_other_labels_for_the_same_pictures_are_another_test_set(tmp_path):
-    note_result(tmp_path / "a", "model", "ours", table([True] * 6), COST)
-    relabelled = table([True] * 6).assign(code=lambda rows: 1 - rows["code"])
-    note_result(tmp_path / "b", "model", "relabelled", relabelled, COST)
+    note(tmp_path / "a", "ours", table([True] * 6))
+    note(tmp_path / "b", "relabelled", table([True] * 6).assign(code=lambda rows: 1 - rows["code"]))
     assert "relabelled" not in collect_results(tmp_path / "a")["result"].tolist()
+
+
+def test_results_of_an_earlier_split_of_the_same_run_are_left_out(tmp_path):
+    note(tmp_path / "a", "then", table([True] * 6))
+    note(tmp_path / "a", "now", table([True] * 6, first=2))
+    assert collect_results(tmp_path / "a")["result"].tolist()[1:] == ["now"]
 
 
 def test_a_run_without_a_result_is_sent_to_notebook_05(tmp_path):

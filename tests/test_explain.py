@@ -184,6 +184,8 @@ def test_a_saved_model_is_asked_about_the_pictures_that_are_named(tmp_path):
     pictures, maps = explain_predictions(tmp_path / "model.keras", batches, chosen)
     assert (pictures == pixels[[2, 1]]).all()
     assert inside(highest(maps[0]), LOWER_LEFT) and inside(highest(maps[1]), UPPER_RIGHT)
+    pictures, maps = explain_predictions(tmp_path / "model.keras", batches, chosen[:0])
+    assert pictures.shape == (0, SIDE, SIDE, 3) and maps.shape == (0, SIDE, SIDE)
 
 
 def test_right_ones_are_drawn_and_wrong_ones_are_the_surest():

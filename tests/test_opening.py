@@ -8,7 +8,7 @@ import pytest
 from src.generators import PictureBatches
 from src.results import opening
 from src.results.opening import open_test
-from src.runs import save_model
+from src.runs import save_model, write_json
 
 
 @pytest.fixture
@@ -63,3 +63,13 @@ def test_the_loss_is_the_cross_entropy_plus_the_penalties(run):
 def test_a_missing_model_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"model\.keras is missing; run notebook 04"):
         open_test(tmp_path, tmp_path / "model.keras")
+
+
+def test_a_model_of_an_earlier_split_neither_opens_the_test_part_nor_is_read(run):
+    for file, name in (("data.json", "fingerprint"), ("model.json", "data_fingerprint")):
+        write_json(run / file, {name: "first split"})
+    open_test(run, run / "model.keras")
+    write_json(run / "data.json", {"fingerprint": "second split"})
+    with pytest.raises(ValueError, match="another split"):
+        open_test(run, run / "model.keras")
+    assert len(pd.read_csv(run / "test_openings.csv")) == 1

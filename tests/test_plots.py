@@ -81,6 +81,11 @@ def test_a_bar_of_the_class_balance_has_another_number_than_its_table():
     assert "3,040" in ax.get_title()
 
 
+def test_a_class_whose_name_begins_with_an_underscore_is_in_the_legend():
+    balance = pd.DataFrame({"_cat": [15, 20], "dog": [14, 30]}, index=["train", "test"])
+    assert legend(plots.plot_class_balance(balance)) == ["_cat", "dog"]
+
+
 def test_height_and_width_of_the_pictures_are_swapped():
     features = pd.DataFrame({"height": [100, 300, None], "width": [200, 150, None]})
     features["aspect_ratio"] = features["height"] / features["width"]
@@ -98,6 +103,13 @@ def test_a_picture_stands_under_the_title_of_another():
     assert len(figure.axes) == 6 and [ax.get_title() for ax in filled] == [f"picture {i}" for i in range(5)]
     assert [int(ax.images[0].get_array().max()) for ax in filled] == [0, 1, 2, 3, 4]
     assert not any(ax.axison for ax in figure.axes)
+
+
+@pytest.mark.parametrize("name", ["cat/$$.jpg", "cat/a$_$c.jpg", "cat/IMG$%$2.jpg", "a$b$c.jpg"])
+def test_dollars_in_the_name_of_a_file_are_no_formula(name, tmp_path):
+    figure = plots.plot_pictures([np.zeros((4, 3, 3), np.uint8)], [name])
+    plots.save_figure(figure, tmp_path / "figure.png")
+    assert figure.axes[0].get_title() == name and not figure.axes[0].title.get_parse_math()
 
 
 def test_no_mistakes_at_all_break_the_grid_of_pictures():

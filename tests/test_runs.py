@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from src.images.preprocessing import PREPROCESSING
-from src.runs import file_fingerprint, read_json, save_model, write_json, write_table
+from src.runs import check_same_data, file_fingerprint, read_json, save_model, write_json, write_table
 
 
 def test_what_is_written_is_read(tmp_path):
@@ -37,6 +37,22 @@ def test_a_missing_or_broken_file_is_named_with_its_remedy(tmp_path):
 def test_a_table_is_a_csv_without_its_index(tmp_path):
     write_table(pd.DataFrame({"a": [1, 2]}, index=[5, 6]), tmp_path / "table.csv")
     assert (tmp_path / "table.csv").read_text() == "a\n1\n2\n"
+
+
+def test_a_name_with_a_lone_carriage_return_is_one_row(tmp_path):
+    table = pd.DataFrame({"image_name": ["cat/a\rb.jpg", 'cat/"c",\n.jpg'], "code": [0, 1]})
+    write_table(table, tmp_path / "table.csv")
+    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "table.csv"), table)
+
+
+def test_a_network_that_may_know_the_pictures_held_back_is_refused(tmp_path):
+    write_json(tmp_path / "data.json", {"fingerprint": "now"})
+    check_same_data(tmp_path / "model.keras", tmp_path)  # nothing says what it was trained on
+    write_json(tmp_path / "model.json", {"data_fingerprint": "now"})
+    check_same_data(tmp_path / "model.keras", tmp_path)
+    write_json(tmp_path / "model.json", {"data_fingerprint": "then"})
+    with pytest.raises(ValueError, match=r"model\.keras was trained on other .*\(then\).*\(now\).*04 or 06"):
+        check_same_data(tmp_path / "model.keras", tmp_path)
 
 
 def test_a_saved_model_has_its_facts_beside_it_and_opens_in_safe_mode(tmp_path):

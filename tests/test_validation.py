@@ -8,6 +8,7 @@ import pytest
 from src.generators import PictureBatches
 from src.results import validation
 from src.results.validation import validation_predictions
+from src.runs import write_json
 
 
 @pytest.fixture
@@ -57,3 +58,10 @@ def test_another_model_or_a_damaged_table_is_predicted_anew(run):
 def test_a_missing_model_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"model\.keras is missing; run notebook 04"):
         validation_predictions(tmp_path, tmp_path / "model.keras")
+
+
+def test_a_model_of_an_earlier_split_is_refused(run):
+    for file, name in (("data.json", "fingerprint"), ("model.json", "data_fingerprint")):
+        write_json(run / file, {name: file})
+    with pytest.raises(ValueError, match="another split"):
+        validation_predictions(run, run / "model.keras")

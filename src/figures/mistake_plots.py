@@ -32,7 +32,7 @@ def plot_class_maps(
         row, column = divmod(number, columns)
         plain, covered = grid[2 * row, column], grid[2 * row + 1, column]
         plain.imshow(picture)
-        plain.set_title(title, fontsize=9)
+        plain.set_title(title, fontsize=9, parse_math=False)
         covered.imshow(picture)
         drawn = covered.imshow(heat, cmap="inferno", vmin=0, vmax=1, alpha=0.6)
     if len(pictures):

@@ -10,6 +10,7 @@ from scipy.stats import binomtest
 
 from src import config
 from src.evaluation import accuracy_interval, measure
+from src.features import data_fingerprint, load_features
 from src.generators import PictureBatches
 from src.runs import read_json, write_json, write_table
 
@@ -56,7 +57,7 @@ def note_result(run: Path, name: str, title: str, predictions: pd.DataFrame, fac
     """Writes a result for `collect_results` to find: `results/<name>.json`, and its predictions beside it.
 
     Args:
-        run: the run's folder.
+        run: the run's folder, with `features.csv`.
         name: of the network's file, without its ending.
         title: what the table calls it.
         predictions: on the test part.
@@ -64,14 +65,14 @@ def note_result(run: Path, name: str, title: str, predictions: pd.DataFrame, fac
     """
     folder = run / "results"
     write_table(predictions, folder / f"{name}.csv")
-    write_json(folder / f"{name}.json", {"result": title, **facts})
+    write_json(folder / f"{name}.json", {"result": title, "test_part": _test_part(run), **facts})
 
 
 def collect_results(run: Path) -> pd.DataFrame:
     """Returns one row a network, the least accurate first, after the published experiment's own figures.
 
-    It looks at this run and at the runs beside it, and takes every network that was measured on the very
-    test pictures of this one. `mcnemar_p` compares a row with the row above it.
+    It looks at this run and at the runs beside it, and takes every network that was measured on the test
+    pictures that this one has now, by name, content and class. `mcnemar_p` compares a row with the one above.
 
     Args:
         run: the run's folder, whose `results` hold at least one network.
@@ -83,16 +84,15 @@ def collect_results(run: Path) -> pd.DataFrame:
     Raises:
         FileNotFoundError: this run has no result yet.
     """
-    own = _read_results(run)
-    if not own:
+    if not any((run / "results").glob("*.json")):
         raise FileNotFoundError(f"{run / 'results'} holds no result; run notebook 05 first")
-    pictures = _pictures(next(iter(own.values())))
-    found = []
-    for folder in sorted(path.parent for path in run.parent.glob("*/results")):
-        for file, predictions in _read_results(folder).items():
-            if _pictures(predictions).equals(pictures):
-                row = {**measure(predictions), **read_json(file), "run": folder.name}
-                found.append({**row, "predictions": predictions})
+    found, test_part = [], _test_part(run)
+    for file in sorted(run.parent.glob("*/results/*.json")):  # written after the table of the same name
+        facts = read_json(file)
+        if facts.get("test_part") == test_part:
+            predictions = pd.read_csv(file.with_suffix(".csv"))
+            row = {**measure(predictions), **facts, "run": file.parents[1].name}
+            found.append({**row, "predictions": predictions})
     found.sort(key=lambda row: (row["accuracy"], row["run"], row["result"]))
     for below, above in zip(found[1:], found[:-1], strict=True):
         below["mcnemar_p"] = mcnemar(above["predictions"], below["predictions"])
@@ -122,13 +122,10 @@ def mcnemar(first: pd.DataFrame, second: pd.DataFrame) -> float:
     return float(binomtest(only_first, apart).pvalue) if apart else 1.0
 
 
-def _read_results(run: Path) -> dict[Path, pd.DataFrame]:
-    files = sorted((run / "results").glob("*.json"))  # written after the table of the same name
-    return {file: pd.read_csv(file.with_suffix(".csv")) for file in files}
-
-
-def _pictures(predictions: pd.DataFrame) -> pd.Series:
-    return predictions.set_index("image_name")["code"].sort_index()
+def _test_part(run: Path) -> str:
+    """Returns what tells a run's test part from others: names, contents and classes of its pictures."""
+    features = load_features(run / "features.csv")
+    return data_fingerprint(features[features["split"] == "test"])
 
 
 def _published() -> dict:

@@ -14,7 +14,7 @@ from src.generators import load_batches
 from src.networks.building import build_metrics
 from src.networks.saved_model import open_network
 from src.running.messages import one_line
-from src.runs import file_fingerprint, read_json, write_json, write_table
+from src.runs import check_same_data, file_fingerprint, read_json, write_json, write_table
 
 logger = logging.getLogger(__name__)
 
@@ -40,11 +40,13 @@ def open_test(run: Path, model_file: Path, input_file: str = "input.json") -> Op
 
     Raises:
         FileNotFoundError: the model is missing.
-        ValueError: it is no model of ours, and has then not been shown the test part; or a damaged table.
+        ValueError: it is no model of ours, or of another split, and has then not been shown the test part; or
+            a damaged table.
     """
     notebook = "04" if input_file == "input.json" else "06"  # it saves the model
     if not model_file.is_file():
         raise FileNotFoundError(f"{model_file} is missing; run notebook {notebook} first")
+    check_same_data(model_file, run)
     fingerprint = file_fingerprint(model_file)
     predictions_file = run / "test" / f"{fingerprint}-predictions.csv"
     figures_file = run / "test" / f"{fingerprint}-keras.json"

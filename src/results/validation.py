@@ -9,7 +9,7 @@ from src.evaluation import predict_table
 from src.generators import load_batches
 from src.results.opening import load_classifier
 from src.running.messages import one_line
-from src.runs import file_fingerprint, write_table
+from src.runs import check_same_data, file_fingerprint, write_table
 
 logger = logging.getLogger(__name__)
 
@@ -28,10 +28,11 @@ def validation_predictions(run: Path, model_file: Path) -> pd.DataFrame:
 
     Raises:
         FileNotFoundError: the model is missing.
-        ValueError: it is no model of ours.
+        ValueError: it is no model of ours, or of another split.
     """
     if not model_file.is_file():
         raise FileNotFoundError(f"{model_file} is missing; run notebook 04 first")
+    check_same_data(model_file, run)
     fingerprint, kept = file_fingerprint(model_file), run / "validation_predictions.csv"
     table = _read(kept, fingerprint)
     if table is None:
