@@ -56,7 +56,7 @@ def plot_class_balance(balance: pd.DataFrame, ax: Axes | None = None) -> Axes:
     colours = sns.color_palette("colorblind", balance.shape[1])
     balance.plot.bar(ax=ax, rot=0, width=0.75, color=colours)
     for bars in ax.containers:
-        ax.bar_label(bars, fmt="{:,.0f}", padding=2)
+        ax.bar_label(bars, fmt="{:,.0f}", padding=2, fontsize="small")
     ax.grid(visible=False, axis="x")
     ax.margins(y=0.12)
     ax.set(xlabel="split", ylabel="pictures", title=f"Class balance of {balance.to_numpy().sum():,} pictures")
