@@ -87,7 +87,7 @@ def train_finalist(
             row["epochs"],
             place,
         )
-        return row
+        return {**row, "first_score": candidate["score"]}  # another search may have come to the same values
     epochs = planned_epochs(training, candidate, minutes, pace)
     plan = {"hyperparameters": values, "epochs": epochs, "minutes": None if math.isinf(minutes) else minutes}
     if (place / "plan.json").exists() and read_json(place / "plan.json")["hyperparameters"] == values:

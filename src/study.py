@@ -117,7 +117,10 @@ class StudySearch:
         return all_taken and not self.claims.interrupted() and not self._running()
 
     def _running(self) -> list[TrialRecord]:
-        return [record for record in self.records() if record.status == "running"]
+        asked = self.records()[
+            : self.claims.max_trials
+        ]  # more had been asked for when another one was cut short
+        return [record for record in asked if record.status == "running"]
 
     def _ended(self) -> int:
         return sum(trial.status in ENDED for trial in self.records())

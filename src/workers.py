@@ -31,8 +31,12 @@ def worker_environment(number: int, workers: int) -> dict[str, str]:
         workers: processes on this machine.
     """
     environment = {"PYTHONUNBUFFERED": "1"}
-    if gpus := count_gpus():
-        return {**environment, "CUDA_VISIBLE_DEVICES": str(number % gpus)}
+    if "CUDA_VISIBLE_DEVICES" in os.environ:  # these only; empty means none
+        gpus = [name for name in os.environ["CUDA_VISIBLE_DEVICES"].split(",") if name]
+    else:
+        gpus = [str(index) for index in range(count_gpus())]
+    if gpus:
+        return {**environment, "CUDA_VISIBLE_DEVICES": gpus[number % len(gpus)]}
     cores = str(max(1, (os.cpu_count() or 1) // workers))
     for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"):
         environment[name] = os.environ.get(name, cores)

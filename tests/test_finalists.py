@@ -105,7 +105,8 @@ def test_a_second_run_trains_nothing_and_a_changed_one_all(trained, monkeypatch)
     pd.testing.assert_frame_equal(train(folder), table)
     with monkeypatch.context() as patched:
         patched.setattr(PictureTraining, "fit", lambda *args, **kwargs: 1 / 0)
-        train(folder)
+        another_search = [{**finalist, "score": 0.5} for finalist in FINALISTS]
+        assert set(train(folder, finalists=another_search)["first_score"]) == {0.5}
         with pytest.raises(ZeroDivisionError):
             train(folder, epochs=4)
 

@@ -306,6 +306,18 @@ def test_more_trials_are_added_to_a_finished_search(tmp_path, whole):
     assert len(search(tmp_path, max_trials=3).records()) == TRIALS  # nothing is trained, nothing is lost
 
 
+def test_a_trial_beyond_those_asked_for_is_not_waited_for(tmp_path, monkeypatch):
+    """It runs elsewhere, or was cut short while more had been asked for."""
+    found = search(tmp_path, max_trials=2)
+    found.claims.max_trials = 3
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setattr(os, "getpid", os.getppid)
+        found.claims.take()
+    monkeypatch.setattr("src.study.time.sleep", lambda seconds: pytest.fail("waits"))
+    statuses = [record.status for record in search(tmp_path, max_trials=2).records()]
+    assert statuses == ["completed", "completed", "running"]
+
+
 def test_another_search_begins_beside_the_old_one_in_the_same_database(tmp_path, caplog):
     first = search(tmp_path, max_trials=1)
     with caplog.at_level(logging.WARNING):

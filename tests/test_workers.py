@@ -29,9 +29,16 @@ search(Path(sys.argv[1]), Training(lambda values, epoch: time.sleep(0.5)), max_t
 
 
 def test_each_process_gets_its_gpu_or_its_share_of_the_cores(monkeypatch):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     monkeypatch.setattr(workers, "count_gpus", lambda: 2)
     seen = [worker_environment(number, 3)["CUDA_VISIBLE_DEVICES"] for number in range(3)]
     assert seen == ["0", "1", "0"]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,GPU-5")
+    seen = [worker_environment(number, 3)["CUDA_VISIBLE_DEVICES"] for number in range(3)]
+    assert seen == ["2", "GPU-5", "2"]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert "CUDA_VISIBLE_DEVICES" not in worker_environment(0, 3)  # as it is: none
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
     monkeypatch.setattr(workers, "count_gpus", lambda: 0)
     monkeypatch.setattr("os.cpu_count", lambda: 8)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
