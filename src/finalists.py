@@ -54,7 +54,15 @@ def train_finalists(
         identity: what else makes a training what it is (data, pictures, settings).
         minutes: for all trainings together; as many epochs are planned as fit, so that a learning
             rate's cycle comes to its end. 0 is no limit.
+
+    Raises:
+        ValueError: averaged weights are asked for together with patience.
     """
+    if training.patience and training.settings.get("weight_averaging"):
+        raise ValueError(
+            "weight_averaging does not go with final_patience: patience puts back the best epoch's own "
+            "weights, not their average; set one of the two to 0"
+        )
     identity = {**identity, "epochs": training.epochs, "patience": training.patience}
     identity["validation_freq"] = training.validation_freq
     folder, rows = search_folder(folder, identity), []

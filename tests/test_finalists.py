@@ -111,6 +111,14 @@ def test_a_second_run_trains_nothing_and_a_changed_one_all(trained, monkeypatch)
             train(folder, epochs=4)
 
 
+def test_patience_that_would_undo_the_averaging_of_weights_is_refused(tmp_path):
+    training = make(patience=2)
+    training.settings["weight_averaging"] = 0.9
+    with pytest.raises(ValueError, match="weight_averaging does not go with final_patience"):
+        train_finalists(training, FINALISTS, [1], tmp_path, {})
+    assert not list(tmp_path.iterdir())
+
+
 def test_the_same_seed_gives_the_same_network_and_another_another(trained, tmp_path):
     _, table = trained
     again = train(tmp_path, seeds=(2,))
