@@ -117,9 +117,8 @@ class StudySearch:
         return all_taken and not self.claims.interrupted() and not self._running()
 
     def _running(self) -> list[TrialRecord]:
-        asked = self.records()[
-            : self.claims.max_trials
-        ]  # more had been asked for when another one was cut short
+        # Beyond those asked for one may be left that was cut short when more had been asked for.
+        asked = self.records()[: self.claims.max_trials]
         return [record for record in asked if record.status == "running"]
 
     def _ended(self) -> int:
