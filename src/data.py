@@ -101,7 +101,8 @@ def _is_filled(folder: Path) -> bool:
 def _is_understood(source: Path) -> bool:
     try:
         readings, zips = _survey(source)
-        return len(readings) + len(zips) == 1 and all(len(reading.classes) == 2 for reading in readings)
+        plain = all(len(reading.classes) == 2 and not reading.beside for reading in readings)
+        return len(readings) + len(zips) == 1 and plain
     except (OSError, ValueError) as error:
         logger.info("input left aside: %s", error)
         return False
@@ -130,6 +131,11 @@ def locate(source: Path, unpacked: Path, outer: tuple[Path, ...] = ()) -> Path:
     if readings and len(readings[0].classes) != 2:
         raise _refusal(
             f"two classes are wanted, found {len(readings[0].classes)}: {found[0]}; move the rest away"
+        )
+    if readings and (beside := readings[0].beside):
+        raise _refusal(
+            f"which folders are the classes in {source}? {found[0]} looks like them, but beside it lie "
+            f"{_count(beside)}; put all pictures of a class into one folder, or move the rest away"
         )
     if source.is_dir() and readings:
         return source / readings[0].folder

@@ -180,6 +180,11 @@ def test_names_of_other_systems_arrive(tmp_path, packed, flag, expected):
     assert list(tree(archives.unpack(path, tmp_path / "out"))) == [expected]
 
 
+def test_a_zip_that_names_its_own_folder_is_read(tmp_path):
+    path = pack(tmp_path / "z.zip", {"./": b"", "./train/": b"", "./train/cat.0.jpg": b"miau"})
+    assert tree(archives.unpack(path, tmp_path / "z")) == {"train/cat.0.jpg": b"miau"}
+
+
 def test_macos_resource_forks_stay_out(tmp_path):
     path = pack(tmp_path / "z.zip", {"a.jpg": b"1", "__MACOSX/._a.jpg": b"2"})
     assert list(archives.read_members(path)) == ["a.jpg"]

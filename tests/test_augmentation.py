@@ -67,7 +67,7 @@ def test_drawn_parameters_give_keras_pictures(picture):
 
 def test_the_ranges_are_those_of_image_data_generator():
     """Over many draws each parameter fills the range that Keras draws it from, and no more."""
-    ranges = {"rotation_range": 10, "width_shift_range": 0.3, "height_shift_range": 0.2}
+    ranges = {"rotation_range": 10, "width_shift_range": 0.3, "height_shift_range": 0.3}
     ranges |= {"shear_range": 0.2, "zoom_range": 0.2, "horizontal_flip": True}
     generator = ImageDataGenerator(**ranges)
     keras.utils.set_random_seed(1)
@@ -81,6 +81,21 @@ def test_the_ranges_are_those_of_image_data_generator():
         assert abs(drawn.mean() - expected.mean()) < 0.03 * width, name
     assert 0.45 < np.mean([transform["flip_horizontal"] for transform in ours]) < 0.55
     assert not any(transform["flip_vertical"] for transform in ours)
+
+
+def test_a_shift_along_the_width_moves_sideways_where_keras_moves_up_and_down():
+    still = dict.fromkeys(["shear_range", "zoom_range"], 0.0) | {"horizontal_flip": False}
+    sideways = Augmentation(width_shift_range=0.5, height_shift_range=0.0, **still)
+    column = np.zeros((40, 40, 3), "uint8")
+    column[:, 20] = 255
+    (transform,) = sideways.draw(np.full((1, DRAWS), 0.75), 40)
+    moved = apply_transform(column, transform)[..., 0]
+    assert (moved == moved[0]).all() and moved[0].argmax() == 10, "the line is elsewhere, and as straight"
+    theirs = ImageDataGenerator(width_shift_range=0.5).get_random_transform((40, 40, 3), seed=1)
+    assert theirs["ty"] and not theirs["tx"], (
+        "Keras keeps to its words now: the comment in draw_columns is old"
+    )
+    assert (keras_transform(column.transpose(1, 0, 2), theirs, "nearest")[..., 0].argmax(0) != 20).all()
 
 
 @pytest.mark.parametrize(

@@ -181,6 +181,35 @@ def test_a_folder_without_exactly_one_reading_says_what_was_found(names, message
     assert not paths.data.exists()
 
 
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("NORMAL", ["PNEUMONIA/bacteria/0.jpg", "PNEUMONIA/virus/0.jpg"]),
+        ("a/NORMAL", ["a/PNEUMONIA/kinds/bacteria/0.jpg", "a/PNEUMONIA/kinds/virus/0.jpg"]),
+        ("train/NORMAL", ["train/PNEUMONIA/bacteria/0.jpg", "train/PNEUMONIA/virus/0.jpg"]),
+        ("cats", ["dogs/husky.0.jpg", "dogs/poodle.0.jpg"]),
+    ],
+)
+def test_kinds_within_a_class_are_not_taken_for_the_classes(one, other, tmp_path, paths):
+    fill(tmp_path / "pets", [f"{one}/0.jpg", f"{one}/1.jpg", *other])
+    with pytest.raises(ValueError, match=r"which folders are the classes in .*/pets\?.*beside it lie .* 2;"):
+        data.find_data(str(tmp_path / "pets"), paths)
+
+
+@pytest.mark.parametrize(
+    "names", [["test1/0.jpg"], ["overview.jpg"], ["PetImages/overview.jpg"], ["test_set/more/1.jpg"]]
+)
+def test_pictures_that_are_no_class_do_no_harm(names, tmp_path, paths):
+    fill(tmp_path / "pets", [f"PetImages/{name}" for name in CLASSES] + names)
+    assert data.find_data(str(tmp_path / "pets"), paths) == tmp_path / "pets" / "PetImages"
+
+
+def test_a_few_pictures_beside_many_do_no_harm(tmp_path, paths):
+    many = [f"PetImages/{name}/{i}.jpg" for name in ("Cat", "Dog") for i in range(20)]
+    fill(tmp_path / "pets", [*many, "figures/overview.jpg"])
+    assert data.find_data(str(tmp_path / "pets"), paths) == tmp_path / "pets" / "PetImages"
+
+
 def test_two_zips_with_labels_are_told_apart_by_the_user(tmp_path, paths):
     pack(tmp_path / "d" / "a.zip", KAGGLE)
     pack(tmp_path / "d" / "b.zip", CLASSES)
@@ -255,7 +284,7 @@ def test_data_with_the_same_content_are_unpacked_once(tmp_path, paths):
 
 def test_reading_names_opens_nothing():
     (reading,) = find_readings(["PetImages/Cat/0.jpg", "PetImages/Dog/0.jpg", "PetImages/Dog/1.jpg", "a.txt"])
-    assert reading == ("PetImages", {"cat": 1, "dog": 2})
+    assert reading == ("PetImages", {"cat": 1, "dog": 2}, {})
 
 
 @pytest.mark.photographs

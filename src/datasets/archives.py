@@ -55,9 +55,8 @@ def read_members(zip_path: Path) -> dict[str, zipfile.ZipInfo]:
         with zipfile.ZipFile(zip_path) as archive:
             infos = archive.infolist()
     except BROKEN as error:
-        raise ValueError(
-            f"{zip_path} is not a whole zip file ({one_line(error, 200)}); copy or download it again"
-        ) from error
+        what = f"{zip_path} is not a whole zip file ({one_line(error, 200)})"
+        raise ValueError(f"{what}; copy or download it again") from error
     if len(infos) > MAX_MEMBERS:
         raise ValueError(f"{zip_path} holds {len(infos):,} members, more than the {MAX_MEMBERS:,} accepted")
     members: dict[str, zipfile.ZipInfo] = {}
@@ -164,7 +163,8 @@ def _clean_path(zip_path: Path, info: zipfile.ZipInfo) -> PurePosixPath:
     if len(name.encode()) > LONGEST_PATH:
         raise _refusal(zip_path, info, f"has a path longer than {LONGEST_PATH} bytes; pack it again")
     path = PurePosixPath(name.replace("\\", "/"))
-    if path.is_absolute() or re.match(r"[A-Za-z]:", name) or ".." in path.parts or not path.parts:
+    is_named = path.parts or info.is_dir()  # bsdtar packs the folder itself, as `./`
+    if path.is_absolute() or re.match(r"[A-Za-z]:", name) or ".." in path.parts or not is_named:
         raise _refusal(zip_path, info, "would leave the folder it is unpacked to; do not trust this zip")
     if any(len(part.encode()) > LONGEST_NAME for part in path.parts):
         raise _refusal(zip_path, info, f"has a name longer than {LONGEST_NAME} bytes; pack it again")

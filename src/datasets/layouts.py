@@ -18,11 +18,15 @@ PICTURES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff"}
 FLAT_NAME = re.compile(r"([^\W\d_]+)\.\d+\.\w+")  # cat.0.jpg
 
 
+BESIDE = 0.05  # of a reading's pictures: a folder beside it that holds more may be a class, too
+
+
 class Reading(NamedTuple):
     """One way to understand a tree of files."""
 
     folder: str  # the canonical folder, relative and posix
     classes: Counter  # pictures by category
+    beside: Counter  # pictures by folder, of those outside which may be a class as well
 
 
 def find_readings(names: Iterable[str]) -> list[Reading]:
@@ -37,8 +41,12 @@ def find_readings(names: Iterable[str]) -> list[Reading]:
         files[path.parent].append(path.name)
     flat = {folder for folder in files if _is_flat(files[folder])}
     tops = flat | _find_class_tops(files.keys() - flat)
-    readings = [Reading(str(top), _count_classes(top, pictures)) for top in sorted(tops)]
-    return [reading for reading in readings if len(reading.classes) > 1]
+    classes = {top: _count_classes(top, pictures) for top in sorted(tops)}
+    return [
+        Reading(str(top), counts, _count_beside(top, counts.total(), pictures))
+        for top, counts in classes.items()
+        if len(counts) > 1
+    ]
 
 
 def _is_flat(files: list[str]) -> bool:
@@ -75,6 +83,19 @@ def _count_classes(top: PurePosixPath, pictures: Iterable[PurePosixPath]) -> Cou
             classes[path.parent.name.lower()] += 1
     classes.pop(None, None)
     return classes
+
+
+def _count_beside(top: PurePosixPath, inside: int, pictures: Iterable[PurePosixPath]) -> Counter:
+    """Returns the pictures of folders such as `NORMAL`, where the classes are PNEUMONIA's own two folders."""
+    beside: Counter = Counter()
+    for path in pictures:
+        if top in path.parents:
+            continue
+        above = PurePosixPath(os.path.commonpath([f"./{top}", f"./{path}"]))
+        ours, theirs = top.relative_to(above).parts, path.parent.relative_to(above).parts
+        if theirs and not _is_part(ours[0]) and not _is_part(theirs[0]):
+            beside[str(above / theirs[0])] += 1
+    return Counter({folder: number for folder, number in beside.items() if number > max(1, BESIDE * inside)})
 
 
 def read_prefix(name: str) -> str | None:

@@ -82,8 +82,8 @@ class Augmentation:
         spread = 2 * np.asarray(uniform) - 1  # in [-1, 1)
         return {
             "theta": spread[:, 0] * self.rotation_range,
-            "tx": spread[:, 1] * self.height_shift_range * image_size,
-            "ty": spread[:, 2] * self.width_shift_range * image_size,
+            "tx": spread[:, 1] * self.width_shift_range * image_size,  # Keras exchanges the two ranges
+            "ty": spread[:, 2] * self.height_shift_range * image_size,
             "shear": spread[:, 3] * self.shear_range,
             "zx": 1 + spread[:, 4] * self.zoom_range,
             "zy": 1 + spread[:, 5] * self.zoom_range,
