@@ -10,13 +10,13 @@ OUTPUT := $(or $(OUTPUT_ROOT),tuning_output)
 DATA_PATH := $(shell if [ -e '$(DATA)' ]; then realpath -s -- '$(DATA)'; else printf '%s' '$(DATA)'; fi)
 RUN ?= $(PROFILE)-$(shell basename -- '$(DATA_PATH)' .zip | tr -c 'A-Za-z0-9._\n-' '_')
 FOLDER := $(OUTPUT)/$(RUN)
-# What only notebook 07 reads makes no other run of the notebooks before it.
-RUN_SET := $(filter-out model=% pictures=% edition=% clip=%,$(SET))
 
 PYTHON := .venv/bin/python
 INSTALLED := .venv/installed$(if $(GPU),-gpu)
 STEP = $(PYTHON) -m src.pipeline '$(FOLDER)'
 WORKERS = $(PYTHON) -m src.workers '$(FOLDER)'
+# Their settings are no reason to run the notebooks before them again.
+FIRST = test -e '$(FOLDER)/$1.ipynb' || { echo '$(FOLDER)/$1.ipynb is missing: make run first, with the same PROFILE, DATA or RUN'; exit 1; }
 SOURCES := $(wildcard src/*.py src/*/*.py) $(wildcard notebooks/profiles/$(PROFILE).yaml) $(FOLDER)/parameters.txt
 
 # Start-up lines of TensorFlow 2.20; 2.21 prints some of them all the same.
@@ -48,16 +48,18 @@ $(FOLDER)/05_evaluation.ipynb: $(FOLDER)/04_training.ipynb
 $(FOLDER)/%.ipynb: notebooks/%.ipynb $(SOURCES) | $(INSTALLED)
 	@$(STEP) $* --profile '$(PROFILE)' --data '$(DATA_PATH)' --set $(SET)
 
-# Rewritten only where the data or the settings changed, so that a change runs everything again.
-$(FOLDER)/parameters.txt: FORCE
+# Rewritten only where the settings or the pictures changed, so that a change runs everything again.
+$(FOLDER)/parameters.txt: FORCE | $(INSTALLED)
 	@mkdir -p $(FOLDER)
-	@printf '%s\n' '$(PROFILE) $(DATA_PATH) $(RUN_SET)' | cmp -s - $@ || printf '%s\n' '$(PROFILE) $(DATA_PATH) $(RUN_SET)' > $@
+	@{ printf '%s\n' '$(PROFILE) $(DATA_PATH) $(SET)'; python3 -m src.running.stamp '$(DATA_PATH)'; } > $@.new
+	@cmp -s $@.new $@ && rm $@.new || mv $@.new $@
 
 transfer: $(INSTALLED)  ## notebook 06 on a finished run: make transfer [PROFILE=cpu] [DATA=path] [SET="backbone=MobileNetV2"]
-	@test -e '$(FOLDER)/05_evaluation.ipynb' || { echo '$(FOLDER)/05_evaluation.ipynb is missing: make run first, with the same PROFILE, DATA or RUN'; exit 1; }
+	@$(call FIRST,05_evaluation)
 	@$(STEP) 06_transfer --profile '$(PROFILE)' --data '$(DATA_PATH)' --set $(SET)
 
-submission: $(FOLDER)/04_training.ipynb  ## predict unlabelled pictures: make submission [...] [SET="pictures=path edition=labels"]
+submission: $(INSTALLED)  ## notebook 07 on a finished run: make submission [...] [SET="pictures=path edition=labels"]
+	@$(call FIRST,05_evaluation)
 	@$(STEP) 07_submission --profile '$(PROFILE)' --data '$(DATA_PATH)' --set $(SET)
 
 test: $(INSTALLED)  ## check the style, then run all tests but the slow ones

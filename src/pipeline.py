@@ -120,11 +120,22 @@ def run_name(profile: str, data: str) -> str:
     return f"{profile}-{re.sub(r'[^A-Za-z0-9._-]', '_', name.removesuffix('.zip'))}"
 
 
-def read_settings(profile: str, settings: list[str]) -> dict[str, object]:
-    """Returns a profile's parameters with `name=value` settings laid over them, all of them checked."""
+def read_settings(profile: str, settings: list[str], data: str = "auto") -> dict[str, object]:
+    """Returns a profile's parameters with `name=value` settings laid over them, all of them checked.
+
+    Args:
+        profile: its name.
+        settings: such as `["epochs=3"]`; what the data and the run are is no setting.
+        data: where it is `auto`, the profile may name others.
+    """
     values, chosen = read_profile(profile), dict(map(read_setting, settings))
     check_parameters(values, f"profiles/{profile}.yaml")
     check_parameters(chosen, "settings")
+    if misplaced := sorted({"data", "run"} & chosen.keys() | {"run"} & values.keys()):
+        raise ValueError(
+            f"settings: {misplaced[0]} is none; give DATA=path or RUN=name to make, or data in notebook 00"
+        )
+    values["data"] = values.get("data", data) if data == "auto" else data
     if os.path.exists(path := chosen.get("pictures", "")):
         chosen["pictures"] = os.path.abspath(path)  # a notebook runs in a folder of its own
     return {**values, **chosen}
@@ -138,14 +149,14 @@ def run_all(
     submission: bool = False,
 ) -> Path:
     """Returns the run's folder after notebooks 01 to 05, as `make run`, and 06 and 07 where asked for."""
-    values = read_settings(profile, settings.split())
     data = str(Path(data).resolve()) if os.path.exists(data) else data
-    run = run_name(profile, data)
+    values = read_settings(profile, settings.split(), data)
+    run = values["run"] = run_name(profile, values["data"])
     folder = find_paths().output / run
     more = ["06_transfer"] * transfer + ["07_submission"] * submission
     with hold(folder):
         for step in [*STEPS, *more]:
-            run_notebook(step, folder / f"{step}.ipynb", {**values, "data": data, "run": run})
+            run_notebook(step, folder / f"{step}.ipynb", values)
     return folder
 
 
@@ -165,8 +176,7 @@ def main(arguments: list[str] | None = None) -> int:
         if chosen.step == "summary":
             sys.stdout.write(summarize(chosen.run) + "\n")
             return 0
-        values = read_settings(chosen.profile, chosen.set)
-        values.update(data=chosen.data, run=chosen.run.name)
+        values = read_settings(chosen.profile, chosen.set, chosen.data) | {"run": chosen.run.name}
         with hold(chosen.run):
             run_notebook(chosen.step, chosen.run / f"{chosen.step}.ipynb", values)
     except (PapermillExecutionError, KeyboardInterrupt) as error:

@@ -70,6 +70,7 @@ def reproduce(run: Path) -> pd.DataFrame:
 
     Raises:
         FileNotFoundError: the run does not say what made it.
+        ValueError: there is such a folder, made by other settings, packages or code.
     """
     made_by = read_json(run / "made_by.json")
     steps = [step for step in STEPS if step in made_by]
@@ -80,10 +81,16 @@ def reproduce(run: Path) -> pd.DataFrame:
     for sentence in changed_since(made_by[steps[0]]):
         logger.warning("%s", sentence)
     again = run.with_name(f"{run.name}-again")
+    wanted = {step: {**made_by[step]["parameters"], "run": again.name} for step in steps}
+    made_again = read_json(again / "made_by.json") if (again / "made_by.json").exists() else {}
+    for step in made_again.keys() & wanted.keys():
+        if made_again[step]["parameters"] != wanted[step] or changed_since(made_again[step]):
+            raise ValueError(
+                f"{again} was made by other settings or other code; delete it, then reproduce anew"
+            )
     for step in steps:
         if not (again / f"{step}.ipynb").exists():
-            parameters = {**made_by[step]["parameters"], "run": again.name}
-            run_notebook(step, again / f"{step}.ipynb", parameters)
+            run_notebook(step, again / f"{step}.ipynb", wanted[step])
     return compare_runs(run, again)
 
 

@@ -122,12 +122,12 @@ def main(arguments: list[str] | None = None) -> int:
     chosen = parser.parse_args(arguments)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        values = read_settings(chosen.profile, chosen.set)
+        values = read_settings(chosen.profile, chosen.set, chosen.data)
         if chosen.number < 1:
             raise ValueError(f"--number is {chosen.number}; give 1 or more")
         if chosen.name:
             output = chosen.run / "workers" / f"{chosen.name}.ipynb"
-            run_notebook("03_tuning", output, {**values, "data": chosen.data, "run": chosen.run.name})
+            run_notebook("03_tuning", output, {**values, "run": chosen.run.name})
             return 0
         settings = ["--profile", chosen.profile, "--data", chosen.data]
         return run_workers([*settings, "--set", *chosen.set], chosen.run, chosen.number)

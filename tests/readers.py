@@ -144,14 +144,18 @@ def read_profile(given: Path, allowed: Path) -> dict[str, object]:
         patch.object(pipeline, "NOTEBOOKS", given.parents[1]),
         patch.object(pipeline, "notebook_parameters", parameters_of),
     ):
-        return pipeline.read_settings(given.stem, [])
+        return without_data(pipeline.read_settings(given.stem, []))
 
 
 def read_settings(given: Path, allowed: Path) -> dict[str, object]:
     """Of a file with one `name=value` a line, laid over the profile that has nothing of its own."""
     text = given.read_bytes().decode("utf-8", "surrogateescape")  # as Python reads a command line
     with patch.object(pipeline, "notebook_parameters", parameters_of):
-        return pipeline.read_settings("gpu", text.splitlines())
+        return without_data(pipeline.read_settings("gpu", text.splitlines()))
+
+
+def without_data(values: dict[str, object]) -> dict[str, object]:
+    return {name: value for name, value in values.items() if (name, value) != ("data", "auto")}
 
 
 def read_json(given: Path, allowed: Path) -> dict:

@@ -85,19 +85,30 @@ def test_transfer_runs_its_notebook_alone_and_only_on_a_finished_run(make):
     assert steps(make("run")) == ["summary"], "its settings are no reason to run the others again"
 
 
-def test_the_submission_follows_the_training_and_its_settings_train_nothing_again(make):
-    assert steps(make("submission")) == [*STEPS[:4], "07_submission"]
-    assert steps(make("run")) == ["05_evaluation", "summary"]
-    again = make("submission", "SET=pictures=/a/b.zip edition=labels model=transfer.keras clip=0.01")
-    assert steps(again) == ["07_submission"]
-    assert again[0][6:] == [
-        "--set",
-        "pictures=/a/b.zip",
-        "edition=labels",
-        "model=transfer.keras",
-        "clip=0.01",
-    ]
-    assert steps(make("submission", "SET=pictures=/a/b.zip epochs=2")) == [*STEPS[:4], "07_submission"]
+def test_the_submission_needs_a_finished_run_and_never_trains_again(make):
+    assert make("submission") == []
+    make("run", "SET=epochs=2")
+    assert steps(make("submission")) == ["07_submission"], "also without the run's settings"
+    settings = ["pictures=/a/b.zip", "edition=labels", "model=transfer.keras", "clip=0.01"]
+    again = make("submission", f"SET={' '.join(settings)}")
+    assert steps(again) == ["07_submission"] and again[0][6:] == ["--set", *settings]
+    assert steps(make("run", "SET=epochs=2")) == ["summary"]
+
+
+@pytest.mark.parametrize("data", ["folder", "auto"])
+def test_other_pictures_in_the_same_place_run_everything_again(data, make, tmp_path):
+    place = {"DATA_ROOT": str(tmp_path)}
+    picture = tmp_path / "raw" / "Cat" / "1.jpg"
+    picture.parent.mkdir(parents=True)
+    picture.write_bytes(b"one")
+    words = ["PROFILE=cpu", f"DATA={picture.parents[1] if data == 'folder' else data}"]
+    assert steps(make("run", *words, **place)) == [*STEPS, "summary"]
+    assert steps(make("run", *words, **place)) == ["summary"]
+    picture.with_name("2.jpg").write_bytes(b"two")
+    assert steps(make("run", *words, **place)) == [*STEPS, "summary"]
+    os.utime(picture, (1, 1))  # another picture of the same name and size, older than the run
+    assert steps(make("run", *words, **place)) == [*STEPS, "summary"]
+    assert steps(make("run", *words, **place)) == ["summary"]
 
 
 def test_help_names_every_target():

@@ -105,6 +105,22 @@ def test_a_notebook_opened_alone_fetches_the_repository(tmp_path):
         assert f"True {(tmp_path / 'alone' / 'project' / 'notebooks').resolve()}" in done.stdout, done.stderr
 
 
+@pytest.mark.parametrize("place", ["tuned-image-classifier", "datasets/me/tuned-image-classifier"])
+def test_an_attached_repository_is_found_and_nothing_is_fetched(place, tmp_path):
+    attached = tmp_path / "input" / place
+    for folder in ("src", "notebooks"):
+        (attached / folder).mkdir(parents=True)
+    source = setup_cell(ALL[0]).replace("/kaggle/input", str(tmp_path / "input"))
+    (tmp_path / "cell.ipy").write_text(
+        source.replace("pip install", "true") + "\nprint(os.getcwd(), sys.path[0])\n"
+    )
+    (tmp_path / "working").mkdir()
+    command = [sys.executable, "-m", "IPython", "--no-banner", tmp_path / "cell.ipy"]
+    done = subprocess.run(command, cwd=tmp_path / "working", capture_output=True, text=True)
+    assert f"{(attached / 'notebooks').resolve()} {attached.resolve()}" in done.stdout, done.stderr
+    assert list((tmp_path / "working").iterdir()) == []
+
+
 @pytest.mark.parametrize("profile", PROFILES)
 def test_every_key_of_a_profile_is_a_notebooks_parameter_of_the_same_type(profile):
     check_parameters(read_profile(profile), profile)

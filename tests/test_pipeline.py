@@ -89,6 +89,18 @@ def test_a_path_in_the_settings_holds_in_the_notebooks_folder_too(tmp_path, monk
     assert "pictures" not in read_settings("sample", [])
 
 
+@pytest.mark.parametrize("setting", ["data=/my/pets", "run=mine"])
+def test_data_and_run_are_no_settings(setting):
+    with pytest.raises(ValueError, match="is none; give DATA=path or RUN=name to make"):
+        read_settings("cpu", [setting])
+
+
+def test_a_profile_may_name_its_data_and_who_calls_may_name_others():
+    assert read_settings("sample", [])["data"] == "sample"
+    assert read_settings("sample", [], "/my/pets")["data"] == "/my/pets"
+    assert read_settings("cpu", [])["data"] == "auto"
+
+
 @pytest.mark.parametrize(
     ("wanted", "more"),
     [

@@ -58,10 +58,19 @@ def test_a_run_is_made_again_beside_itself_with_its_parameters(tmp_path, monkeyp
     def pretend(step, output, parameters):
         asked.append((step, parameters))
         make_run(output.parent)
+        write_json(output.parent / "made_by.json", {step: {**entry, "parameters": parameters}})
+        output.touch()
 
     monkeypatch.setattr(reproduction, "run_notebook", pretend)
-    assert reproduce(run)["same"].all()
-    assert asked == [("01_data", {"seed": 7, "run": "mine-again"})]
+    assert reproduce(run)["same"].all() and reproduce(run)["same"].all()
+    assert asked == [("01_data", {"seed": 7, "run": "mine-again"})], "what is there is not made once more"
+    write_json(run / "made_by.json", {"01_data": {**entry, "parameters": {"seed": 8, "run": "mine"}}})
+    with pytest.raises(ValueError, match="mine-again was made by other settings or other code; delete it"):
+        reproduce(run)
+    write_json(run / "made_by.json", {"01_data": entry})
+    monkeypatch.setattr(reproduction, "code_version", lambda: "newer")
+    with pytest.raises(ValueError, match="mine-again was made by other settings or other code; delete it"):
+        reproduce(run)
 
 
 def test_a_run_by_hand_alone_says_that_there_is_nothing_to_run_again(tmp_path):

@@ -1,5 +1,7 @@
 """Suspected labels follow the published rule, worked out by hand on a small table."""
 
+import sys
+
 import pandas as pd
 import pytest
 
@@ -20,6 +22,13 @@ def predictions() -> pd.DataFrame:
     dogs = [0.9] * 4 + [0.4, 0.15]  # 0.6 is cat's there, below 0.7667: wrong, but not suspected; then 0.85
     table = pd.DataFrame({"code": [0] * 6 + [1] * 6, "probability": cats + dogs})
     return table.assign(image_name=[f"{number}.jpg" for number in range(12)])
+
+
+def test_without_cleanlab_no_label_is_judged_and_a_line_says_so(predictions, monkeypatch, caplog):
+    monkeypatch.setitem(sys.modules, "cleanlab.filter", None)
+    found = suspected_labels(predictions, NAMES)
+    assert found.empty and list(found) == ["rank", "image_name", "label", "suggested", "probability"]
+    assert "no label is judged: cleanlab is not installed" in caplog.text
 
 
 def test_only_pictures_past_the_other_class_threshold_are_suspected(predictions):

@@ -5,17 +5,20 @@ C. G. Northcutt, L. Jiang, I. L. Chuang, "Confident learning: estimating uncerta
 get for it; a picture that passes the other class's threshold, and is likelier there, is suspected.
 """
 
+import logging
 import re
 
 import numpy as np
 import pandas as pd
-from cleanlab.filter import find_label_issues
+
+logger = logging.getLogger(__name__)
 
 
 def suspected_labels(predictions: pd.DataFrame, class_names: list[str]) -> pd.DataFrame:
     """Returns the pictures whose label is suspected, the most doubtful first.
 
-    Columns: rank (from 1), image_name, label, suggested (the other class) and probability (of that one).
+    Columns: rank (from 1), image_name, label, suggested (the other class) and probability (of that one). A
+    runtime without internet may lack cleanlab: then there is a line that says so, and no row.
 
     Args:
         predictions: image_name, code and probability of class 1, of pictures that the network was not
@@ -33,10 +36,7 @@ def suspected_labels(predictions: pd.DataFrame, class_names: list[str]) -> pd.Da
             f"{len(codes)} pictures, all of code {sorted(set(codes.tolist()))}: give pictures of 0 and of 1"
         )
     both = np.column_stack([1 - probability, probability])
-    # One process: cleanlab's own would cost more than they save, on tables of this size.
-    rows = find_label_issues(
-        codes, both, filter_by="confident_learning", return_indices_ranked_by="self_confidence", n_jobs=1
-    )
+    rows = _find_issues(codes, both)
     found = predictions.iloc[rows]
     return pd.DataFrame(
         {
@@ -47,6 +47,17 @@ def suspected_labels(predictions: pd.DataFrame, class_names: list[str]) -> pd.Da
             "probability": both[rows, 1 - codes[rows]],
         }
     )
+
+
+def _find_issues(codes: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+    try:
+        from cleanlab.filter import find_label_issues
+    except ImportError:
+        logger.warning("no label is judged: cleanlab is not installed (pip install cleanlab)")
+        return np.empty(0, int)
+    how = {"filter_by": "confident_learning", "return_indices_ranked_by": "self_confidence"}
+    # One process: cleanlab's own would cost more than they save, on tables of this size.
+    return find_label_issues(codes, probabilities, n_jobs=1, **how)
 
 
 def find_known(
