@@ -13,7 +13,7 @@ from src.finalists import load_network, train_finalists
 from src.generators import PictureBatches
 from src.images.augmentation import Augmentation
 from src.images.growth import cost_in_full_epochs, growing_sizes, grown_size, spans
-from src.results.averaging import averaging_gains, choose_members, finalists_table
+from src.results.averaging import averaging_gains, choose_members, finalists_table, saved_accuracy
 from src.searches.callbacks import HistoryFile
 from src.searches.planning import candidates, expected_seconds, planned_epochs, rank_candidates
 from src.searches.trials import TrialRecord
@@ -253,6 +253,7 @@ def test_the_winner_is_chosen_on_the_mean_of_the_new_scores(tmp_path):
     assert table["trial"].tolist() == [3, 7]
     assert table["val_accuracy_mean"].tolist() == pytest.approx([0.91, 0.88])
     assert table["difference"].tolist() == pytest.approx([0.01, -0.07])
+    assert "difference" not in finalists_table(trainings, "val_log_loss"), "a loss is no accuracy"
     assert choose_members(trainings, "none", tmp_path)["folder"].tolist() == ["c"]
     assert choose_members(trainings, "seeds", tmp_path)["folder"].tolist() == ["c", "d"]
     with pytest.raises(ValueError, match="average is 'all'"):
@@ -306,6 +307,9 @@ def test_what_averaging_gains_is_counted_on_the_mean_probability(tmp_path):
     assert gains.loc["helpful finalists averaged", "as_it_is"] == 1
     assert gains.loc["helpful finalists averaged", "as_it_is_gain"] == 25
     assert gains.loc["helpful finalists averaged", "with_mirror_view_gain"] == pytest.approx(-25)
+    assert saved_accuracy(trainings, False, tmp_path) == 1
+    assert saved_accuracy(trainings.tail(1), False, tmp_path) == 0.5
+    assert saved_accuracy(trainings, True, tmp_path) == 0.5
 
 
 def test_candidates_know_how_long_an_epoch_took(tmp_path):

@@ -92,6 +92,17 @@ def test_muon_leaves_all_but_kernels_to_adamw():
         assert optimizer._should_use_adamw(keras.Variable(np.zeros(shape))) is adamw
 
 
+def test_its_log_loss_knows_nothing_of_label_smoothing():
+    network = build_residual_cnn(8, width=8, stages=1, label_smoothing=0.4)
+    network.get_layer("probability").bias.assign([2.0])  # sure of one class
+    pictures, codes = np.random.default_rng(0).random((6, 8, 8, 3), "float32"), np.array([0, 1, 1, 0, 1, 0])
+    measured = network.evaluate(pictures, codes, return_dict=True, verbose=0)
+    sure = network.predict(pictures, verbose=0)[:, 0]
+    right = np.where(codes == 1, sure, 1 - sure)
+    assert measured["log_loss"] == pytest.approx(-np.log(right).mean(), rel=1e-4)
+    assert abs(measured["loss"] - measured["log_loss"]) > 1e-3
+
+
 @pytest.mark.parametrize("optimizer", ["muon", "adamw"])
 def test_it_learns_to_tell_bright_from_dark(optimizer):
     keras.utils.set_random_seed(0)

@@ -1,4 +1,4 @@
-"""The last layer's probability, which goes on learning however sure it is."""
+"""The last layer's probability, which goes on learning however sure it is, and what it is worth."""
 
 from functools import partial
 
@@ -22,6 +22,11 @@ def unsaturated(layer: keras.layers.Dense) -> keras.layers.Dense:
     if keras.backend.backend() != "tensorflow":
         layer.call = partial(_give_probability, layer)
     return layer
+
+
+def log_loss(codes, probabilities):
+    """Returns each picture's cross-entropy: without smoothing and penalties, in which trials differ."""
+    return keras.losses.binary_crossentropy(ops.reshape(codes, (-1, 1)), probabilities)
 
 
 def _give_probability(layer, inputs, training=None):

@@ -5,7 +5,7 @@ from keras import layers
 
 from src.networks.normalization import fused
 from src.networks.optimizers import ConvolutionMuon
-from src.networks.probability import unsaturated
+from src.networks.probability import log_loss, unsaturated
 
 POOLINGS = ["average", "max", "both"]
 OPTIMIZERS = ["muon", "adamw"]
@@ -95,7 +95,7 @@ def build_residual_cnn(
         stepping = keras.optimizers.AdamW(schedule, beta_2=0.99, **decay, **averaging)
     stepping.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
     loss = keras.losses.BinaryCrossentropy(label_smoothing=label_smoothing)
-    model.compile(stepping, loss=loss, metrics=["accuracy"])
+    model.compile(stepping, loss=loss, metrics=["accuracy", log_loss])
     return model
 
 

@@ -2,10 +2,10 @@
 
 import keras
 import keras_tuner
-from keras import layers, ops, regularizers
+from keras import layers, regularizers
 
 from src.networks.ensemble import without_optimizer
-from src.networks.probability import unsaturated
+from src.networks.probability import log_loss, unsaturated
 from src.pretrained.backbones import build_backbone, unfreeze
 from src.spaces import Space, as_settled
 
@@ -53,11 +53,6 @@ def compile_network(network: keras.Model, learning_rate: float, steps: int) -> k
     )
     network.compile(keras.optimizers.Adam(schedule), "binary_crossentropy", metrics=["accuracy", log_loss])
     return network
-
-
-def log_loss(codes, probabilities):
-    """Returns each picture's cross-entropy: the loss without penalties, which trials differ in."""
-    return keras.losses.binary_crossentropy(ops.reshape(codes, (-1, 1)), probabilities)
 
 
 def head_space(hp: keras_tuner.HyperParameters, features: int, steps: int) -> keras.Model:

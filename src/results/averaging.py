@@ -10,17 +10,21 @@ from src.results.calibration import calibrate, log_loss
 AVERAGES = ("none", "seeds", "finalists")
 
 
-def finalists_table(trainings: pd.DataFrame) -> pd.DataFrame:
-    """Returns one row a finalist, best mean first: first_score, mean and spread of the new scores, flattery.
+def finalists_table(trainings: pd.DataFrame, objective: str = "val_accuracy") -> pd.DataFrame:
+    """Returns one row a finalist, best mean first: first_score, mean and spread of its new accuracy.
+
+    `difference` is what the search's score had flattered, where that was an accuracy as well.
 
     Args:
-        trainings: of `train_finalists`.
+        trainings: of `train_finalists`, in their order where means are equal.
+        objective: the search's.
     """
-    scores = trainings.groupby("trial")["val_accuracy"].agg(["mean", "min", "max", "count"])
+    scores = trainings.groupby("trial", sort=False)["val_accuracy"].agg(["mean", "min", "max", "count"])
     table = scores.add_prefix("val_accuracy_").rename(columns={"val_accuracy_count": "seeds"})
     table.insert(0, "first_score", trainings.groupby("trial")["first_score"].first())
-    table["difference"] = table["val_accuracy_mean"] - table["first_score"]
-    return table.sort_values(["val_accuracy_mean", "first_score"], ascending=False).reset_index()
+    if objective == "val_accuracy":
+        table["difference"] = table["val_accuracy_mean"] - table["first_score"]
+    return table.sort_values("val_accuracy_mean", ascending=False, kind="stable").reset_index()
 
 
 def choose_members(trainings: pd.DataFrame, average: str, folder: Path) -> pd.DataFrame:
@@ -87,6 +91,12 @@ def averaging_gains(trainings: pd.DataFrame, folder: Path) -> pd.DataFrame:
     for column in ("as_it_is", "with_mirror_view"):
         table[f"{column}_gain"] = 100 * (table[column] - first)
     return table
+
+
+def saved_accuracy(members: pd.DataFrame, mirrored: bool, folder: Path) -> float:
+    """Returns the validation accuracy of the mean of some trainings' networks, their mirror views with it."""
+    tables = list(_read_validation(members, folder).values())
+    return _accuracy(tables, "probability_with_mirror" if mirrored else "probability")
 
 
 def _read_validation(trainings: pd.DataFrame, folder: Path) -> dict[str, pd.DataFrame]:
