@@ -95,7 +95,7 @@ def test_muon_leaves_all_but_kernels_to_adamw():
 def test_its_log_loss_knows_nothing_of_label_smoothing():
     network = build_residual_cnn(8, width=8, stages=1, label_smoothing=0.4)
     network.get_layer("probability").bias.assign([2.0])  # sure of one class
-    pictures, codes = np.random.default_rng(0).random((6, 8, 8, 3), "float32"), np.array([0, 1, 1, 0, 1, 0])
+    pictures, codes = np.random.default_rng(0).random((6, 8, 8, 3), "float32"), np.array([1, 1, 1, 1, 1, 0])
     measured = network.evaluate(pictures, codes, return_dict=True, verbose=0)
     sure = network.predict(pictures, verbose=0)[:, 0]
     right = np.where(codes == 1, sure, 1 - sure)
