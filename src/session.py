@@ -11,7 +11,7 @@ import keras
 
 from src.config import find_paths
 from src.running.devices import fastest_precision, has_accelerator
-from src.running.made_by import note_notebook, notebook_settings
+from src.running.made_by import note_notebook, notebook_settings, unsuitable_packages
 from src.running.parameters import check_cell
 from src.running.resources import check_writable, keep_freed_memory
 from src.runs import read_json
@@ -62,6 +62,8 @@ def start_run(name: str, seed: int, deterministic: str = "auto", precision: str 
         policy,
         ", deterministic" * wanted,
     )
+    for sentence in unsuitable_packages():
+        logger.warning("%s", sentence)
     return folder
 
 

@@ -5,7 +5,8 @@ import pytest
 
 from src import reproduction
 from src.reproduction import changed_since, compare_runs, reproduce
-from src.running.made_by import code_version, note_notebook, package_versions
+from src.running import made_by
+from src.running.made_by import code_version, note_notebook, package_versions, unsuitable_packages
 from src.runs import read_json, write_json, write_table
 
 
@@ -48,6 +49,17 @@ def test_a_notebook_notes_what_made_it(tmp_path, monkeypatch):
     assert changed_since(kept["03_tuning"]) == []
     kept["03_tuning"]["packages"]["keras"] = "0.1"
     assert changed_since(kept["03_tuning"]) == [f"keras was 0.1 and is {package_versions()['keras']}"]
+
+
+def test_a_package_that_the_requirements_refuse_is_named_and_one_that_is_missing_is_not(
+    tmp_path, monkeypatch
+):
+    assert unsuitable_packages() == []
+    monkeypatch.setattr(made_by, "PROJECT", tmp_path)
+    text = "numpy>=99,<100  # a comment\n# another\n\nno-such-package>=1\npandas>=1\n"
+    (tmp_path / "requirements.txt").write_text(text)
+    (sentence,) = unsuitable_packages()
+    assert sentence.startswith("numpy ") and 'pip install "numpy<100,>=99", then restart' in sentence
 
 
 def test_a_run_is_made_again_beside_itself_with_its_parameters(tmp_path, monkeypatch):

@@ -4,10 +4,13 @@ import os
 import platform
 import subprocess
 import sys
+from contextlib import suppress
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+
+from packaging.requirements import Requirement
 
 from src.runs import read_json, write_json
 
@@ -65,6 +68,22 @@ def package_versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
+
+
+def unsuitable_packages() -> list[str]:
+    """Returns a sentence for each installed package whose version `requirements.txt` does not allow.
+
+    A hosted runtime has its own; those that it lacks are no matter of this.
+    """
+    sentences, file = [], PROJECT / "requirements.txt"
+    for line in file.read_text(encoding="utf-8").splitlines() if file.exists() else []:
+        if wanted := line.partition("#")[0].strip():
+            requirement = Requirement(wanted)
+            with suppress(PackageNotFoundError):
+                if not requirement.specifier.contains(found := version(requirement.name), prereleases=True):
+                    remedy = f'pip install "{requirement}", then restart the kernel'
+                    sentences.append(f"{requirement.name} {found} may not do: {remedy}")
+    return sentences
 
 
 def code_version() -> str:
