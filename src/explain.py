@@ -82,10 +82,9 @@ def _member_maps(network: keras.Model, pictures: np.ndarray, signs: np.ndarray) 
     # Inference mixes no pictures, so that the gradient of the sum holds each picture's own.
     gradient = _gradient(lambda value: ops.sum(to_score(value)[:, 0] * sign), features)
     gradient, features = (ops.convert_to_numpy(ops.cast(value, "float32")) for value in (gradient, features))
-    weights = gradient.mean(axis=(1, 2), keepdims=True)
-    coarse = np.maximum((weights * features).sum(axis=-1), 0)
-    height, width = pictures.shape[1:3]
-    fine = [cv2.resize(one, (width, height), interpolation=cv2.INTER_LINEAR) for one in coarse]
+    coarse = np.maximum((gradient.mean(axis=(1, 2), keepdims=True) * features).sum(axis=-1), 0)
+    size = pictures.shape[2:0:-1]  # width, height
+    fine = [cv2.resize(one, size, interpolation=cv2.INTER_LINEAR) for one in coarse]
     return _scale(np.stack(fine))
 
 
@@ -192,7 +191,8 @@ def _is_map(tensor) -> bool:
 
 
 def _path(start, end) -> Callable:
-    return (lambda value: value) if start is end else keras.Function(start, end)
+    # A Model, not a Function: that of Keras 3.13 cannot begin in the middle of a graph.
+    return (lambda value: value) if start is end else keras.Model(start, end)
 
 
 def _log_odds(probability):

@@ -24,6 +24,7 @@ def unsaturated(layer: keras.layers.Dense) -> keras.layers.Dense:
     return layer
 
 
+@keras.saving.register_keras_serializable(package="tuned_image_classifier")
 def log_loss(codes, probabilities):
     """Returns each picture's cross-entropy: without smoothing and penalties, in which trials differ."""
     return keras.losses.binary_crossentropy(ops.reshape(codes, (-1, 1)), probabilities)
