@@ -23,7 +23,7 @@ SOURCES := $(wildcard src/*.py src/*/*.py) $(wildcard notebooks/profiles/$(PROFI
 export TF_CPP_MIN_LOG_LEVEL ?= 1
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install run transfer submission test test-fast test-slow test-backends bench workers worker reproduce
+.PHONY: help install run transfer submission test test-fast test-slow test-backends test-hosted bench workers worker reproduce
 .PHONY: dashboard lab clean FORCE
 
 help:  ## show the targets
@@ -75,6 +75,14 @@ test-slow: $(INSTALLED)  ## run the sample profile end to end, and the other slo
 
 test-backends: $(INSTALLED)  ## run the sample profile on JAX and PyTorch too, in .venv-jax and .venv-torch
 	$(PYTHON) tests/backends.py --set '$(SET)'
+
+test-hosted: .venv-hosted/installed  ## run the tests with the packages of a Colab runtime, in .venv-hosted
+	.venv-hosted/bin/python -m pytest -m 'not slow'
+
+.venv-hosted/installed: requirements.txt tests/hosted.txt
+	python3 -m venv .venv-hosted
+	.venv-hosted/bin/python -m pip install -q --disable-pip-version-check -r requirements.txt -c tests/hosted.txt
+	@touch $@
 
 bench: $(INSTALLED)  ## measure the input against its peers: make bench [DATA=folder-or.zip]
 	$(PYTHON) tests/benchmarks/input_speed.py $(if $(filter command environment,$(origin DATA)),--data '$(DATA_PATH)')

@@ -22,10 +22,11 @@ from src.running.resources import check_space, full_disk, is_full, training_byte
 from src.runs import read_json, write_json, write_table
 from src.searches.callbacks import Deadline, EpochProgress, HistoryFile, StopAtNaN
 from src.searches.checkpoints import CHECKPOINT, Checkpoint, delete_checkpoint
+from src.searches.halving import within_memory
 from src.searches.planning import expected_seconds, planned_epochs
 from src.searches.search_folder import read_history, search_folder
 from src.spaces import fixed
-from src.training import PictureTraining, within_memory
+from src.training import PictureTraining
 
 logger = logging.getLogger(__name__)
 
@@ -102,7 +103,7 @@ def train_finalist(
         plan = read_json(place / "plan.json")
     write_json(place / "plan.json", plan)
     try:
-        row = within_memory(training, partial(_train, candidate, seed, place, plan))
+        row = within_memory(training, partial(_train, candidate, seed, place, plan), place)
     except Exception as error:
         raise (full_disk(place) if is_full(error) else error) from error
     write_json(place / "result.json", {"hyperparameters": values, "row": row})

@@ -1,12 +1,9 @@
 """One training, as a search asks for it and as the finalists get it: a network, its batches, its stopping."""
 
-import copy
-import gc
 import logging
 from collections.abc import Callable, Iterable
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TypeVar
 
 import keras
 import keras_tuner
@@ -16,14 +13,11 @@ from src.images.growth import cost_in_full_epochs, growing_sizes, grown_size, sp
 from src.networks.building import build_metrics
 from src.networks.normalization import SettledNormalization
 from src.running.parameters import read_input
-from src.running.resources import is_out_of_memory
 from src.searches.checkpoints import Checkpoint
 from src.searches.trials import lower_is_better
 from src.spaces import SPACES, Space
 
 logger = logging.getLogger(__name__)
-T = TypeVar("T")
-HALVED = "memory ran out; trained at half the batch size"
 
 
 class PictureTraining(keras_tuner.HyperModel):
@@ -154,21 +148,6 @@ class PictureTraining(keras_tuner.HyperModel):
             if model.stop_training:
                 break
         return history
-
-
-def within_memory(training: PictureTraining, train: Callable[[PictureTraining], T]) -> T:
-    """Returns what `train` gives; where memory runs out, what it gives at half the batch size, tried once."""
-    try:
-        return train(training)
-    except Exception as error:
-        if not is_out_of_memory(error):
-            raise
-    # Outside of the handler: the error's traceback holds on to the memory that is missing.
-    logger.warning("out of memory: once more, at half the batch size")
-    gc.collect()
-    halved = copy.copy(training)
-    halved.batch_divisor = 2
-    return train(halved)
 
 
 def make_training(

@@ -14,6 +14,7 @@ from pathlib import Path
 import keras_tuner
 import optuna
 import pandas as pd
+import psutil
 import pytest
 import sqlalchemy
 from pretended_search import Training, accuracy_of, search
@@ -427,8 +428,11 @@ def test_a_range_that_optuna_cannot_draw_is_named():
 # Claims
 
 
-def frozen(number, state="RUNNING", process=1, host=None, **attributes):
-    attributes[PROCESS] = [host or machine(), process, str(number)]
+PARENT = psutil.Process(os.getppid()).create_time()
+
+
+def frozen(number, state="RUNNING", process=1, host=None, started=(), **attributes):
+    attributes[PROCESS] = [host or machine(), process, str(number), *started]
     trial = optuna.create_trial(
         state=optuna.trial.TrialState[state],
         value=1.0 if state == "COMPLETE" else None,
@@ -456,6 +460,9 @@ def test_places_follow_the_order_of_creation_whatever_came_in_between():
     ("trial", "wanted"),
     [
         (frozen(0, process=os.getppid()), False),  # lives
+        (frozen(0, process=os.getppid(), started=[PARENT]), False),
+        (frozen(0, process=os.getppid(), started=[PARENT + 3]), False),  # the clock was put right
+        (frozen(0, process=os.getppid(), started=[PARENT - 900]), True),  # its number is another one's now
         (frozen(0, process=2**22 + 1), True),  # beyond the largest process number
         (frozen(0, process=os.getpid()), True),  # between two trials
         (frozen(0, host="another"), False),
@@ -479,7 +486,7 @@ def test_two_processes_that_take_the_same_interrupted_trial_do_not_both_get_it(t
 
 
 def test_a_trial_that_kills_its_process_each_time_becomes_a_failed_row(tmp_path, monkeypatch):
-    monkeypatch.setattr(claims, "is_alive", lambda process: False)
+    monkeypatch.setattr(claims, "is_alive", lambda *process: False)
     found = search(tmp_path, max_trials=1, minutes=1e-9)
     study = found.claims.study
     for number in range(claims.MOST_DEATHS):

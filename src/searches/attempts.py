@@ -16,11 +16,12 @@ from src.running.resources import check_space, full_disk, is_full, training_byte
 from src.searches.callbacks import Deadline
 from src.searches.checkpoints import delete_checkpoint
 from src.searches.claims import INTERRUPTED, PLACE, REASON, VALUES, Claims, heartbeat
+from src.searches.halving import HALVED, within_memory
 from src.searches.samplers import PRUNERS, ReportEpochs, make_sampler
 from src.searches.search_folder import read_record, reason_of, recording
 from src.searches.suggestions import SuggestedHyperParameters
 from src.searches.trials import lower_is_better
-from src.training import HALVED, PictureTraining, within_memory
+from src.training import PictureTraining
 
 
 @dataclass
@@ -60,7 +61,7 @@ class Attempts:
         try:
             with heartbeat(self.claims.storage, trial):
                 state, score, attributes = within_memory(
-                    self.training, partial(self._train, trial, hp, deadline)
+                    self.training, partial(self._train, trial, hp, deadline), self.folder_of(place)
                 )
         except (optuna.exceptions.UpdateFinishedTrialError, optuna.exceptions.StorageInternalError):
             raise  # not the trial's fault: it stays to be taken again, or has been

@@ -30,7 +30,8 @@ REASON = "reason"  # why a trial was pruned or failed
 INTERRUPTED = "interrupted"  # why it will be taken again
 AGAIN = "takes again"  # number of the interrupted trial whose place and values it has
 SURPLUS = "surplus"  # came too late for a place
-PROCESS = "process"  # machine, process, and a mark that finds the trial after its creation
+PROCESS = "process"  # machine, process, a mark that finds the trial after its creation, the process's start
+CLOCK = 60.0  # seconds by which a process's start may seem another one, when the clock is put right
 MOST_DEATHS = 5  # a network that ends its process before an epoch is over is tried no more
 
 
@@ -99,7 +100,7 @@ class Claims:
                 return trial
 
     def _add(self, interrupted: FrozenTrial | None) -> optuna.Trial | None:
-        mark = [machine(), os.getpid(), uuid.uuid4().hex]
+        mark = [machine(), os.getpid(), uuid.uuid4().hex, psutil.Process().create_time()]
         parts = {"user_attrs": {PROCESS: mark}}
         if interrupted:
             parts["user_attrs"][AGAIN] = interrupted.number
@@ -137,17 +138,24 @@ def is_interrupted(trial: FrozenTrial, silent: list[int]) -> bool:
     """
     if trial.state is not TrialState.RUNNING:
         return INTERRUPTED in trial.user_attrs
-    host, process, _ = trial.user_attrs[PROCESS]
+    host, process, _, *started = trial.user_attrs[PROCESS]
     if host != machine():
         return trial._trial_id in silent
     # A process takes its next trial when it has ended the last one.
-    return process == os.getpid() or not is_alive(process)
+    return process == os.getpid() or not is_alive(process, *started)
 
 
-def is_alive(process: int) -> bool:
-    """Returns whether a process of this machine runs; one that only waits to be collected does not."""
+def is_alive(process: int, started: float | None = None) -> bool:
+    """Returns whether a process of this machine runs; one that only waits to be collected does not.
+
+    Args:
+        process: its number, which is given to another one after a restart of the machine or the container.
+        started: when it was started, in seconds since 1970, where that is known.
+    """
     try:
-        return psutil.Process(process).status() != psutil.STATUS_ZOMBIE
+        found = psutil.Process(process)
+        is_same = started is None or abs(found.create_time() - started) < CLOCK
+        return is_same and found.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
 

@@ -10,10 +10,11 @@ import keras_tuner
 from src.running.locks import hold
 from src.running.resources import full_disk, is_full
 from src.searches.callbacks import Deadline
+from src.searches.halving import HALVED, within_memory
 from src.searches.search_folder import read_history, read_record, reason_of, recording
 from src.searches.trials import TrialRecord, drop_weights, give_up, log_trial
 from src.searches.tuner_state import drop_optimizer, keep_state
-from src.training import HALVED, PictureTraining, within_memory
+from src.training import PictureTraining
 
 logger = logging.getLogger(__name__)
 
