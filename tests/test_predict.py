@@ -44,14 +44,15 @@ def needs(name, seen):
                 needs(re.match(r"[\\w.-]+", line)[0], seen)
     return seen
 
+OPENCV = "opencv-python", "opencv-python-headless"
 there = {re.sub(r"[-_.]+", "-", found.name).lower() for found in distributions()}
 allowed = set()
-for name in ("keras", "tensorflow", "tensorflow-cpu", "jax", "torch", "opencv-python-headless", "numpy"):
+for name in ("keras", "tensorflow", "tensorflow-cpu", "jax", "torch", *OPENCV, "numpy"):
     needs(name, allowed)
 blocked = {
     package for package, names in packages_distributions().items()
-    if not any(re.sub(r"[-_.]+", "-", name).lower() in allowed for name in names)
-}
+    if not any(re.sub(r"[-_.]+", "-", name).lower() in allowed - {"pillow"} for name in names)
+}  # some releases of TensorFlow bring TensorBoard, and that brings Pillow
 
 class Blocker:
     def find_spec(self, name, path=None, target=None):
