@@ -59,18 +59,24 @@ def find_paths() -> Paths:
     On Kaggle the data go to its scratch disk, because all that lies under `working` is saved as
     the notebook's output: 25,000 unpacked pictures do not belong there, tables and models do.
 
-    Environment: `KAGGLE_ROOT` (default `/kaggle`), `DATA_ROOT`, `OUTPUT_ROOT`.
+    Environment: `KAGGLE_ROOT` (default `/kaggle`), `DATA_ROOT`, `OUTPUT_ROOT`; relative ones begin at the
+    project, wherever a notebook runs.
     """
     project = Path(__file__).resolve().parent.parent
-    kaggle = Path(os.environ.get("KAGGLE_ROOT", "/kaggle"))
+
+    def place(variable: str, default: Path) -> Path:
+        given = os.environ.get(variable)
+        return project / Path(given).expanduser() if given else default
+
+    kaggle = place("KAGGLE_ROOT", Path("/kaggle"))
     if (kaggle / "working").is_dir():
         paths = Paths(kaggle / "input", kaggle / "temp" / "data", kaggle / "working" / "tuning_output")
     else:
         paths = Paths(kaggle / "input", project / "data", project / "tuning_output")
     return Paths(
         paths.input,
-        Path(os.environ.get("DATA_ROOT", paths.data)),
-        Path(os.environ.get("OUTPUT_ROOT", paths.output)),
+        place("DATA_ROOT", paths.data),
+        place("OUTPUT_ROOT", paths.output),
     )
 
 

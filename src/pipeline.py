@@ -177,6 +177,8 @@ def main(arguments: list[str] | None = None) -> int:
             sys.stdout.write(summarize(chosen.run) + "\n")
             return 0
         values = read_settings(chosen.profile, chosen.set, chosen.data) | {"run": chosen.run.name}
+        if chosen.run.resolve().parent != (output := find_paths().output.resolve()):
+            raise ValueError(f"{chosen.run} is not in {output}; give a run there, or set OUTPUT_ROOT")
         with hold(chosen.run):
             run_notebook(chosen.step, chosen.run / f"{chosen.step}.ipynb", values)
     except (PapermillExecutionError, KeyboardInterrupt) as error:

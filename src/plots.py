@@ -1,6 +1,7 @@
-"""Figures of the data, the training and the evaluation: tables in, matplotlib axes out."""
+"""Figures of the training and the evaluation, and what all figures share: tables in, matplotlib axes out."""
 
 import os
+import re
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -13,6 +14,7 @@ from mpl_toolkits.axes_grid1 import make_axes_locatable
 
 # Okabe and Ito's palette: told apart with every common kind of colour blindness.
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#9A9A9A"
+LONGEST_LINE = 30  # characters above a picture of a grid
 
 
 def make_axes(ax: Axes | None, width: float = 6.4, height: float = 4.8) -> Axes:
@@ -36,9 +38,36 @@ def save_figure(drawn: Axes | Figure, path: Path) -> None:
         partial.unlink(missing_ok=True)
 
 
+def label(name: object, width: int = 24) -> str:
+    """Returns a class's name for an axis or a legend: in lines of so many characters, its `$` no mathematics.
+
+    Lines end behind a blank, a hyphen or an underscore; a word that is longer than a line is shortened.
+    """
+    lines = [""]
+    for word in re.findall(r"[^\s_-]+[\s_-]*|[\s_-]+", str(name)):
+        if lines[-1] and len(lines[-1] + word.rstrip()) > width:
+            lines.append("")
+        lines[-1] += word
+    return "\n".join(shorten(line.rstrip(), width) for line in lines).replace("$", r"\$")
+
+
+def title(text: str) -> str:
+    """Returns a picture's title, each line of which stays above its own picture: its middle is left out."""
+    return "\n".join(shorten(line, LONGEST_LINE) for line in text.split("\n")).replace("$", r"\$")
+
+
+def shorten(text: str, width: int) -> str:
+    """Returns a text of at most so many characters; what tells files apart is mostly at their end."""
+    if len(text) <= width:
+        return text
+    end = 2 * (width - 1) // 3
+    return f"{text[: width - 1 - end]}…{text[-end:]}"
+
+
 def plot_confusion_matrix(matrix: pd.DataFrame, ax: Axes | None = None) -> Axes:
     """Returns a heatmap of counts and row percentages: true labels on y, predictions on x."""
     ax = make_axes(ax, 5, 4.8)
+    matrix = matrix.rename(index=label, columns=label)
     shares = matrix.div(matrix.sum(axis=1).clip(lower=1), axis=0)
     text = matrix.map("{:,}".format) + "\n" + shares.map("{:.1%}".format)
     style = {"cmap": "Blues", "vmin": 0, "vmax": 1, "square": True, "linewidths": 2, "cbar": False}
@@ -47,40 +76,6 @@ def plot_confusion_matrix(matrix: pd.DataFrame, ax: Axes | None = None) -> Axes:
     ax.set(xlabel="predicted label", ylabel="true label")
     ax.set_title(f"Confusion matrix\n{correct / max(n, 1):.2%} of {n:,} pictures right")
     ax.tick_params(labelsize=12, length=0, rotation=0)
-    return ax
-
-
-def plot_class_balance(balance: pd.DataFrame, ax: Axes | None = None) -> Axes:
-    """Returns bars of the number of pictures of each category (columns) in each split (rows)."""
-    ax = make_axes(ax, 7, 4.2)
-    colours = sns.color_palette("colorblind", balance.shape[1])
-    balance.plot.bar(ax=ax, rot=0, width=0.75, color=colours)
-    for bars in ax.containers:
-        ax.bar_label(bars, fmt="{:,.0f}", padding=2, fontsize="small")
-    ax.grid(visible=False, axis="x")
-    ax.margins(y=0.12)
-    ax.set(xlabel="split", ylabel="pictures", title=f"Class balance of {balance.to_numpy().sum():,} pictures")
-    outside = {"bbox_to_anchor": (1, 1), "loc": "upper left"}
-    ax.legend(ax.containers, balance.columns, title="category", frameon=False, **outside)
-    return ax
-
-
-def plot_picture_sizes(features: pd.DataFrame, ax: Axes | None = None) -> Axes:
-    """Returns every picture's height against its width, coloured by aspect ratio (height / width)."""
-    ax = make_axes(ax, 7, 5)
-    sizes = features.dropna(subset=["height", "width", "aspect_ratio"])
-    longest = sizes[["height", "width"]].max().max() * 1.05 if len(sizes) else 1
-    points = ax.scatter(
-        sizes["width"], sizes["height"], c=np.log2(sizes["aspect_ratio"].astype(float)), s=14, alpha=0.7,
-        cmap="cividis", vmin=-2, vmax=2,
-    )  # fmt: skip
-    for ratio in (0.5, 1, 2):
-        ax.axline((0, 0), slope=ratio, color="0.6", linewidth=0.8, linestyle="--", zorder=1)
-    ax.set(xlim=(0, longest), ylim=(0, longest), xlabel="width (pixels)", ylabel="height (pixels)")
-    ax.set(title=f"Sizes of {len(sizes):,} pictures (dashed: aspect ratios 0.5, 1 and 2)", aspect="equal")
-    bar = ax.figure.colorbar(points, ax=ax, label="aspect ratio: height / width", extend="both")
-    bar.set_ticks(range(-2, 3), labels=["0.25", "0.5", "1", "2", "4"])
-    bar.solids.set_alpha(1)
     return ax
 
 
@@ -93,9 +88,9 @@ def plot_pictures(pictures: list[np.ndarray], titles: list[str], columns: int = 
     )
     for ax in grid.flat:
         ax.axis("off")
-    for ax, picture, title in zip(grid.flat, pictures, titles, strict=False):
+    for ax, picture, text in zip(grid.flat, pictures, titles, strict=False):
         ax.imshow(picture)
-        ax.set_title(title, fontsize=9, parse_math=False)  # names of files may hold $
+        ax.set_title(title(text), fontsize=9)
     if not pictures:
         grid[0, 0].text(0.5, 0.5, "no pictures to show", ha="center", va="center")
     return figure
@@ -111,9 +106,9 @@ def plot_learning_curves(history: pd.DataFrame, monitor: str = "val_loss") -> Fi
     watched = epochs[monitor].dropna()
     best = None if watched.empty else watched.idxmin() if monitor.endswith("loss") else watched.idxmax()
 
-    def draw(ax: Axes, name: str, color: str, label: str | None = None):
+    def draw(ax: Axes, name: str, color: str, what: str | None = None):
         curve = epochs[name].dropna()  # not every epoch is validated
-        ax.plot(curve.index, curve, color=color, marker="o" if len(curve) < 40 else None, ms=3.5, label=label)
+        ax.plot(curve.index, curve, color=color, marker="o" if len(curve) < 40 else None, ms=3.5, label=what)
 
     for ax in panels:
         make_axes(ax).set_xlabel("epoch")
@@ -122,8 +117,8 @@ def plot_learning_curves(history: pd.DataFrame, monitor: str = "val_loss") -> Fi
         draw(panels[2], "learning_rate", BLUE)
         panels[2].set(ylabel="learning rate at the epoch's end", title="Learning rate by epoch")
     for ax, metric in zip(panels[:2], ("loss", "accuracy"), strict=True):
-        for name, color, label in ((metric, BLUE, "training"), (f"val_{metric}", ORANGE, "validation")):
-            draw(ax, name, color, label)
+        for name, color, what in ((metric, BLUE, "training"), (f"val_{metric}", ORANGE, "validation")):
+            draw(ax, name, color, what)
         if best is not None:
             value = epochs[f"val_{metric}"][best]
             ax.axvline(best, color="0.5", linestyle="--", linewidth=1)
@@ -152,7 +147,7 @@ def plot_roc(table: pd.DataFrame, area: float | None = None, ax: Axes | None = N
 
 def plot_precision_recall(table: pd.DataFrame, positive: str = "class 1", ax: Axes | None = None) -> Axes:
     """Returns precision against recall of the class named `positive` (code 1); chance is its share."""
-    ax = make_axes(ax, 5.2, 5)
+    ax, positive = make_axes(ax, 5.2, 5), label(positive, 40)
     ax.plot(table["recall"], table["precision"], color=BLUE, linewidth=2, label="model")
     share = table["precision"].iloc[0]  # its first row calls every picture positive
     ax.axhline(share, color=GREY, linestyle="--", label=f"chance: {share:.1%} are {positive}")
@@ -169,7 +164,7 @@ def plot_calibration(
     table: pd.DataFrame, error: float | None = None, positive: str = "class 1", ax: Axes | None = None
 ) -> Axes:
     """Returns how often `positive` was true against its probability, over a histogram of the predictions."""
-    ax = make_axes(ax, 5.6, 6)
+    ax, positive = make_axes(ax, 5.6, 6), label(positive, 40)
     filled = table[table["count"] > 0]
     spread = [filled["observed"] - filled["low"], filled["high"] - filled["observed"]]
     bars = {"color": BLUE, "marker": "o", "capsize": 3, "label": "model, 95 % interval"}

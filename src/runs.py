@@ -78,7 +78,7 @@ def save_model(model: Any, path: Path, facts: dict[str, Any]) -> None:
         partial.unlink(missing_ok=True)
 
 
-def check_same_data(model_file: Path, run: Path) -> None:
+def check_same_data(model_file: Path, run: Path, input_file: str = "") -> None:
     """Raises ValueError where a network was trained on other pictures, or another split, than the run has.
 
     A run whose notebook 01 has run again, with another seed, say, holds pictures back that its older networks
@@ -87,14 +87,23 @@ def check_same_data(model_file: Path, run: Path) -> None:
     Args:
         model_file: the saved network; the JSON beside it is read.
         run: the run's folder, with `data.json`.
+        input_file: below it, what the pictures are like that the network is about to be given.
     """
     about = model_file.with_suffix(".json")
-    trained = read_json(about).get("data_fingerprint") if about.exists() else None
+    made = read_json(about) if about.exists() else {}
+    trained, again = made.get("data_fingerprint"), "run the notebook again that saved it (04 or 06)"
     if trained and trained != (now := read_json(run / "data.json")["fingerprint"]):
         raise ValueError(
             f"{model_file} was trained on other pictures, or another split of them ({trained}), than {run} "
-            f"has now ({now}): it may know those held back; run the notebook again that saved it (04 or 06)"
+            f"has now ({now}): it may know those held back; {again}"
         )
+    given = read_json(run / input_file) if input_file and (run / input_file).exists() else {}
+    for name in ("image_size", "interpolation"):
+        if name in given and given[name] != made.get(name, given[name]):
+            raise ValueError(
+                f"{model_file} takes pictures of {name} {made[name]}, and {run / input_file} makes them of "
+                f"{given[name]}; run notebook 02 with that again, or {again}"
+            )
 
 
 def file_fingerprint(path: Path) -> str:

@@ -73,6 +73,19 @@ def test_the_table_holds_this_run_and_its_neighbours_on_the_same_pictures_only(t
     assert results["loss"].tolist() == [config.PUBLISHED_TEST_LOSS, 0.3, 0.3]
 
 
+@pytest.mark.parametrize(
+    "damage", [lambda file: file.unlink(), lambda file: file.write_text("image_name,co")]
+)
+def test_a_neighbours_damaged_table_is_named_with_what_to_do(damage, tmp_path):
+    note(tmp_path / "a", "ours", table([True] * 6))
+    note(tmp_path / "b", "cut", table([True] * 6))
+    damage(tmp_path / "b" / "results" / "cut.csv")
+    with pytest.raises(
+        ValueError, match=r"b/results/cut\.csv is no whole table .*; delete .*b/results, and run"
+    ):
+        collect_results(tmp_path / "a")
+
+
 def test_other_labels_for_the_same_pictures_are_another_test_set(tmp_path):
     note(tmp_path / "a", "ours", table([True] * 6))
     note(tmp_path / "b", "relabelled", table([True] * 6).assign(code=lambda rows: 1 - rows["code"]))

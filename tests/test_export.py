@@ -52,6 +52,25 @@ def test_a_file_that_predicts_something_else_is_not_kept(model_file, monkeypatch
     assert {file.name for file in model_file.parent.iterdir()} == {"model.keras", "model.json"}
 
 
+def test_a_file_that_takes_the_colours_for_others_is_not_kept(model_file, monkeypatch):
+    network = keras.models.load_model(model_file, compile=False)
+    bias = network.get_layer("network_1").get_layer("probability").bias
+    bias.assign(bias - 4.0)  # nearly sure of one class: of white noise all files would say the same
+    network.save(model_file)
+    pretend(monkeypatch, lambda path, pictures: network.predict_on_batch(pictures[..., ::-1]))
+    with pytest.raises(ValueError, match="from the network's; it is not kept"):
+        export_model(model_file, "onnx")
+
+
+def test_a_file_that_does_not_run_names_the_other_format(model_file, monkeypatch):
+    def fail(path, pictures):
+        raise RuntimeError("INVALID_GRAPH")
+
+    pretend(monkeypatch, fail)
+    with pytest.raises(ValueError, match="does not run, and is not kept: INVALID_GRAPH; try --format litert"):
+        export_model(model_file, "onnx")
+
+
 def test_without_what_runs_it_a_file_is_kept_and_said_to_be_unproven(model_file, monkeypatch, capsys):
     def missing(path, pictures):
         raise ModuleNotFoundError("No module named 'onnxruntime'")

@@ -21,7 +21,7 @@ def test_each_map_lies_over_its_own_picture_below_its_title():
     maps = np.stack([np.full((4, 4), heat, dtype="float32") for heat in (0.1, 0.2, 0.3)])
     figure = mistake_plots.plot_class_maps(pictures, maps, ["a", "b", "$$.jpg"], columns=2)
     grid = figure.axes[:8]  # four rows of two
-    assert [ax.get_title() for ax in grid] == ["a", "b", "", "", "$$.jpg", "", "", ""]
+    assert [ax.get_title() for ax in grid] == ["a", "b", "", "", r"\$\$.jpg", "", "", ""]
     shown = {0: 2, 1: 3, 4: 6}  # where a picture is, and its map below
     for number, (above, below) in enumerate(shown.items()):
         plain, (under, heat) = grid[above].images[0], grid[below].images
@@ -68,9 +68,10 @@ def test_a_strip_shows_each_threshold_over_its_own_matrix():
 
 def test_the_chosen_threshold_is_marked_on_the_line_of_costs():
     costs = pd.DataFrame({"threshold": [0.0, 0.3, 0.5, 1.0], "mean_cost": [0.5, 0.1, 0.2, 0.5]})
+    costs["holds_from"] = [0.0, 0.2, 0.4, 0.9]
     ax = mistake_plots.plot_costs(costs, 0.3, "dog")
     line, usual, chosen = ax.lines
-    assert line.get_xydata().tolist() == costs.to_numpy().tolist()
+    assert line.get_xydata().tolist() == [[0.0, 0.5], [0.2, 0.1], [0.4, 0.2], [0.9, 0.5], [1.0, 0.5]]
     assert (usual.get_xdata()[0], chosen.get_xdata()[0]) == (0.5, 0.3)
     assert "called dog" in ax.get_xlabel()
     labels = [text.get_text() for text in ax.get_legend().get_texts()]

@@ -28,6 +28,16 @@ def by_hand(predictions: pd.DataFrame, threshold: float) -> tuple[int, int]:
     )
 
 
+def test_a_cost_holds_from_the_probability_where_it_changes():
+    """Between two rows the true cost at any threshold is that of the row whose range it is in."""
+    costs = cost_table(PREDICTIONS)
+    starts = costs["holds_from"].to_numpy()
+    for threshold in np.linspace(0, 1, 201):
+        truth = (decide_at(PREDICTIONS, threshold)["predicted"] != PREDICTIONS["code"]).mean()
+        row = np.searchsorted(starts, threshold, side="right") - 1
+        assert costs["mean_cost"].iloc[row] == pytest.approx(truth), threshold
+
+
 def test_each_threshold_has_the_mistakes_that_it_makes():
     random = np.random.default_rng(1)
     many = pd.DataFrame({"code": random.integers(0, 2, 50), "probability": random.random(50).round(1)})

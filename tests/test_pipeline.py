@@ -170,5 +170,13 @@ def test_an_interruption_says_how_to_go_on_also_where_the_kernel_heard_of_it_fir
         raise error
 
     monkeypatch.setattr(pipeline, "run_notebook", stop)
+    monkeypatch.setenv("OUTPUT_ROOT", str(tmp_path))
     assert pipeline.main([str(tmp_path / "run"), "01_data", "--profile", "sample"]) == code
     assert words in capsys.readouterr().err
+
+
+def test_a_run_elsewhere_than_the_notebooks_would_write_is_refused(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("OUTPUT_ROOT", str(tmp_path / "output"))
+    assert main([str(tmp_path / "else" / "run"), "01_data", "--profile", "sample"]) == 1
+    assert f"is not in {(tmp_path / 'output').resolve()}; give a run there, or set" in capsys.readouterr().err
+    assert not (tmp_path / "else").exists()

@@ -15,7 +15,7 @@ from matplotlib.colors import to_hex
 from PIL import Image
 
 from src import plots
-from src.figures import scales, search_plots, study_plots
+from src.figures import data_plots, scales, search_plots, study_plots
 from src.searches.importance import measure_importances
 
 pytestmark = pytest.mark.usefixtures("draw_and_close")
@@ -72,7 +72,7 @@ def test_given_axes_are_not_drawn_on():
 
 def test_a_bar_of_the_class_balance_has_another_number_than_its_table():
     balance = pd.DataFrame({"cat": [1500, 20], "dog": [1490, 30]}, index=["train", "test"])
-    ax = plots.plot_class_balance(balance)
+    ax = data_plots.plot_class_balance(balance)
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("split", "pictures")
     assert texts(ax.get_xticklabels()) == ["train", "test"] and legend(ax) == ["cat", "dog"]
     for bars, name in zip(ax.containers, ["cat", "dog"], strict=True):
@@ -83,13 +83,13 @@ def test_a_bar_of_the_class_balance_has_another_number_than_its_table():
 
 def test_a_class_whose_name_begins_with_an_underscore_is_in_the_legend():
     balance = pd.DataFrame({"_cat": [15, 20], "dog": [14, 30]}, index=["train", "test"])
-    assert legend(plots.plot_class_balance(balance)) == ["_cat", "dog"]
+    assert legend(data_plots.plot_class_balance(balance)) == ["_cat", "dog"]
 
 
 def test_height_and_width_of_the_pictures_are_swapped():
     features = pd.DataFrame({"height": [100, 300, None], "width": [200, 150, None]})
     features["aspect_ratio"] = features["height"] / features["width"]
-    ax = plots.plot_picture_sizes(features)
+    ax = data_plots.plot_picture_sizes(features)
     assert "width" in ax.get_xlabel() and "height" in ax.get_ylabel()
     assert ax.collections[0].get_offsets().tolist() == [[200, 100], [150, 300]]
     assert ax.collections[0].get_array().tolist() == [-1, 1]  # log2 of 0.5 and of 2
@@ -109,7 +109,8 @@ def test_a_picture_stands_under_the_title_of_another():
 def test_dollars_in_the_name_of_a_file_are_no_formula(name, tmp_path):
     figure = plots.plot_pictures([np.zeros((4, 3, 3), np.uint8)], [name])
     plots.save_figure(figure, tmp_path / "figure.png")
-    assert figure.axes[0].get_title() == name and not figure.axes[0].title.get_parse_math()
+    text, is_formula = figure.axes[0].title._preprocess_math(figure.axes[0].get_title())
+    assert text == name and not is_formula
 
 
 def test_no_mistakes_at_all_break_the_grid_of_pictures():

@@ -55,6 +55,20 @@ def test_a_network_that_may_know_the_pictures_held_back_is_refused(tmp_path):
         check_same_data(tmp_path / "model.keras", tmp_path)
 
 
+@pytest.mark.parametrize(("name", "then"), [("image_size", 64), ("interpolation", "area")])
+def test_a_network_is_not_given_pictures_made_otherwise_than_its_own(name, then, tmp_path):
+    now = {"image_size": 32, "interpolation": "nearest"}
+    write_json(tmp_path / "input.json", now)
+    write_json(tmp_path / "model.json", now)
+    check_same_data(tmp_path / "model.keras", tmp_path, "input.json")
+    write_json(tmp_path / "model.json", {**now, name: then})
+    with pytest.raises(
+        ValueError, match=f"takes pictures of {name} {then}, .* makes them of {now[name]}; run"
+    ):
+        check_same_data(tmp_path / "model.keras", tmp_path, "input.json")
+    check_same_data(tmp_path / "model.keras", tmp_path)  # read from their files, they are made as it says
+
+
 def test_a_saved_model_has_its_facts_beside_it_and_opens_in_safe_mode(tmp_path):
     model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
     save_model(model, tmp_path / "model.keras", {"class_names": ["cat", "dog"]})

@@ -64,6 +64,17 @@ def test_at_home_data_and_output_lie_in_the_project(monkeypatch, tmp_path):
     assert find_paths()[1:] == (project / "data", project / "tuning_output")
 
 
+def test_a_relative_place_is_the_same_wherever_a_notebook_runs_and_an_empty_one_is_none(
+    monkeypatch, tmp_path
+):
+    project = Path(__file__).resolve().parents[1]
+    monkeypatch.setenv("KAGGLE_ROOT", str(tmp_path / "none"))
+    monkeypatch.setenv("OUTPUT_ROOT", "mine/runs")
+    monkeypatch.setenv("DATA_ROOT", "")
+    monkeypatch.chdir(tmp_path)
+    assert find_paths()[1:] == (project / "data", project / "mine" / "runs")
+
+
 def test_on_kaggle_only_tables_and_models_are_saved_with_the_notebook(monkeypatch, tmp_path):
     (tmp_path / "working").mkdir()
     monkeypatch.setenv("KAGGLE_ROOT", str(tmp_path))

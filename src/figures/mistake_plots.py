@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
-from src.plots import BLUE, GREY, ORANGE, make_axes, plot_confusion_matrix
+from src.plots import BLUE, GREY, ORANGE, label, make_axes, plot_confusion_matrix, shorten, title
 
 
 def plot_class_maps(
@@ -28,16 +28,16 @@ def plot_class_maps(
     )
     for ax in grid.flat:
         ax.axis("off")
-    for number, (picture, heat, title) in enumerate(zip(pictures, maps, titles, strict=True)):
+    for number, (picture, heat, text) in enumerate(zip(pictures, maps, titles, strict=True)):
         row, column = divmod(number, columns)
         plain, covered = grid[2 * row, column], grid[2 * row + 1, column]
         plain.imshow(picture)
-        plain.set_title(title, fontsize=9, parse_math=False)
+        plain.set_title(title(text), fontsize=9)
         covered.imshow(picture)
         drawn = covered.imshow(heat, cmap="inferno", vmin=0, vmax=1, alpha=0.6)
     if len(pictures):
-        label = "speaks for the predicted class"
-        bar = figure.colorbar(drawn, ax=grid, location="right", shrink=0.5, aspect=30, label=label)
+        bar = figure.colorbar(drawn, ax=grid, location="right", shrink=0.5, aspect=30)
+        bar.set_label("speaks for the predicted class")
         bar.set_ticks([0, 1], labels=["not", "most"])
         bar.solids.set_alpha(1)
     else:
@@ -54,7 +54,7 @@ def plot_slices(slices: pd.DataFrame, accuracy: float, labels: dict[str, str]) -
         labels: of the panels' x axes, by measure; the panels come in this order.
     """
     figure, panels = plt.subplots(2, 2, figsize=(11, 7.2), sharey=True, layout="constrained")
-    for ax, (measure, label) in zip(panels.flat, labels.items(), strict=True):
+    for ax, (measure, what) in zip(panels.flat, labels.items(), strict=True):
         make_axes(ax)
         rows = slices[slices["measure"] == measure].reset_index(drop=True)
         below = rows["high"] < accuracy
@@ -67,7 +67,7 @@ def plot_slices(slices: pd.DataFrame, accuracy: float, labels: dict[str, str]) -
         ax.set_xticks(rows.index, names, fontsize=9)
         ax.set_xlim(-0.5, max(len(rows), 1) - 0.5)
         ax.grid(visible=False, axis="x")
-        ax.set_xlabel(label)
+        ax.set_xlabel(what)
     for ax in panels[:, 0]:
         ax.set_ylabel("accuracy")
     figure.suptitle(
@@ -81,8 +81,13 @@ def plot_thresholds(matrices: dict[float, pd.DataFrame]) -> Figure:
     figure, panels = plt.subplots(
         1, len(matrices), figsize=(3.6 * len(matrices), 4), squeeze=False, layout="constrained"
     )
+
+    def narrow(name: str) -> str:
+        return shorten(name, 13)
+
     for ax, (threshold, matrix) in zip(panels.flat, matrices.items(), strict=True):
-        plot_confusion_matrix(matrix, ax=ax)
+        plot_confusion_matrix(matrix.rename(index=narrow, columns=narrow), ax=ax)
+        ax.tick_params(labelleft=ax is panels[0, 0])
         right = np.trace(matrix.to_numpy()) / max(1, matrix.to_numpy().sum())
         ax.set_title(f"threshold {threshold:g}\n{right:.2%} right")
         ax.set_ylabel("true label" if ax is panels[0, 0] else "")
@@ -100,10 +105,14 @@ def plot_costs(costs: pd.DataFrame, chosen: float, positive: str = "class 1", ax
         ax: axes to draw on.
     """
     ax = make_axes(ax, 7, 4.2)
-    ax.step(costs["threshold"], costs["mean_cost"], where="post", color=BLUE, label="validation pictures")
+    begins, cost = [*costs["holds_from"], 1.0], [*costs["mean_cost"], costs["mean_cost"].iloc[-1]]
+    ax.step(begins, cost, where="post", color=BLUE, label="validation pictures")
     ax.axvline(0.5, color=GREY, linestyle="--", label="usual: 0.5")
     ax.axvline(chosen, color=ORANGE, label=f"chosen: {chosen:.4g}")
-    ax.set(xlabel=f"threshold: above it a picture is called {positive}", ylabel="mean cost of a picture")
+    ax.set(
+        xlabel=f"threshold: above it a picture is called {label(positive, 40)}",
+        ylabel="mean cost of a picture",
+    )
     ax.set(title="What mistakes cost, by threshold", xlim=(-0.01, 1.01), ylim=(0, None))
     ax.legend(frameon=False, bbox_to_anchor=(1, 1), loc="upper left")
     return ax

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from src.plots import BLUE, GREY, make_axes
+from src.plots import BLUE, GREY, label, make_axes
 
 
 def plot_probabilities(probability: pd.Series, class_names: list[str], ax: Axes | None = None) -> Axes:
@@ -15,7 +15,7 @@ def plot_probabilities(probability: pd.Series, class_names: list[str], ax: Axes 
         class_names: of code 0, of code 1.
         ax: axes to draw on.
     """
-    ax = make_axes(ax, 7, 4.2)
+    ax, class_names = make_axes(ax, 7, 4.2), [label(name) for name in class_names]
     ax.hist(probability, bins=np.linspace(0, 1, 41), color=BLUE, edgecolor="white")
     ax.axvline(0.5, color=GREY, linestyle="--")
     above = int((probability > 0.5).sum())

@@ -12,6 +12,7 @@ from src import config
 from src.evaluation import accuracy_interval, measure
 from src.features import data_fingerprint, load_features
 from src.generators import PictureBatches
+from src.running.messages import one_line
 from src.runs import read_json, write_json, write_table
 
 COLUMNS = ["result", "run", "n", "accuracy", "low", "high", "mcnemar_p", "loss"]
@@ -90,7 +91,7 @@ def collect_results(run: Path) -> pd.DataFrame:
     for file in sorted(run.parent.glob("*/results/*.json")):  # written after the table of the same name
         facts = read_json(file)
         if facts.get("test_part") == test_part:
-            predictions = pd.read_csv(file.with_suffix(".csv"))
+            predictions = _read_predictions(file.with_suffix(".csv"))
             row = {**measure(predictions), **facts, "run": file.parents[1].name}
             found.append({**row, "predictions": predictions})
     found.sort(key=lambda row: (row["accuracy"], row["run"], row["result"]))
@@ -120,6 +121,18 @@ def mcnemar(first: pd.DataFrame, second: pd.DataFrame) -> float:
     only_first, only_second = int((right[0] & ~other).sum()), int((~right[0] & other).sum())
     apart = only_first + only_second
     return float(binomtest(only_first, apart).pvalue) if apart else 1.0
+
+
+def _read_predictions(file: Path) -> pd.DataFrame:
+    try:
+        predictions = pd.read_csv(file)
+        measure(predictions)
+        return predictions
+    except (OSError, ValueError, KeyError) as error:
+        remedy = f"delete {file.parent}, and run its notebooks 05 and 06 again if it is to be compared"
+        raise ValueError(
+            f"{file} is no whole table of predictions ({one_line(error, 200)}); {remedy}"
+        ) from error
 
 
 def _test_part(run: Path) -> str:

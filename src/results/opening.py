@@ -46,7 +46,7 @@ def open_test(run: Path, model_file: Path, input_file: str = "input.json") -> Op
     notebook = "04" if input_file == "input.json" else "06"  # it saves the model
     if not model_file.is_file():
         raise FileNotFoundError(f"{model_file} is missing; run notebook {notebook} first")
-    check_same_data(model_file, run)
+    check_same_data(model_file, run, input_file)
     fingerprint = file_fingerprint(model_file)
     predictions_file = run / "test" / f"{fingerprint}-predictions.csv"
     figures_file = run / "test" / f"{fingerprint}-keras.json"

@@ -21,7 +21,7 @@ def cost_table(
     """Returns one row a threshold at which something changes: threshold, false positives and negatives, cost.
 
     The thresholds are 0, 1, the usual 0.5, and the middle between each two neighbouring probabilities;
-    `mean_cost` is a picture's.
+    `mean_cost` is a picture's, and the same from `holds_from` on to the next row's.
 
     Args:
         predictions: code and probability of class 1.
@@ -45,6 +45,7 @@ def cost_table(
     return pd.DataFrame(
         {
             "threshold": thresholds,
+            "holds_from": np.r_[0.0, values][np.searchsorted(values, thresholds, side="right")],
             "false_positives": false_positives,
             "false_negatives": false_negatives,
             "mean_cost": cost / len(predictions),

@@ -32,7 +32,7 @@ def validation_predictions(run: Path, model_file: Path) -> pd.DataFrame:
     """
     if not model_file.is_file():
         raise FileNotFoundError(f"{model_file} is missing; run notebook 04 first")
-    check_same_data(model_file, run)
+    check_same_data(model_file, run, "input.json")
     fingerprint, kept = file_fingerprint(model_file), run / "validation_predictions.csv"
     table = _read(kept, fingerprint)
     if table is None:
