@@ -14,7 +14,7 @@ from mpl_toolkits.axes_grid1 import make_axes_locatable
 
 # Okabe and Ito's palette: told apart with every common kind of colour blindness.
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#9A9A9A"
-LONGEST_LINE = 30  # characters above a picture of a grid
+LONGEST_LINE = 25  # characters above a picture of a grid
 
 
 def make_axes(ax: Axes | None, width: float = 6.4, height: float = 4.8) -> Axes:
@@ -67,7 +67,8 @@ def shorten(text: str, width: int) -> str:
 def plot_confusion_matrix(matrix: pd.DataFrame, ax: Axes | None = None) -> Axes:
     """Returns a heatmap of counts and row percentages: true labels on y, predictions on x."""
     ax = make_axes(ax, 5, 4.8)
-    matrix = matrix.rename(index=label, columns=label)
+    labels = [label(name, 13) for name in matrix.index]  # as many as there is room for below a cell
+    matrix = matrix.set_axis(labels, axis=0).set_axis(labels, axis=1)
     shares = matrix.div(matrix.sum(axis=1).clip(lower=1), axis=0)
     text = matrix.map("{:,}".format) + "\n" + shares.map("{:.1%}".format)
     style = {"cmap": "Blues", "vmin": 0, "vmax": 1, "square": True, "linewidths": 2, "cbar": False}

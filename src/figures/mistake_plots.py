@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
-from src.plots import BLUE, GREY, ORANGE, label, make_axes, plot_confusion_matrix, shorten, title
+from src.plots import BLUE, GREY, ORANGE, label, make_axes, plot_confusion_matrix, title
 
 
 def plot_class_maps(
@@ -81,12 +81,8 @@ def plot_thresholds(matrices: dict[float, pd.DataFrame]) -> Figure:
     figure, panels = plt.subplots(
         1, len(matrices), figsize=(3.6 * len(matrices), 4), squeeze=False, layout="constrained"
     )
-
-    def narrow(name: str) -> str:
-        return shorten(name, 13)
-
     for ax, (threshold, matrix) in zip(panels.flat, matrices.items(), strict=True):
-        plot_confusion_matrix(matrix.rename(index=narrow, columns=narrow), ax=ax)
+        plot_confusion_matrix(matrix, ax=ax)
         ax.tick_params(labelleft=ax is panels[0, 0])
         right = np.trace(matrix.to_numpy()) / max(1, matrix.to_numpy().sum())
         ax.set_title(f"threshold {threshold:g}\n{right:.2%} right")
