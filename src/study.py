@@ -13,9 +13,9 @@ from optuna.trial import FrozenTrial, TrialState
 
 from src.searches.attempts import Attempts
 from src.searches.callbacks import Deadline
-from src.searches.claims import INTERRUPTED, PLACE, REASON, VALUES, Claims
+from src.searches.claims import FILES, INTERRUPTED, PLACE, REASON, VALUES, Claims
 from src.searches.samplers import PRUNERS, SAMPLERS, make_pruner
-from src.searches.search_folder import search_folder
+from src.searches.search_folder import fetch_files, search_folder
 from src.searches.storage import open_study, outlast_cuts, storage_url
 from src.searches.suggestions import explore_space, log_space
 from src.searches.trials import ENDED, TrialRecord, drop_weights, give_up, log_trial, lower_is_better
@@ -132,6 +132,7 @@ class StudySearch:
         if status in ("pruned", "interrupted"):
             score = self.attempts.best(trial.intermediate_values.values())
         folder = self.attempts.folder_of(place)
+        fetch_files(folder, attributes.get(FILES, {}))
         return TrialRecord(place + 1, attributes.get(VALUES, {}), status, score, reason, folder)
 
 
@@ -149,6 +150,9 @@ def make_study(
     keep_models: int = 0,
 ) -> StudySearch:
     """Returns an Optuna search that goes on with the one in `folder`, or on a server, where it is the same.
+
+    On a server a trial also leaves its epochs, so that machines need not share the folder; one that was cut
+    short goes on after its last whole epoch only where it finds that.
 
     A search is known by its settings and its space. Where they changed, another study beside the old
     one is begun. Any number of processes may run the same search at the same time; each trial is
@@ -190,4 +194,5 @@ def make_study(
     study, opened = open_study(url, project.name, direction)
     study.pruner = make_pruner(pruner, epochs)
     claims = Claims(study, opened, max_trials)
-    return StudySearch(Attempts(training, project, claims, space, keep_models=keep_models, **choices), recipe)
+    kept = {"keep_models": keep_models, "leaves_files": url.database != str(folder / "study.db")}
+    return StudySearch(Attempts(training, project, claims, space, **kept, **choices), recipe)

@@ -64,7 +64,10 @@ class PictureTraining(keras_tuner.HyperModel):
         choices = self.space.choose_batches(hp)
         known = {**self.settings, "steps": self.epochs * len(self.training_batches(choices))}
         names = ("image_size", *self.space.settings)
-        return self.space.build(hp, **{name: known[name] for name in names if name in known})
+        model = self.space.build(hp, **{name: known[name] for name in names if name in known})
+        if "tuner/trial_id" in hp.values:  # Hyperband goes on with that trial, its optimizer's state included
+            model.optimizer.build(model.trainable_variables)
+        return model
 
     def training_batches(self, choices: dict) -> PictureBatches:
         """Returns the training part's batches with a space's choices for them."""

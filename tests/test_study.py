@@ -23,6 +23,7 @@ from search_in_process import run_search, tables
 from src.searches import claims
 from src.searches.claims import (
     AGAIN,
+    FILES,
     INTERRUPTED,
     PLACE,
     PROCESS,
@@ -423,6 +424,16 @@ def test_every_scope_is_explored_and_the_defaults_are_kept():
 def test_a_range_that_optuna_cannot_draw_is_named():
     with pytest.raises(ValueError, match="'odd'.*reverse_log"):
         explore_space(lambda hp: hp.Float("odd", 1, 10, sampling="reverse_log"))
+
+
+def test_machines_that_share_a_storage_and_no_folder_have_the_same_tables(tmp_path):
+    storage = f"sqlite:///{tmp_path / 'server.db'}"
+    first = search(tmp_path / "first", storage=storage, max_trials=6)
+    second = search(tmp_path / "second", storage=storage, max_trials=6)
+    for ours, theirs in zip(tables(first), tables(second), strict=True):
+        pd.testing.assert_frame_equal(ours, theirs)
+    alone = search(tmp_path / "alone", max_trials=1)
+    assert FILES not in optuna_trials(alone)[0].user_attrs, "where the folder is shared they lie there"
 
 
 # Claims

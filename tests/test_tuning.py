@@ -79,6 +79,20 @@ def test_all_trials_compute_in_the_precision_that_was_settled(tuner, tmp_path, m
     assert len(seen) >= 2 and set(seen) == {"bfloat16"}
 
 
+def test_hyperband_goes_on_with_the_optimizer_where_the_earlier_trial_was(tmp_path, monkeypatch):
+    begun, fit = [], Training.fit
+
+    def noting(self, hp, model, *arguments, **settings):
+        begun.append((hp.values.get("tuner/initial_epoch", 0), int(model.optimizer.iterations)))
+        return fit(self, hp, model, *arguments, **settings)
+
+    monkeypatch.setattr(Training, "fit", noting)
+    run_search(tmp_path, "hyperband")
+    assert all(steps == 0 for epoch, steps in begun if epoch == 0)
+    later = [steps for epoch, steps in begun if epoch > 0]
+    assert later and all(steps > 0 for steps in later), "a schedule would begin anew"
+
+
 def test_a_row_for_every_trial_and_every_epoch(finished):
     table, history = tables(finished)
     assert table["trial"].tolist() == [1, 2, 3, 4]

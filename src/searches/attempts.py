@@ -15,10 +15,10 @@ from src.networks.ensemble import save_weights
 from src.running.resources import check_space, full_disk, is_full, training_bytes
 from src.searches.callbacks import Deadline
 from src.searches.checkpoints import delete_checkpoint
-from src.searches.claims import INTERRUPTED, PLACE, REASON, VALUES, Claims, heartbeat
+from src.searches.claims import FILES, INTERRUPTED, PLACE, REASON, VALUES, Claims, heartbeat
 from src.searches.halving import HALVED, within_memory
 from src.searches.samplers import PRUNERS, ReportEpochs, make_sampler
-from src.searches.search_folder import read_record, reason_of, recording
+from src.searches.search_folder import read_files, read_record, reason_of, recording
 from src.searches.suggestions import SuggestedHyperParameters
 from src.searches.trials import lower_is_better
 from src.training import PictureTraining
@@ -38,6 +38,7 @@ class Attempts:
     sampler: str
     pruner: str
     keep_models: int
+    leaves_files: bool  # in the storage, for machines that do not share the folder
 
     def folder_of(self, place: int) -> Path:
         """Returns the folder of the trial at this place, counted from 0."""
@@ -113,6 +114,8 @@ class Attempts:
         return TrialState.COMPLETE, score, {REASON: note} if note else {}
 
     def _end(self, trial: optuna.Trial, state: TrialState, score: float | None, attributes: dict) -> None:
+        if self.leaves_files and INTERRUPTED not in attributes:
+            attributes = {**attributes, FILES: read_files(self.folder_of(trial.user_attrs[PLACE]))}
         # The attributes first: killed in between, the trial is taken again, and nothing is lost.
         for name, value in attributes.items():
             trial.set_user_attr(name, value)

@@ -27,6 +27,7 @@ logger = logging.getLogger(__name__)
 PLACE = "place"
 VALUES = "hyperparameters"  # there once the network has been built from them
 REASON = "reason"  # why a trial was pruned or failed
+FILES = "files"  # what a trial has left in its folder, by name
 INTERRUPTED = "interrupted"  # why it will be taken again
 AGAIN = "takes again"  # number of the interrupted trial whose place and values it has
 SURPLUS = "surplus"  # came too late for a place

@@ -12,7 +12,7 @@ from pathlib import Path
 import keras
 import pandas as pd
 
-from src.runs import read_json, write_json
+from src.runs import read_json, replace_text, write_json
 from src.searches.callbacks import Deadline, EpochProgress, HistoryFile, StopAtNaN
 from src.searches.checkpoints import CHECKPOINT, Checkpoint
 
@@ -87,6 +87,19 @@ def read_history(folder: Path) -> pd.DataFrame:
     """Returns a trial's epochs, none where it was killed before the first one ended."""
     path = folder / "history.csv"
     return pd.read_csv(path) if path.exists() else pd.DataFrame(columns=["execution", "epoch"])
+
+
+def read_files(folder: Path) -> dict[str, str]:
+    """Returns the texts that a trial has left in its folder, by name: for who has no access to it."""
+    files = [folder / name for name in ("history.csv", "record.json")]
+    return {file.name: file.read_text(encoding="utf-8") for file in files if file.exists()}
+
+
+def fetch_files(folder: Path, texts: dict[str, str]) -> None:
+    """Writes what a trial has left in its folder on another machine, where it is missing here."""
+    for name, text in texts.items():
+        if not (folder / name).exists():
+            replace_text(folder / name, text)
 
 
 def reason_of(error: BaseException | str) -> str:
