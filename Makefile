@@ -15,16 +15,16 @@ PYTHON := .venv/bin/python
 INSTALLED := .venv/installed$(if $(GPU),-gpu)
 STEP = $(PYTHON) -m src.pipeline '$(FOLDER)'
 WORKERS = $(PYTHON) -m src.workers '$(FOLDER)'
-# Their settings are no reason to run the notebooks before them again.
-FIRST = test -e '$(FOLDER)/$1.ipynb' || { echo '$(FOLDER)/$1.ipynb is missing: make run first, with the same PROFILE, DATA or RUN'; exit 1; }
+# Of notebooks 06 and 07, whose settings are no reason to run those before them again.
+NEEDS_RUN = test -e '$(FOLDER)/05_evaluation.ipynb' || { echo '$(FOLDER)/05_evaluation.ipynb is missing: make run first, with the same PROFILE, DATA or RUN'; exit 1; }
 SOURCES := $(wildcard src/*.py src/*/*.py) $(wildcard notebooks/profiles/$(PROFILE).yaml) $(FOLDER)/parameters.txt
 
 # Start-up lines of TensorFlow 2.20; 2.21 prints some of them all the same.
 export TF_CPP_MIN_LOG_LEVEL ?= 1
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install run transfer submission test test-fast test-slow test-backends test-hosted bench workers worker reproduce
-.PHONY: dashboard lab clean FORCE
+.PHONY: help install run transfer submission test test-fast test-slow test-backends test-hosted bench workers
+.PHONY: worker reproduce dashboard lab clean FORCE
 
 help:  ## show the targets
 	@sed -n 's/^\([a-z-]*\):.*##/\1 --/p' $(MAKEFILE_LIST)
@@ -55,11 +55,11 @@ $(FOLDER)/parameters.txt: FORCE | $(INSTALLED)
 	@cmp -s $@.new $@ && rm $@.new || mv $@.new $@
 
 transfer: $(INSTALLED)  ## notebook 06 on a finished run: make transfer [PROFILE=cpu] [DATA=path] [SET="backbone=MobileNetV2"]
-	@$(call FIRST,05_evaluation)
+	@$(NEEDS_RUN)
 	@$(STEP) 06_transfer --profile '$(PROFILE)' --data '$(DATA_PATH)' --set $(SET)
 
 submission: $(INSTALLED)  ## notebook 07 on a finished run: make submission [...] [SET="pictures=path edition=labels"]
-	@$(call FIRST,05_evaluation)
+	@$(NEEDS_RUN)
 	@$(STEP) 07_submission --profile '$(PROFILE)' --data '$(DATA_PATH)' --set $(SET)
 
 test: $(INSTALLED)  ## check the style, then run all tests but the slow ones

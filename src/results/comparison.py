@@ -91,9 +91,8 @@ def collect_results(run: Path) -> pd.DataFrame:
     for file in sorted(run.parent.glob("*/results/*.json")):  # written after the table of the same name
         facts = read_json(file)
         if facts.get("test_part") == test_part:
-            predictions = _read_predictions(file.with_suffix(".csv"))
-            row = {**measure(predictions), **facts, "run": file.parents[1].name}
-            found.append({**row, "predictions": predictions})
+            measured = _measure_table(file.with_suffix(".csv"))
+            found.append({**measured, **facts, "run": file.parents[1].name})
     found.sort(key=lambda row: (row["accuracy"], row["run"], row["result"]))
     for below, above in zip(found[1:], found[:-1], strict=True):
         below["mcnemar_p"] = mcnemar(above["predictions"], below["predictions"])
@@ -123,11 +122,11 @@ def mcnemar(first: pd.DataFrame, second: pd.DataFrame) -> float:
     return float(binomtest(only_first, apart).pvalue) if apart else 1.0
 
 
-def _read_predictions(file: Path) -> pd.DataFrame:
+def _measure_table(file: Path) -> dict:
+    """Returns the measures of the predictions in a file, and these."""
     try:
         predictions = pd.read_csv(file)
-        measure(predictions)
-        return predictions
+        return {**measure(predictions), "predictions": predictions}
     except (OSError, ValueError, KeyError) as error:
         remedy = f"delete {file.parent}, and run its notebooks 05 and 06 again if it is to be compared"
         raise ValueError(
