@@ -9,10 +9,9 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from src.config import find_paths
 from src.features import check_split, load_features
 from src.images.augmentation import DRAWS, KERAS_DRAWS, Augmentation
-from src.images.cache import cached_rows, open_cache
+from src.images.cache import cached_rows, open_settled_cache
 from src.images.preprocessing import preprocess
 from src.images.warping import apply_transform, apply_transforms
 from src.running.parameters import read_input
@@ -176,13 +175,13 @@ def load_batches(
 
     Raises:
         FileNotFoundError: one of the files is missing.
-        ValueError: one of them is damaged.
+        ValueError: one of them is damaged, or `input.json` is older than the features table.
     """
     settings = read_input(run, input_file)
     table = load_features(run / "features.csv")
     check_split(table, str(run / "features.csv"))
     pictures = cached_rows(table)
-    pixels = open_cache(find_paths().data / "cache" / settings["cache"], len(table))
+    pixels = open_settled_cache(settings, table)
     chosen = pictures[pictures["split"] == part]
     epoch_fraction = 1.0 if part == "test" else settings["epoch_fraction"]
     augmentation = settings["augmentation"].strengthened(augmentation_strength)

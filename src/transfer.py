@@ -16,7 +16,7 @@ from src.config import find_paths
 from src.evaluation import predict_table
 from src.features import load_features
 from src.generators import load_batches
-from src.images.cache import build_cache, cached_rows, open_cache
+from src.images.cache import build_cache, cached_rows, open_settled_cache
 from src.networks.ensemble import save_weights, without_optimizer
 from src.pretrained.backbone_features import Features, compute_features, serve_features
 from src.pretrained.transfer_spaces import FINE_TUNING, HEAD
@@ -63,7 +63,7 @@ def compute_run_features(run: Path, backbone: keras.Model) -> Features:
     caches, settings = find_paths().data / "cache", read_input(run, INPUT)
     table = load_features(run / "features.csv")
     pictures = cached_rows(table)
-    pixels = open_cache(caches / settings["cache"], len(table))
+    pixels = open_settled_cache(settings, table)
     return compute_features(
         backbone, pixels, pictures[pictures["split"] != "test"], caches, settings["cache"]
     )
@@ -135,8 +135,7 @@ def cross_validate(features: Features, seed: int, folds: int = 5) -> pd.DataFram
 
 def cached_pictures(run: Path, features: Features, names: Iterable[str]) -> list[np.ndarray]:
     """Returns some of the backbone's pictures by name: RGB, uint8, as the network sees them."""
-    files = len(load_features(run / "features.csv"))
-    pixels = open_cache(find_paths().data / "cache" / read_input(run, INPUT)["cache"], files)
+    pixels = open_settled_cache(read_input(run, INPUT), load_features(run / "features.csv"))
     rows = dict(zip(features.table["image_name"], features.table.index, strict=True))
     return [pixels[rows[name]] for name in names]
 

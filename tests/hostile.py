@@ -20,6 +20,7 @@ import pandas as pd
 from PIL import Image
 
 from src.features import save_features, split_features
+from src.images.cache import cache_key
 
 HEIGHT, WIDTH = 24, 32
 PICTURES = 20  # of each class in a run
@@ -313,12 +314,6 @@ PICTURE_FILES = {
 
 # ---- A run's files -------------------------------------------------------------------------------
 
-CACHE = "0123456789abcdef.npy"
-INPUT = {
-    **{"image_size": SIDE, "first_image_size": 0, "interpolation": "area", "batch_size": 8},
-    **{"epoch_fraction": 1.0, "seed": 42, "workers": 1, "cache": CACHE, "augmentation": {"zoom_range": 0.1}},
-}
-
 
 def features_table() -> pd.DataFrame:
     """Returns the split table of a run, as notebook 01 leaves it; 24, 8 and 8 pictures."""
@@ -327,6 +322,13 @@ def features_table() -> pd.DataFrame:
     table["code"] = (table["category"] == "dog").astype(int)
     table = table.assign(size="", aspect_ratio=0.75, height=HEIGHT, width=WIDTH, bytes=100, status="used")
     return split_features(table.assign(reason="", content_hash=names, perceptual_hash=""))
+
+
+CACHE = f"{cache_key(features_table(), SIDE, 'area')}.npy"
+INPUT = {
+    **{"image_size": SIDE, "first_image_size": 0, "interpolation": "area", "batch_size": 8},
+    **{"epoch_fraction": 1.0, "seed": 42, "workers": 1, "cache": CACHE, "augmentation": {"zoom_range": 0.1}},
+}
 
 
 def make_run(folder: Path, **changes: object) -> Path:
@@ -402,6 +404,12 @@ RUNS = {
         "run", run_whose("input.json", json.dumps(INPUT).encode("utf-16")), "not readable", names="input.json"
     ),
     "input.json without cache": Case("run", run_without("cache"), "cache is None", names="input.json"),
+    "input.json without image_size": Case(
+        "run", run_without("image_size"), "image_size is None", names="input"
+    ),
+    "input.json, of another notebook 01": Case(
+        "run", run_with(cache="0123456789abcdef.npy"), "notebook 01 has run again since", names="features.csv"
+    ),
     "input.json without augmentation": Case(
         "run", run_without("augmentation"), "augmentation is None", names="input.json"
     ),

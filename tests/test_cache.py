@@ -1,5 +1,7 @@
 """The pixel cache: right pixels, made once, never stale, never half."""
 
+import os
+import time
 from pathlib import Path
 
 import cv2
@@ -9,7 +11,9 @@ import pandas as pd
 import pytest
 
 from src.features import extract_features, split_features
-from src.images.cache import build_cache, cached_rows, extract_and_cache, open_cache
+from src.images import cache_writer
+from src.images.cache import build_cache, cached_rows, extract_and_cache, open_cache, open_settled_cache
+from src.images.files import content_hash
 
 NAMES = [f"cat.{number}.png" for number in (5, 3, 1, 0, 2, 4)]
 
@@ -18,10 +22,12 @@ NAMES = [f"cat.{number}.png" for number in (5, 3, 1, 0, 2, 4)]
 def pictures(tmp_path) -> tuple[Path, pd.DataFrame]:
     """Six PNG pictures of different sizes, one of them left out, in an order that is not the names'."""
     random = np.random.default_rng(0)
+    hashes = []
     for name in NAMES:
         height, width = random.integers(20, 60, 2)
         cv2.imwrite(str(tmp_path / name), random.integers(0, 256, (height, width, 3), dtype="uint8"))
-    table = pd.DataFrame({"image_name": NAMES, "content_hash": [name[4] * 8 for name in NAMES]})
+        hashes.append(content_hash((tmp_path / name).read_bytes()))
+    table = pd.DataFrame({"image_name": NAMES, "content_hash": hashes})
     table = table.assign(category="cat", height=20)
     return tmp_path, table.assign(split=["train", "test", "", "validation", "train", "train"])
 
@@ -71,7 +77,7 @@ def test_one_decoding_gives_the_cache_that_a_second_one_would(folder, tmp_path, 
     table = split_features(extract_and_cache(folder, tmp_path / "one", 24, interpolation))
     two = build_cache(folder, table, tmp_path / "two", 24, interpolation)
     assert [path.read_bytes() for path in (tmp_path / "one").iterdir()] == [two.read_bytes()]
-    monkeypatch.setattr("src.images.cache.read_picture", lambda path: pytest.fail("decoded again"))
+    monkeypatch.setattr("src.images.cache.read_picture", lambda *file: pytest.fail("decoded again"))
     one = build_cache(folder, table, tmp_path / "one", 24, interpolation)
     assert one.name == two.name
     pixels = open_cache(one, len(table))
@@ -86,22 +92,64 @@ def test_features_are_the_same_with_a_cache_and_without(folder, tmp_path):
 def test_a_second_call_decodes_nothing(pictures, tmp_path, monkeypatch):
     folder, table = pictures
     first = build_cache(folder, table, tmp_path / "cache", 16)
-    monkeypatch.setattr("src.images.cache.read_picture", lambda path: pytest.fail("decoded again"))
+    monkeypatch.setattr("src.images.cache.read_picture", lambda *file: pytest.fail("decoded again"))
     assert build_cache(folder, table, tmp_path / "cache", 16) == first
 
 
 def test_any_change_of_a_pixel_makes_another_cache(pictures, tmp_path):
     folder, table = pictures
     caches = tmp_path / "cache"
-    changed = table.assign(content_hash=["other", *table["content_hash"][1:]])
     paths = [
         build_cache(folder, table, caches, 16),
         build_cache(folder, table, caches, 24),
         build_cache(folder, table, caches, 16, "nearest"),
-        build_cache(folder, changed, caches, 16),
         build_cache(folder, table[1:], caches, 16),
     ]
+    data = repaint(folder / NAMES[0])
+    paths.append(
+        build_cache(folder, table.assign(content_hash=[data, *table["content_hash"][1:]]), caches, 16)
+    )
     assert len(set(paths)) == 5
+
+
+def repaint(file: Path) -> str:
+    """Returns the new content's hash."""
+    cv2.imwrite(str(file), np.full((30, 30, 3), 200, "uint8"))
+    return content_hash(file.read_bytes())
+
+
+def test_a_picture_that_changed_since_its_features_were_read_is_named(pictures, tmp_path):
+    """Its other pixels would be kept under the name of the old ones for ever."""
+    folder, table = pictures
+    repaint(folder / "cat.3.png")
+    with pytest.raises(ValueError, match=r"cat\.3\.png has changed since notebook 01"):
+        build_cache(folder, table, tmp_path / "cache", 16)
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_batches_settled_before_notebook_01_ran_again_are_refused(pictures, tmp_path, monkeypatch):
+    """As many files under other names: each picture would be served as another one."""
+    monkeypatch.setenv("DATA_ROOT", str(tmp_path))
+    folder, table = pictures
+    cache = build_cache(folder, table, tmp_path / "cache", 16)
+    settings = {"cache": cache.name, "image_size": 16, "interpolation": "area"}
+    assert open_settled_cache(settings, table).shape == (6, 16, 16, 3)
+    renamed = table.assign(image_name=["a.png", *table["image_name"][1:]])
+    with pytest.raises(ValueError, match="notebook 01 has run again since; run notebook 02 again"):
+        open_settled_cache(settings, renamed)
+
+
+def test_a_killed_process_leaves_nothing_for_ever(pictures, tmp_path):
+    folder, table = pictures
+    caches = tmp_path / "cache"
+    caches.mkdir()
+    dead, alive = caches / "16-area.dead.partial", caches / "16-area.alive.partial"
+    for partial in (dead, alive):
+        partial.write_bytes(b"half")
+    long_ago = time.time() - cache_writer.DEAD_SECONDS - 1
+    os.utime(dead, (long_ago, long_ago))
+    path = build_cache(folder, table, caches, 16)
+    assert set(caches.iterdir()) == {path, alive}
 
 
 def test_another_choice_or_split_of_the_same_files_shares_the_cache(pictures, tmp_path):

@@ -11,8 +11,9 @@ from hostile import encode
 from PIL import Image
 
 from src.images import pictures
+from src.images.files import content_hash
 from src.images.hashing import perceptual_hash
-from src.images.pictures import decode_picture, read_picture
+from src.images.pictures import decode_picture, read_picture, read_thumbnails
 
 HEIGHT, WIDTH = 40, 60
 
@@ -265,3 +266,22 @@ def test_perceptual_hash_hardly_changes_when_a_picture_is_resaved_or_resized():
 
 def test_a_plain_area_has_no_perceptual_hash():
     assert perceptual_hash(np.full((50, 50, 3), 130, np.uint8)) == ""
+
+
+def test_a_picture_to_be_looked_at_is_small_and_keeps_its_shape(tmp_path):
+    random = np.random.default_rng(0)
+    for name, sides in (("large.png", (3000, 1200)), ("narrow.png", (2, 900)), ("small.png", (30, 40))):
+        cv2.imwrite(str(tmp_path / name), random.integers(0, 256, (*sides, 3), dtype="uint8"))
+    large, narrow, small = read_thumbnails(
+        tmp_path / name for name in ("large.png", "narrow.png", "small.png")
+    )
+    assert (large.shape, narrow.shape) == ((400, 160, 3), (1, 400, 3))
+    np.testing.assert_array_equal(small, read_picture(tmp_path / "small.png"))
+
+
+def test_a_picture_that_changed_is_told_from_the_one_that_was_there(tmp_path):
+    path = tmp_path / "cat.0.png"
+    cv2.imwrite(str(path), np.zeros((9, 9, 3), "uint8"))
+    assert read_picture(path, content_hash(path.read_bytes())).shape == (9, 9, 3)
+    with pytest.raises(ValueError, match=r"cat\.0\.png has changed since notebook 01"):
+        read_picture(path, "0" * 32)

@@ -1,6 +1,5 @@
 """Every file below a folder as one row: its label, its picture's size and hashes, or why it is not used."""
 
-import hashlib
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +8,7 @@ import numpy as np
 
 from src.config import PART_NAMES
 from src.datasets.layouts import read_prefix
-from src.images.files import refuse_file
+from src.images.files import content_hash, refuse_file
 from src.images.hashing import perceptual_hash
 from src.images.pictures import decode_picture
 
@@ -39,7 +38,7 @@ def describe_file(name: str, path: Path, keep: Callable[[np.ndarray], None] | No
             return row | {"reason": refusal}
         row["bytes"] = information.st_size
         data = path.read_bytes()
-        row["content_hash"] = hashlib.blake2b(data, digest_size=16).hexdigest()
+        row["content_hash"] = content_hash(data)
         picture = decode_picture(data)
     except OSError as error:
         return row | {"reason": f"unreadable: {error.strerror}"}

@@ -5,83 +5,20 @@ import logging
 import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from threading import Lock
 
 import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
-from src.config import is_headless
+from src.config import find_paths, is_headless
 from src.features import extract_features
+from src.images.cache_writer import CacheWriter
 from src.images.files import list_files
 from src.images.pictures import read_picture
-from src.images.preprocessing import check_squares, resize_square
 from src.running.messages import one_line
 from src.running.resources import check_space
 
 logger = logging.getLogger(__name__)
-
-
-class CacheWriter:
-    """A cache in the making: any thread writes any row, in any order; it is renamed when it is whole.
-
-    The file is a NumPy array of shape (files, image_size, image_size, 3), uint8, RGB, with a row for
-    every file of the features table, in the order of `image_name`. A row that is never written is
-    black, and a gap in the file that takes no space.
-    """
-
-    def __init__(self, caches: Path, image_size: int, interpolation: str = "area"):
-        """Opens a temporary file.
-
-        Args:
-            caches: the folder of all caches, made where it is missing.
-            image_size: side of the square pictures, in pixels.
-            interpolation: area, bilinear or nearest.
-
-        Raises:
-            ValueError: an unknown interpolation, or a size below 8.
-        """
-        check_squares(image_size, interpolation)
-        caches.mkdir(parents=True, exist_ok=True)
-        self.caches, self.image_size, self.interpolation = caches, image_size, interpolation
-        self._partial = caches / f"{image_size}-{interpolation}.{os.getpid()}.partial"
-        self._file, self._lock = self._partial.open("wb"), Lock()
-        self._begin = self._write_header(0)
-
-    def __enter__(self) -> "CacheWriter":
-        """Returns itself."""
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        """Deletes the temporary file, unless it was finished."""
-        self._file.close()
-        self._partial.unlink(missing_ok=True)
-
-    def write(self, row: int, picture: np.ndarray) -> None:
-        """Writes a picture, RGB, uint8, of any size, as that row."""
-        square = resize_square(picture, self.image_size, self.interpolation)
-        with self._lock:
-            self._file.seek(self._begin + row * square.nbytes)
-            self._file.write(square)
-
-    def finish(self, table: pd.DataFrame) -> Path:
-        """Returns the file under the name that stands for what is in it: the pictures of this table."""
-        path = self.caches / f"{cache_key(table, self.image_size, self.interpolation)}.npy"
-        self._write_header(len(table))
-        self._file.truncate(self._begin + len(table) * self.image_size**2 * 3)
-        self._file.close()
-        os.replace(self._partial, path)
-        logger.info("pixel cache %s: %d files at %d pixels", path.name, len(table), self.image_size)
-        return path
-
-    def _write_header(self, rows: int) -> int:
-        """Returns where the first row begins; NumPy leaves space for the number of rows to grow."""
-        shape = (rows, self.image_size, self.image_size, 3)
-        self._file.seek(0)
-        np.lib.format.write_array_header_1_0(
-            self._file, {"descr": "|u1", "fortran_order": False, "shape": shape}
-        )
-        return self._file.tell()
 
 
 def extract_and_cache(
@@ -95,7 +32,7 @@ def extract_and_cache(
     _check_space(caches, len(list_files(folder)) if folder.is_dir() else 0, image_size)
     with CacheWriter(caches, image_size, interpolation) as writer:
         table = extract_features(folder, keep=writer.write)
-        writer.finish(table)
+        writer.finish(len(table), cache_key(table, image_size, interpolation))
     return table
 
 
@@ -121,17 +58,18 @@ def build_cache(
         logger.info("pixel cache %s is there: %d files at %d pixels", path.name, len(table), image_size)
         return path
     ordered = table.sort_values("image_name", ignore_index=True)
-    pictures = ordered[(ordered["category"] != "") & ordered["height"].notna()]["image_name"]
+    pictures = ordered[(ordered["category"] != "") & ordered["height"].notna()]
     _check_space(caches, len(table), image_size)
     with CacheWriter(caches, image_size, interpolation) as writer, ThreadPoolExecutor(os.cpu_count()) as pool:
 
         def decode(row: int) -> None:
-            writer.write(row, read_picture(folder / pictures[row]))
+            name, content = pictures.loc[row, ["image_name", "content_hash"]]
+            writer.write(row, read_picture(folder / name, content))
 
         jobs = pool.map(decode, pictures.index)
         for _ in tqdm(jobs, "decoding pictures", len(pictures), unit=" pictures", disable=is_headless()):
             pass
-        return writer.finish(table)
+        return writer.finish(len(table), path.stem)
 
 
 def _check_space(caches: Path, files: int, image_size: int) -> None:
@@ -155,6 +93,25 @@ def cached_rows(table: pd.DataFrame) -> pd.DataFrame:
     """
     files = table.sort_values("image_name", ignore_index=True)
     return files[files["split"].isin(["train", "validation", "test"])]
+
+
+def open_settled_cache(settings: dict, table: pd.DataFrame) -> np.ndarray:
+    """Returns the cached pixels that notebook 02 or 06 settled for a run, as `open_cache`.
+
+    Args:
+        settings: of `read_input`.
+        table: the run's features table.
+
+    Raises:
+        ValueError: notebook 01 has run again since, and the table is of other pictures by now.
+    """
+    path = find_paths().data / "cache" / settings["cache"]
+    if path.stem != cache_key(table, settings["image_size"], settings["interpolation"]):
+        raise ValueError(
+            f"{path} is not of the pictures in features.csv: notebook 01 has run again since; run notebook "
+            "02 again, and 06 where transfer is meant"
+        )
+    return open_cache(path, len(table))
 
 
 def open_cache(path: Path, files: int) -> np.ndarray:

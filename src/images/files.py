@@ -1,5 +1,6 @@
 """The files below a folder: their names as any table can hold them, and which of them are never opened."""
 
+import hashlib
 import os
 import re
 import stat
@@ -36,6 +37,11 @@ def refuse_file(information: os.stat_result) -> str:
     if not stat.S_ISREG(information.st_mode):  # a pipe would wait for ever
         return "not a regular file"
     return f"too large: {information.st_size} bytes" if information.st_size > MAXIMUM_BYTES else ""
+
+
+def content_hash(data: bytes) -> str:
+    """Returns 32 hex digits that stand for a file's bytes."""
+    return hashlib.blake2b(data, digest_size=16).hexdigest()
 
 
 def natural_order(name: str) -> tuple[list, str]:

@@ -6,11 +6,13 @@ of a whole JPEG or PNG are the same then, see `_decode_without_pillow`.
 
 import io
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 import cv2
 import numpy as np
 
+from src.images.files import content_hash
 from src.running.messages import one_line
 
 try:
@@ -21,27 +23,52 @@ except ImportError:
 # Pillow tries no other format: some of its plugins start other programs (EPS starts Ghostscript).
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF")
 MAXIMUM_PIXELS = 100_000_000
+THUMBNAIL_SIDE = 400  # pixels; a figure shows less of a picture
 MINIMUM_SIDE = 2  # a line of pixels is no photograph, and cannot be resized to one
 START_OF_SCAN, END_OF_JPEG = b"\xff\xda", b"\xff\xd9"
 SIGNATURES = re.compile(rb"\xff\xd8\xff|\x89PNG|GIF8|BM|RIFF....WEBP|II\*\0|MM\0\*", re.DOTALL)  # of FORMATS
 
 
-def read_picture(path: Path | str) -> np.ndarray:
+def read_picture(path: Path | str, content: str = "") -> np.ndarray:
     """Returns the picture of a file as RGB, uint8, shape (height, width, 3).
 
     It looks as OpenCV's IMREAD_COLOR shows it: turned upright by EXIF, 8 bits a channel, alpha dropped.
 
+    Args:
+        path: the file.
+        content: the `content_hash` that it had, where that matters.
+
     Raises:
-        ValueError: the file is no usable picture; one line with the file and the reason.
+        ValueError: no usable picture, or another one by now; one line with the file and the reason.
         OSError: the file cannot be opened.
     """
     try:
-        return decode_picture(Path(path).read_bytes())
-    except ValueError as error:
-        raise ValueError(f"{path} is left out of every data set: {error}") from error
+        data = Path(path).read_bytes()
     except OSError as error:
         reason = f"{path} cannot be read: {error.strerror}; put the file back or run notebook 01 again"
         raise type(error)(reason) from error
+    if content and content_hash(data) != content:
+        raise ValueError(f"{path} has changed since notebook 01 read it; put the file back or run 01 again")
+    try:
+        return decode_picture(data)
+    except ValueError as error:
+        raise ValueError(f"{path} is left out of every data set: {error}") from error
+
+
+def read_thumbnails(paths: Iterable[Path | str]) -> list[np.ndarray]:
+    """Returns pictures to be looked at, RGB, uint8, their longer sides at most `THUMBNAIL_SIDE` pixels.
+
+    Errors are those of `read_picture`. One photograph of full size is in memory at a time.
+    """
+    return [_shrink(read_picture(path)) for path in paths]
+
+
+def _shrink(picture: np.ndarray) -> np.ndarray:
+    factor = THUMBNAIL_SIDE / max(picture.shape)
+    if factor >= 1:
+        return picture
+    height, width = (max(1, round(side * factor)) for side in picture.shape[:2])
+    return cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
 
 
 def decode_picture(data: bytes) -> np.ndarray:

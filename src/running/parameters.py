@@ -50,8 +50,8 @@ HINTS = {
     dict: "a mapping",
 }
 # What batches are made of, and its type.
-INPUT = {"cache": str, "batch_size": int, "epoch_fraction": float, "seed": int, "workers": int}
-INPUT["augmentation"] = dict
+INPUT = {"cache": str, "image_size": int, "interpolation": str, "batch_size": int, "epoch_fraction": float}
+INPUT |= {"seed": int, "workers": int, "augmentation": dict}
 
 
 def check_value(name: str, value: object, wanted: type, source: str) -> None:
