@@ -50,9 +50,7 @@ $(FOLDER)/%.ipynb: notebooks/%.ipynb $(SOURCES) | $(INSTALLED)
 
 # Rewritten only where the settings or the pictures changed, so that a change runs everything again.
 $(FOLDER)/parameters.txt: FORCE | $(INSTALLED)
-	@mkdir -p $(FOLDER)
-	@{ printf '%s\n' '$(PROFILE) $(DATA_PATH) $(SET)'; python3 -m src.running.stamp '$(DATA_PATH)'; } > $@.new
-	@cmp -s $@.new $@ && rm $@.new || mv $@.new $@
+	@$(PYTHON) -m src.running.stamp '$@' '$(DATA_PATH)' '$(PROFILE) $(DATA_PATH) $(SET)'
 
 transfer: $(INSTALLED)  ## notebook 06 on a finished run: make transfer [PROFILE=cpu] [DATA=path] [SET="backbone=MobileNetV2"]
 	@$(NEEDS_RUN)

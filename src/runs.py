@@ -3,6 +3,8 @@
 import hashlib
 import json
 import os
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -66,16 +68,27 @@ def save_model(model: Any, path: Path, facts: dict[str, Any]) -> None:
 
     Args:
         model: a trained Keras model.
-        path: the file, ending in `.keras`; it is replaced when the new one is whole.
+        path: the file, ending in `.keras`; it is replaced when the new one is whole, the JSON after it.
         facts: class names, picture size, data fingerprint; the preprocessing is added to them.
     """
-    partial = path.with_name(f"{path.stem}.{os.getpid()}.partial.keras")
+    _replace_model(path, {**facts, "preprocessing": PREPROCESSING}, model.save)
+
+
+def copy_model(source: Path, path: Path) -> None:
+    """Copies a saved model and the JSON beside it; a kill leaves no model beside another one's JSON."""
+    about = read_json(source.with_suffix(".json"))
+    _replace_model(path, about, lambda copied: shutil.copyfile(source, copied))
+
+
+def _replace_model(path: Path, about: dict[str, Any], write: Callable[[Path], object]) -> None:
+    unfinished, said = path.with_suffix(".partial.keras"), path.with_suffix(".json")
     try:
-        model.save(partial)
-        write_json(path.with_suffix(".json"), {**facts, "preprocessing": PREPROCESSING})
-        os.replace(partial, path)
+        write(unfinished)
+        said.unlink(missing_ok=True)  # between two models there is none that a JSON speaks of
+        os.replace(unfinished, path)
+        write_json(said, about)
     finally:
-        partial.unlink(missing_ok=True)
+        unfinished.unlink(missing_ok=True)
 
 
 def check_same_data(model_file: Path, run: Path, input_file: str = "") -> None:
@@ -88,9 +101,12 @@ def check_same_data(model_file: Path, run: Path, input_file: str = "") -> None:
         model_file: the saved network; the JSON beside it is read.
         run: the run's folder, with `data.json`.
         input_file: below it, what the pictures are like that the network is about to be given.
+
+    Raises:
+        FileNotFoundError: one of the JSON files is missing.
+        ValueError: the network was trained on other pictures, or takes pictures made in another way.
     """
-    about = model_file.with_suffix(".json")
-    made = read_json(about) if about.exists() else {}
+    made = read_json(model_file.with_suffix(".json"))
     trained, again = made.get("data_fingerprint"), "run the notebook again that saved it (04 or 06)"
     if trained and trained != (now := read_json(run / "data.json")["fingerprint"]):
         raise ValueError(

@@ -3,13 +3,18 @@
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from src.running import locks
+from src.runs import write_json
+
 PROJECT = Path(__file__).resolve().parents[1]
 STEPS = ["01_data", "02_generators", "03_tuning", "04_training", "05_evaluation"]
 STAND_IN = """#!/bin/sh
+[ "$2" = src.running.stamp ] && exec {executable} "$@"
 printf '%s|' "$@" >> "{log}"; echo >> "{log}"
 [ "$4" = "$FAIL" ] && exit 1
 [ "$4" = summary ] || touch "$3/$4.ipynb"
@@ -22,7 +27,7 @@ pytestmark = pytest.mark.skipif(not shutil.which("make"), reason="make is not in
 def make(tmp_path):
     """A function that runs make and returns the steps that were asked for, in order."""
     log, python = tmp_path / "log", tmp_path / "python"
-    python.write_text(STAND_IN.format(log=log))
+    python.write_text(STAND_IN.format(log=log, executable=sys.executable))
     python.chmod(0o755)
 
     def run(*arguments: str, **environment: str) -> list[list[str]]:
@@ -109,6 +114,29 @@ def test_other_pictures_in_the_same_place_run_everything_again(data, make, tmp_p
     os.utime(picture, (1, 1))  # another picture of the same name and size, older than the run
     assert steps(make("run", *words, **place)) == [*STEPS, "summary"]
     assert steps(make("run", *words, **place)) == ["summary"]
+
+
+def test_a_second_command_with_other_settings_leaves_a_run_at_work_alone(make, tmp_path):
+    """Its settings would stand beside what the first one is making, which would then count as theirs."""
+    run = tmp_path / "output" / "mine"
+    make("run", "RUN=mine", FAIL="01_data")
+    said = (run / "parameters.txt").read_text()
+    with locks.hold(run):
+        assert make("run", "RUN=mine", "SET=epochs=2") == []
+    assert (run / "parameters.txt").read_text() == said
+    assert steps(make("run", "RUN=mine", "SET=epochs=2")) == [*STEPS, "summary"]
+
+
+@pytest.mark.parametrize("lost", ["pictures", "cache"])
+def test_a_run_whose_pictures_were_deleted_since_runs_again(lost, make, tmp_path):
+    place = {"DATA_ROOT": str(tmp_path)}
+    for folder in ("pictures", "cache"):
+        (tmp_path / folder).mkdir()
+    make("run", "RUN=mine", **place)
+    write_json(tmp_path / "output" / "mine" / "data.json", {"folder": str(tmp_path / "pictures")})
+    assert steps(make("run", "RUN=mine", **place)) == ["summary"]
+    (tmp_path / lost).rmdir()
+    assert steps(make("run", "RUN=mine", **place)) == [*STEPS, "summary"]
 
 
 def test_help_names_every_target():

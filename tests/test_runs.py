@@ -2,13 +2,23 @@
 
 import json
 import os
+from pathlib import Path
 
 import keras
 import pandas as pd
 import pytest
 
+from src import runs
 from src.images.preprocessing import PREPROCESSING
-from src.runs import check_same_data, file_fingerprint, read_json, save_model, write_json, write_table
+from src.runs import (
+    check_same_data,
+    copy_model,
+    file_fingerprint,
+    read_json,
+    save_model,
+    write_json,
+    write_table,
+)
 
 
 def test_what_is_written_is_read(tmp_path):
@@ -47,7 +57,10 @@ def test_a_name_with_a_lone_carriage_return_is_one_row(tmp_path):
 
 def test_a_network_that_may_know_the_pictures_held_back_is_refused(tmp_path):
     write_json(tmp_path / "data.json", {"fingerprint": "now"})
-    check_same_data(tmp_path / "model.keras", tmp_path)  # nothing says what it was trained on
+    with pytest.raises(FileNotFoundError, match=r"model\.json is missing"):
+        check_same_data(tmp_path / "model.keras", tmp_path)
+    write_json(tmp_path / "model.json", {})  # of a network from elsewhere
+    check_same_data(tmp_path / "model.keras", tmp_path)
     write_json(tmp_path / "model.json", {"data_fingerprint": "now"})
     check_same_data(tmp_path / "model.keras", tmp_path)
     write_json(tmp_path / "model.json", {"data_fingerprint": "then"})
@@ -77,3 +90,27 @@ def test_a_saved_model_has_its_facts_beside_it_and_opens_in_safe_mode(tmp_path):
     assert facts == {"class_names": ["cat", "dog"], "preprocessing": PREPROCESSING}
     assert keras.models.load_model(tmp_path / "model.keras", safe_mode=True).count_params() == 5
     assert len(file_fingerprint(tmp_path / "model.keras")) == 16
+
+
+@pytest.mark.parametrize("call", range(3))
+@pytest.mark.parametrize("how", ["saved", "copied"])
+def test_a_kill_never_leaves_a_model_beside_another_ones_facts(how, call, tmp_path, monkeypatch):
+    """Killed before the old facts are deleted, before the file is replaced, before its facts are written."""
+    old, new = (keras.Sequential([keras.Input((sides,)), keras.layers.Dense(1)]) for sides in (4, 6))
+    path, other = tmp_path / "model.keras", tmp_path / "other.keras"
+    save_model(old, path, {"weights": 5})
+    save_model(new, other, {"weights": 7})
+    steps = [(Path, "unlink"), (os, "replace"), (runs, "write_json")]
+
+    def kill(*arguments, **words):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as killed, pytest.raises(KeyboardInterrupt):
+        killed.setattr(*steps[call], kill)
+        save_model(new, path, {"weights": 7}) if how == "saved" else copy_model(other, path)
+    said = path.with_suffix(".json")
+    if said.exists():
+        assert read_json(said)["weights"] == keras.models.load_model(path).count_params() == 5
+    save_model(new, path, {"weights": 7}) if how == "saved" else copy_model(other, path)
+    assert read_json(said)["weights"] == keras.models.load_model(path).count_params() == 7
+    assert len(list(tmp_path.iterdir())) == 4, "nothing unfinished stays"

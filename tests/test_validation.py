@@ -8,7 +8,7 @@ import pytest
 from src.generators import PictureBatches
 from src.results import validation
 from src.results.validation import validation_predictions
-from src.runs import write_json
+from src.runs import save_model, write_json
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def save_new_model(run, seed: int) -> None:
     layers = [keras.Input((8, 8, 3)), keras.layers.Rescaling(1 / 255), keras.layers.Flatten()]
     model = keras.Sequential([*layers, keras.layers.Dense(1, "sigmoid")])
     model.compile("adam", "binary_crossentropy", metrics=["accuracy"])
-    model.save(run / "model.keras")
+    save_model(model, run / "model.keras", {})
 
 
 def test_every_picture_is_predicted_once_and_a_second_call_reads(run, monkeypatch):

@@ -1,8 +1,6 @@
 """What transfer leaves: which network validation prefers, the saved files, what the test part says."""
 
 import json
-import os
-import shutil
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,7 +13,7 @@ from src.networks.ensemble import average_networks
 from src.pretrained.backbones import weights_fingerprint
 from src.results.comparison import measure_cost, note_result
 from src.results.opening import open_test
-from src.runs import read_json, save_model, write_json, write_table
+from src.runs import copy_model, read_json, save_model, write_json, write_table
 from src.transfer import INPUT
 
 
@@ -77,8 +75,7 @@ def save_networks(
         if _holds(path, about):
             continue
         if stem == "transfer" and name == "frozen":  # one file's bytes are one model
-            for suffix in (".json", ".keras"):
-                _copy(same.with_suffix(suffix), path.with_suffix(suffix))
+            copy_model(same, path)
         else:
             save_model(model, path, about)
     return {"transfer": best, "transfer_frozen": "frozen"}
@@ -134,12 +131,3 @@ def _holds(path: Path, about: dict) -> bool:
     return (
         path.is_file() and said.is_file() and read_json(said).items() >= json.loads(json.dumps(about)).items()
     )
-
-
-def _copy(source: Path, path: Path) -> None:
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    try:
-        shutil.copyfile(source, partial)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
