@@ -3,7 +3,6 @@
 import io
 import logging
 import os
-import shutil
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,8 +13,12 @@ from PIL import Image
 
 from src.drawn.drawing import develop, draw_background
 from src.drawn.poses import draw_animal
+from src.running.locks import fill_folder
+from src.running.resources import check_space, check_writable
 
 logger = logging.getLogger(__name__)
+
+BYTES_A_PICTURE = 16_000  # on the disk, a little more than their mean
 
 # The files that the audit ought to find, and what each of them is. Their numbers follow those of
 # Kaggle's 25,000 pictures, so that they never stand in the way of a drawn one.
@@ -107,28 +110,24 @@ def _draw(
     Raises:
         ValueError: the folder holds something else.
     """
-    if folder.is_dir() and any(folder.iterdir()):
-        if not is_sample(folder, animals, others, seed):
-            raise ValueError(
-                f"{folder} holds other files than this sample: name another folder, or delete it"
-            )
-        return folder
 
-    logger.info("drawing %d pictures into %s", len(animals), folder)
-    partial = folder.with_name(folder.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)  # what a killed run left
-    partial.mkdir(parents=True)
+    def fill(part: Path) -> None:
+        logger.info("drawing %d pictures into %s", len(animals), folder)
 
-    def draw(name: str) -> None:
-        (partial / name).write_bytes(encode(draw_picture(seed, *animals[name])))
+        def draw(name: str) -> None:
+            (part / name).write_bytes(encode(draw_picture(seed, *animals[name])))
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        list(pool.map(draw, animals))
-    if others:
-        add(partial, seed)
-    if folder.is_dir():
-        folder.rmdir()  # it is empty; Windows renames onto nothing
-    partial.rename(folder)
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            list(pool.map(draw, animals))
+        if others:
+            add(part, seed)
+
+    if not folder.is_dir() or not any(folder.iterdir()):
+        check_writable(folder.parent)
+        check_space(folder.parent, len(animals) * BYTES_A_PICTURE, "the drawn sample")
+        fill_folder(folder, fill)
+    if not is_sample(folder, animals, others, seed):
+        raise ValueError(f"{folder} holds other files than this sample: name another folder, or delete it")
     return folder
 
 

@@ -610,7 +610,12 @@ PROFILES = {
 
 
 def run_of_model(content: bytes) -> Callable[[Path], Path]:
-    return run_whose("model.keras", content)
+    def make(folder: Path) -> Path:
+        run = run_whose("model.keras", content)(folder)
+        (run / "model.json").write_text("{}")
+        return run
+
+    return make
 
 
 def zipped(members: dict[str, bytes]) -> bytes:
@@ -641,6 +646,7 @@ def run_of_network(*layers: keras.Layer, heads: int = 1, side: int = SIDE) -> Ca
         model = keras.Model(inputs, outputs if heads > 1 else outputs[0])
         model.compile(loss="binary_crossentropy", metrics=["accuracy"] if heads == 1 else None)
         model.save(run / "model.keras")
+        (run / "model.json").write_text("{}")
         return run
 
     return make
@@ -656,6 +662,9 @@ OF_LAYERS = {"class_name": "Sequential", "module": "keras", "registered_name": N
 MODELS = {
     "model, ours": Case("model", run_of_network(), used=8),
     "model, missing": Case("model", make_run, "run notebook 04", names="model.keras"),
+    "model, without its JSON": Case(
+        "model", run_whose("model.keras", b"any"), "is missing; run the notebooks", names="model.json"
+    ),
     "model, zero bytes": refused_model(b""),
     "model, random bytes": refused_model(np.random.default_rng(0).bytes(5_000)),
     "model, a zip of random bytes": refused_model(

@@ -3,10 +3,13 @@
 import hashlib
 import http.server
 import io
+import shutil
 import sys
 import threading
 import types
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -56,11 +59,16 @@ def source(server, monkeypatch):
     return source
 
 
+def files_in(folder: Path) -> list[str]:
+    """Returns the names of all files but the locks of processes."""
+    return [path.name for path in folder.iterdir() if path.suffix != ".lock"]
+
+
 def test_a_data_set_is_fetched_once_and_found(server, source, tmp_path):
     paths = Paths(tmp_path / "input", tmp_path / "data", tmp_path / "output")
     found = data.find_data("filtered", paths)
     assert sorted(p.name for p in found.iterdir()) == ["train", "validation"]
-    assert [p.name for p in (paths.data / "raw").iterdir()] == [NAME]
+    assert files_in(paths.data / "raw") == [NAME]
     assert data.find_data("filtered", paths) == found
     assert data.find_data("auto", paths) == found
     assert server.asked == 1
@@ -69,7 +77,15 @@ def test_a_data_set_is_fetched_once_and_found(server, source, tmp_path):
 def test_what_a_killed_download_left_is_fetched_again(server, source, tmp_path):
     (tmp_path / f".{NAME}.part").write_bytes(server.body[:100])
     assert downloads.download("filtered", tmp_path).read_bytes() == server.body
-    assert [p.name for p in tmp_path.iterdir()] == [NAME]
+    assert files_in(tmp_path) == [NAME]
+
+
+def test_several_processes_fetch_it_once(server, source, tmp_path):
+    """Threads here: each takes the lock by itself, as a process would."""
+    with ThreadPoolExecutor(3) as pool:
+        zips = list(pool.map(lambda _: downloads.download("filtered", tmp_path), range(3)))
+    assert [path.read_bytes() for path in zips] == [server.body] * 3
+    assert server.asked == 1
 
 
 @pytest.mark.parametrize("content", [b"cut off", make_zip()[:-1] + b"!"])
@@ -107,7 +123,7 @@ def test_a_failed_download_leaves_nothing_and_says_what_to_put_where(fault, serv
     assert source.url in message
     assert str(tmp_path / "raw" / NAME) in message
     assert "\n" not in message
-    assert not list((tmp_path / "raw").iterdir())
+    assert files_in(tmp_path / "raw") == []
 
 
 def test_without_a_hash_every_member_is_checked(server, source, tmp_path, monkeypatch):
@@ -115,7 +131,7 @@ def test_without_a_hash_every_member_is_checked(server, source, tmp_path, monkey
     server.body = server.body.replace(b"picture " * 100, b"pictvre " * 100, 1)
     with pytest.raises(ConnectionError, match=r"damaged at member 'train/cats/cat\.0\.jpg'"):
         downloads.download("filtered", tmp_path)
-    assert not list(tmp_path.iterdir())
+    assert files_in(tmp_path) == []
 
 
 def test_a_server_that_falls_silent_is_given_up(server, source, tmp_path, monkeypatch):
@@ -135,11 +151,13 @@ def test_an_unwritable_place_is_told_and_nothing_goes_elsewhere(server, source, 
 
 
 def test_too_little_room_is_told_before_the_download(server, source, tmp_path, monkeypatch):
-    monkeypatch.setattr(downloads.shutil, "disk_usage", lambda _: types.SimpleNamespace(free=source.size - 1))
-    with pytest.raises(OSError, match=f"{source.size:,} bytes are needed, {source.size - 1:,} are free"):
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: types.SimpleNamespace(free=10**6))
+    source = source._replace(size=70 * 10**6)
+    monkeypatch.setitem(downloads.SOURCES, "filtered", source)
+    with pytest.raises(OSError, match=r"cannot fetch http.*about 70 MB in .*, where 1 MB are free"):
         downloads.download("filtered", tmp_path)
     assert server.asked == 0
-    assert not list(tmp_path.iterdir())
+    assert files_in(tmp_path) == []
 
 
 def test_kaggle_without_its_client_says_how_to_get_it(monkeypatch):

@@ -2,11 +2,13 @@
 
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
 
-from src.running.locks import hold
+from src.running.locks import fill_folder, hold, take_turns
 
 PROJECT = Path(__file__).resolve().parents[1]
 HOLDER = "import sys, time; from pathlib import Path; from src.running.locks import hold\n"
@@ -38,3 +40,56 @@ def test_a_disk_without_locks_is_worked_on_with_a_warning(tmp_path, monkeypatch,
     monkeypatch.setattr("src.running.locks.FileLock.acquire", refuse)
     with hold(tmp_path):
         assert "lies on a disk without locks" in caplog.text
+    fill_folder(tmp_path / "new", lambda part: None)
+    assert (tmp_path / "new").is_dir()
+
+
+FILLER = """import sys, time
+from pathlib import Path
+from src.running.locks import fill_folder
+
+def fill(part):
+    (part / "begun").touch()
+    time.sleep(float(sys.argv[2]))
+    (part / sys.argv[3]).touch()
+
+fill_folder(Path(sys.argv[1]), fill)
+"""
+
+
+def start_filling(folder: Path, seconds: float, name: str) -> subprocess.Popen:
+    return subprocess.Popen([sys.executable, "-c", FILLER, folder, str(seconds), name], cwd=PROJECT)
+
+
+def names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir() if path.suffix != ".lock"}
+
+
+def test_a_folder_that_several_processes_fill_at_once_is_filled_by_one(tmp_path):
+    fillers = [start_filling(tmp_path / "new", 0.3, str(number)) for number in range(4)]
+    assert [filler.wait() for filler in fillers] == [0] * 4
+    assert len(names(tmp_path / "new")) == 2 and names(tmp_path) == {"new"}
+
+
+def test_a_folder_whose_filling_is_killed_is_absent_and_then_filled_anew(tmp_path):
+    killed = start_filling(tmp_path / "new", 60, "never")
+    while not (tmp_path / ".new.part" / "begun").exists():
+        time.sleep(0.05)
+    killed.kill()
+    killed.wait()
+    assert not (tmp_path / "new").exists()
+    (tmp_path / ".new.part" / "half").touch()
+    fill_folder(tmp_path / "new", lambda part: (part / "whole").touch())
+    assert names(tmp_path / "new") == {"whole"} and names(tmp_path) == {"new"}
+
+
+def test_who_waits_for_another_process_says_so(tmp_path, caplog):
+    caplog.set_level("INFO")
+    with take_turns(tmp_path / "new"):
+        waiting = threading.Thread(target=lambda: fill_folder(tmp_path / "new", lambda part: None))
+        waiting.start()
+        while "is being made by another process: waiting" not in caplog.text:
+            time.sleep(0.05)
+        assert not (tmp_path / "new").exists()
+    waiting.join()
+    assert (tmp_path / "new").is_dir()

@@ -9,18 +9,14 @@ import unicodedata
 import zipfile
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
 from tqdm.auto import tqdm
 
 from src.config import is_headless
+from src.running.locks import fill_folder
 from src.running.messages import one_line
-
-try:
-    import fcntl
-except ImportError:  # Windows has no flock: there, do not unpack one zip in two processes at once.
-    fcntl = None
 
 # Limits. Photographs hardly shrink in a zip (ratio 1.0) and drawn bitmaps shrink by tens; deflate can
 # do 1,032. A ratio is judged only above a size at which it could hurt.
@@ -101,19 +97,13 @@ def unpack(zip_path: Path, folder: Path) -> Path:
     if folder.is_dir():
         return folder
     members = read_members(zip_path)
-    part = folder.with_name(f".{folder.name}.part")
+
+    def fill(part: Path) -> None:
+        _refuse_bomb(zip_path, members, part.parent)
+        _write(zip_path, members, part)
+
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(folder.with_name(f".{folder.name}.lock")):
-            if folder.is_dir():  # another process was faster
-                return folder
-            shutil.rmtree(part, ignore_errors=True)
-            _refuse_bomb(zip_path, members, folder.parent)
-            try:
-                _write(zip_path, members, part)
-                part.rename(folder)
-            finally:
-                shutil.rmtree(part, ignore_errors=True)
+        fill_folder(folder, fill)
     except OSError as error:
         raise OSError(
             f"cannot unpack {zip_path} to {folder}: {error}; make room there or set DATA_ROOT elsewhere"
@@ -121,18 +111,8 @@ def unpack(zip_path: Path, folder: Path) -> Path:
     return folder
 
 
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Lets one process in at a time; the system takes the lock off a process that dies."""
-    with path.open("w") as lock:
-        if fcntl:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
 def _write(zip_path: Path, members: dict[str, zipfile.ZipInfo], folder: Path) -> None:
     total = sum(info.file_size for info in members.values())
-    folder.mkdir()
     with (
         zipfile.ZipFile(zip_path) as archive,
         tqdm(total=total, unit="B", unit_scale=True, desc=zip_path.name, disable=is_headless()) as progress,

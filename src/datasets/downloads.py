@@ -2,7 +2,6 @@
 
 import hashlib
 import logging
-import shutil
 import socket
 import zipfile
 from collections.abc import Iterator
@@ -11,6 +10,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from src.datasets import archives
+from src.running.locks import take_turns
+from src.running.resources import check_space, check_writable
 
 logger = logging.getLogger(__name__)
 
@@ -55,12 +56,18 @@ def download(name: str, folder: Path) -> Path:
     """
     source = SOURCES[name]
     target = folder / source.url.rsplit("/", 1)[-1]
-    if target.exists():
-        if fault := _find_fault(target, source):
-            raise ValueError(f"{target} {fault}; remove it to have it fetched again from {source.url}")
-        return target
-    part = folder / f".{target.name}.part"
-    _make_room(part, source)
+    if not target.exists():
+        _make_room(folder, source)
+        with take_turns(target):
+            if not target.exists():  # it is there where another process was faster
+                _download(source, target)
+    if fault := _find_fault(target, source):
+        raise ValueError(f"{target} {fault}; remove it to have it fetched again from {source.url}")
+    return target
+
+
+def _download(source: Source, target: Path) -> None:
+    part = target.with_name(f".{target.name}.part")
     try:
         _fetch(source, part)
         if fault := _find_fault(part, source) or _find_damage(part):
@@ -73,7 +80,6 @@ def download(name: str, folder: Path) -> Path:
     finally:
         part.unlink(missing_ok=True)
     logger.info("fetched %s (%s bytes)", target, f"{source.size:,}")
-    return target
 
 
 def download_kaggle() -> Path:
@@ -99,17 +105,13 @@ def download_kaggle() -> Path:
         ) from error
 
 
-def _make_room(part: Path, source: Source) -> None:
+def _make_room(folder: Path, source: Source) -> None:
+    """Raises OSError in advance: get_file would turn to /tmp without a word if it cannot write."""
     try:
-        part.parent.mkdir(parents=True, exist_ok=True)
-        free = shutil.disk_usage(part.parent).free
-        if free < source.size:
-            raise OSError(f"{source.size:,} bytes are needed, {free:,} are free")
-        part.write_bytes(b"")  # get_file would turn to /tmp without a word if this place cannot be written
+        check_writable(folder)
+        check_space(folder, source.size, "the file")
     except OSError as error:
-        raise OSError(
-            f"cannot fetch {source.url} to {part.parent}: {error}; make room there or set DATA_ROOT elsewhere"
-        ) from error
+        raise type(error)(error.errno, f"cannot fetch {source.url}: {error.strerror}") from error
 
 
 def _fetch(source: Source, part: Path) -> None:

@@ -1,9 +1,10 @@
-"""One process at a time on a folder: a lock that the system takes back from a process that has died."""
+"""One process at a time on a folder or file: the system takes a lock back from a process that has died."""
 
 import logging
 import os
 import platform
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -44,3 +45,48 @@ def hold(folder: Path, wait: float = WAIT) -> Iterator[None]:
     finally:
         holder.unlink(missing_ok=True)
         lock.release()
+
+
+@contextmanager
+def take_turns(place: Path) -> Iterator[None]:
+    """Lets one process at a time make a file or folder; the others wait, and look again whether it is there.
+
+    Args:
+        place: what is made; its folder gets a hidden lock file.
+    """
+    place.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(place.with_name(f".{place.name}.lock"))
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        logger.info("%s is being made by another process: waiting for it", place)
+        lock.acquire()
+    except NotImplementedError:  # as for `hold`
+        yield
+        return
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def fill_folder(folder: Path, fill: Callable[[Path], None]) -> None:
+    """Makes a folder whole or not at all, by one process at a time; one that is filled stays as it is.
+
+    Args:
+        folder: its name; until it is whole it has a hidden one, under which what a kill has left is cleared.
+        fill: is given the hidden folder, empty.
+    """
+    part = folder.with_name(f".{folder.name}.part")
+    with take_turns(folder):
+        if folder.is_dir() and any(folder.iterdir()):  # another process was faster
+            return
+        shutil.rmtree(part, ignore_errors=True)
+        try:
+            part.mkdir()
+            fill(part)
+            if folder.is_dir():
+                folder.rmdir()  # it is empty; Windows renames onto nothing
+            part.rename(folder)
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
