@@ -1,6 +1,7 @@
 """Backbones: each sees what its own preprocessing gives, batch normalization stays, bad weights are named."""
 
 import importlib
+import socket
 import urllib.error
 from functools import cache
 from pathlib import Path
@@ -9,6 +10,7 @@ import keras
 import numpy as np
 import pytest
 
+from src.datasets import downloads
 from src.images.preprocessing import preprocess
 from src.pretrained import backbones
 from src.pretrained.backbones import (
@@ -183,6 +185,7 @@ def test_a_failed_download_says_which_file_to_put_where(name, monkeypatch, tmp_p
     from keras.src.utils import file_utils
 
     def no_network(*arguments, **more):
+        assert socket.getdefaulttimeout() == downloads.SILENCE_SECONDS, "a silent server is given up"
         raise urllib.error.URLError("no network")
 
     monkeypatch.setattr(file_utils, "urlretrieve", no_network)
@@ -192,6 +195,27 @@ def test_a_failed_download_says_which_file_to_put_where(name, monkeypatch, tmp_p
         build_backbone(name, 224, "imagenet")
     words = str(caught.value)
     assert f"put {FILES[name]} into {tmp_path / 'models'}" in words and "\n" not in words
+    assert socket.getdefaulttimeout() is None
+
+
+def test_what_a_killed_download_left_is_named(monkeypatch, tmp_path):
+    """Keras knows no hash of these weights, and takes any file of their name for them."""
+    from keras.src.utils import file_utils
+
+    half = tmp_path / "models" / FILES["MobileNetV2"].replace("224", "96")
+    half.parent.mkdir()
+    half.write_bytes(b"\x89HDF\r\n\x1a\n half")
+    monkeypatch.setattr(file_utils.config, "keras_home", lambda: str(tmp_path))
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    with pytest.raises(ValueError, match=f"{half} does not hold .*; delete it to have it downloaded again"):
+        build_backbone("MobileNetV2", 96, "imagenet")
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_the_file_of_each_backbone_is_known_by_its_name(name, tmp_path):
+    for file in FILES.values():
+        (tmp_path / file).touch()
+    assert backbones._find_kept(name, tmp_path) == tmp_path / FILES[name]
 
 
 @pytest.mark.parametrize(

@@ -285,3 +285,25 @@ def test_a_picture_that_changed_is_told_from_the_one_that_was_there(tmp_path):
     assert read_picture(path, content_hash(path.read_bytes())).shape == (9, 9, 3)
     with pytest.raises(ValueError, match=r"cat\.0\.png has changed since notebook 01"):
         read_picture(path, "0" * 32)
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+def test_a_jpeg_that_is_damaged_in_the_middle_is_judged_by_pillow(progressive):
+    """OpenCV decodes each of them, grey where the damage begins; Keras's own generators would stop there."""
+    random, buffer = np.random.default_rng(0), io.BytesIO()
+    whole = Image.fromarray(random.integers(0, 256, (60, 60, 3), dtype="uint8"))
+    whole.save(buffer, "JPEG", progressive=progressive)
+    data = buffer.getvalue()
+    assert decode_picture(data).shape == (60, 60, 3)
+    refused = 0
+    for place in range(len(data) // 2, len(data) - 60, 20):
+        damaged = data[:place] + b"\xff\x7a" + data[place + 2 :]
+        try:
+            Image.open(io.BytesIO(damaged)).load()
+        except OSError:
+            refused += 1
+            with pytest.raises(ValueError, match="truncated or damaged: broken data stream"):
+                decode_picture(damaged)
+        else:
+            decode_picture(damaged)
+    assert progressive or refused > 50

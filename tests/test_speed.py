@@ -55,7 +55,7 @@ def test_sources_take_turns_and_medians_are_compared():
     assert (table["low"].tolist(), table["high"].tolist()) == ([100, 1000], [300, 4000])
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [0, 1, 2])
 def test_pictures_are_counted_not_batches(workers):
     pixels = np.zeros((20, 8, 8, 3), dtype="uint8")
     names = [str(number) for number in range(20)]

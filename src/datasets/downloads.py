@@ -117,7 +117,7 @@ def _make_room(folder: Path, source: Source) -> None:
 def _fetch(source: Source, part: Path) -> None:
     import keras  # here, because it takes seconds and most runs download nothing
 
-    with _timeout(SILENCE_SECONDS):
+    with give_up_silence():
         try:
             keras.utils.get_file(
                 part.name, source.url, cache_dir=str(part.parent), cache_subdir="", force_download=True
@@ -127,10 +127,10 @@ def _fetch(source: Source, part: Path) -> None:
 
 
 @contextmanager
-def _timeout(seconds: float) -> Iterator[None]:
-    """Sets the time after which a silent connection fails; get_file has no argument for it."""
+def give_up_silence() -> Iterator[None]:
+    """Lets connections fail after `SILENCE_SECONDS` of silence; Keras's get_file has no argument for it."""
     before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(seconds)
+    socket.setdefaulttimeout(SILENCE_SECONDS)
     try:
         yield
     finally:

@@ -26,6 +26,7 @@ MAXIMUM_PIXELS = 100_000_000
 THUMBNAIL_SIDE = 400  # pixels; a figure shows less of a picture
 MINIMUM_SIDE = 2  # a line of pixels is no photograph, and cannot be resized to one
 START_OF_SCAN, END_OF_JPEG = b"\xff\xda", b"\xff\xd9"
+MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")  # the first that a scan itself cannot hold
 SIGNATURES = re.compile(rb"\xff\xd8\xff|\x89PNG|GIF8|BM|RIFF....WEBP|II\*\0|MM\0\*", re.DOTALL)  # of FORMATS
 
 
@@ -84,17 +85,26 @@ def decode_picture(data: bytes) -> np.ndarray:
     buffer = io.BytesIO(data)
     image = _open_header(buffer)
     _check_size(*image.size)
-    # OpenCV may give a cut-off JPEG back with its lower half grey, and no error. A whole one has its
-    # end marker somewhere behind the start of its scan, where Pillow has stopped reading. Only files
-    # that fail this quick look, and the other formats, are decoded twice.
-    whole_jpeg = image.format == "JPEG" and data.rfind(END_OF_JPEG, buffer.tell()) >= 0
-    if not whole_jpeg:
+    # OpenCV may give a damaged JPEG back with its lower half grey, and no error. Only files that fail a
+    # quick look, and the other formats, are decoded twice.
+    if image.format != "JPEG" or not _looks_whole(data, buffer.tell(), "progressive" in image.info):
         _decode_by_pillow(image)
     # OpenCV has no rule for inks that were not inverted, and its older versions know no GIF.
     pixels = None if image.mode == "CMYK" or image.format == "GIF" else _decode_by_opencv(data)
     if pixels is None:
         pixels = np.array(_decode_by_pillow(image).convert("RGB"))
     return pixels
+
+
+def _looks_whole(jpeg: bytes, scan: int, progressive: bool) -> bool:
+    """Returns whether a JPEG's scan, which begins where Pillow has stopped reading, is followed by the end.
+
+    A progressive JPEG has several scans with other markers between them; its end is somewhere behind them.
+    """
+    if progressive:
+        return jpeg.rfind(END_OF_JPEG, scan) >= 0
+    marker = MARKER.search(jpeg, scan)
+    return bool(marker) and marker[0] == END_OF_JPEG
 
 
 def _check_size(width: int, height: int) -> None:
@@ -108,7 +118,7 @@ def _decode_without_pillow(data: bytes) -> np.ndarray:
     """Returns what OpenCV alone makes of a file, RGB.
 
     Formats other than those of `FORMATS` and JPEGs that are cut off are refused here, too. What Pillow would
-    add: its own look at damaged files of the other formats, a limit of pixels before they are decoded
+    add: its own look at files that are damaged in the middle, a limit of pixels before they are decoded
     (OpenCV's own is 2 to the 30th), and the right colours of a JPEG in inks that were not inverted.
     """
     if not SIGNATURES.match(data):

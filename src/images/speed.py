@@ -47,7 +47,7 @@ def count_pictures(source: Iterator | PictureBatches, seconds: float) -> float:
     """Returns pictures per second over at least that time; our batches with their own workers."""
     pictures, started = 0, time.perf_counter()
     if isinstance(source, PictureBatches):
-        with ThreadPoolExecutor(source.workers) as pool:
+        with ThreadPoolExecutor(max(1, source.workers)) as pool:
             while time.perf_counter() - started < seconds:
                 pictures += sum(len(codes) for _, codes in pool.map(source.__getitem__, range(len(source))))
     else:

@@ -11,6 +11,7 @@ import keras
 import numpy as np
 from keras import layers, ops
 
+from src.datasets.downloads import give_up_silence
 from src.images.preprocessing import IMAGENET_MEANS
 from src.running.messages import one_line, quote
 
@@ -146,7 +147,8 @@ def _with_weights(name: str, image_size: int, weights: str) -> keras.Model:
         source = str(_find_file(name, weights))
     build, shape = find_backbone(name).build, (image_size, image_size, 3)
     try:
-        return build(include_top=False, weights=source, input_shape=shape)
+        with give_up_silence():  # where Keras has to download them
+            return build(include_top=False, weights=source, input_shape=shape)
     except Exception as error:  # a download and Keras's readers raise many kinds
         if source is None:
             raise
@@ -155,12 +157,28 @@ def _with_weights(name: str, image_size: int, weights: str) -> keras.Model:
                 f"{weights} does not hold the weights of {name} ({one_line(error, 200)}); "
                 f"give those of keras.applications.{name}(include_top=False)"
             ) from error
+        place = Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser() / "models"
         file = re.search(r"https?://\S+?/([^/\s]+\.h5)", str(error))
-        place = Path(os.environ.get("KERAS_HOME", "~/.keras")) / "models"
+        if not file and (kept := _find_kept(name, place)):  # what a killed download left, for one
+            raise ValueError(
+                f"{kept} does not hold the weights of {name} ({one_line(error, 200)}); delete it to have it "
+                "downloaded again"
+            ) from error
         raise ConnectionError(
             f"the ImageNet weights of {name} could not be downloaded ({one_line(error, 200)}); put "
             f"{file[1] if file else 'the file'} into {place}, or give its path: weights = PATH"
         ) from error
+
+
+def _find_kept(name: str, place: Path) -> Path | None:
+    """Returns Keras's own file of a backbone's weights, which begins with its name in some spelling."""
+
+    def plain(text: str) -> str:
+        return re.sub("[^a-z0-9]", "", text.lower())
+
+    return next(
+        (file for file in sorted(place.glob("*.h5")) if plain(file.name).startswith(plain(name))), None
+    )
 
 
 def _find_file(name: str, weights: str) -> Path:
