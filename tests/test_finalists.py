@@ -296,9 +296,9 @@ def test_one_picture_more_or_less_does_not_decide_what_is_averaged(tmp_path):
 
 
 def test_what_averaging_gains_is_counted_on_the_mean_probability(tmp_path):
-    """Codes 1, 1, 0, 0; network a is right on three, b on two, their mean on all four."""
-    told = {"a": [0.9, 0.4, 0.2, 0.1], "b": [0.3, 0.9, 0.7, 0.2]}
-    leave_validation(tmp_path, [1, 1, 0, 0], told, probability_with_mirror=0.9)
+    """Of four pictures network a is right on three, b on two, their mean on all four; and that ten times."""
+    told = {"a": [0.9, 0.4, 0.2, 0.1] * 10, "b": [0.3, 0.9, 0.7, 0.2] * 10}
+    leave_validation(tmp_path, [1, 1, 0, 0] * 10, told, probability_with_mirror=0.9)
     trainings = pd.DataFrame(
         {"trial": [1, 2], "first_score": 0.5, "val_accuracy": [0.75, 0.5], "folder": ["a", "b"]}
     )

@@ -76,6 +76,21 @@ def test_the_temperature_undoes_what_made_the_network_too_sure():
         assert log_loss(validation, calibrate(validation)._replace(clip=0.0)) < log_loss(validation, other)
 
 
+def test_few_pictures_do_not_make_a_network_surer_than_many_would():
+    """It is as sure as it is right. All of the 100 are right, which the coldest temperature would praise."""
+    random = np.random.default_rng(0)
+    code = random.integers(0, 2, 20_100)
+    logit = np.where(code, 6.0, -6.0) + np.sqrt(12) * random.normal(size=len(code))
+    pictures = pd.DataFrame({"code": code, "probability": sigmoid(logit)})
+    wrong = (pictures["probability"] > 0.5) != (pictures["code"] == 1)
+    few = pictures[~wrong].head(100)
+    others = pictures.drop(few.index)
+    assert log_loss(few, Calibration(0.06, 0.0)) < log_loss(few, Calibration(0.5, 0.0))
+    assert 0.5 < calibrate(few).temperature < 1
+    assert log_loss(others, calibrate(few)) < 0.5 * log_loss(others, Calibration(0.06, 0.0))
+    assert calibrate(others).temperature == pytest.approx(1, abs=0.03)
+
+
 def test_the_temperature_divides_the_logit_and_the_clip_holds_at_both_ends():
     probability = pd.Series([0.0, 0.2, 0.5, 0.9, 1.0])
     calibrated = Calibration(2.0, 0.01).apply(probability)
