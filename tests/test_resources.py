@@ -172,11 +172,11 @@ def test_a_disk_that_fills_up_under_a_cache_leaves_no_half_of_one(small_disk, tm
     folder = draw_sample(tmp_path / "pictures", number=30, traps=False)
     table, decoded = extract_features(folder), []
 
-    def read_and_fill(path):
+    def read_and_fill(path, content):
         decoded.append(path)
         if len(decoded) == 5:
             fill(small_disk)
-        return read_picture(path)
+        return read_picture(path, content)
 
     monkeypatch.setattr("src.images.cache.read_picture", read_and_fill)
     with pytest.raises(OSError) as caught:

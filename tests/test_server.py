@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 import server
@@ -30,15 +31,16 @@ search(Path(sys.argv[1]), Training(lambda values, epoch: time.sleep(0.1)), max_t
 
 
 @pytest.fixture
-def database(tmp_path, monkeypatch):
+def database(monkeypatch):
     pytest.importorskip(
         "psycopg", reason="the driver of PostgreSQL is not installed: pip install 'psycopg[binary]'"
     )
-    found = server.Server(tmp_path / "server")
-    found.start()
-    monkeypatch.setenv("STORAGE_URL", found.url)
-    yield found
-    found.stop()
+    with TemporaryDirectory() as folder:
+        found = server.Server(Path(folder))
+        found.start()
+        monkeypatch.setenv("STORAGE_URL", found.url)
+        yield found
+        found.stop()
 
 
 def start_worker(folder: Path) -> subprocess.Popen:
