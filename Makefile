@@ -5,11 +5,14 @@ PROFILE ?= sample
 DATA ?= $(if $(filter sample,$(PROFILE)),sample,auto)
 SET ?=
 GPU ?=
+$(if $(findstring ',$(DATA)),$(error DATA must be without apostrophes: $(DATA)))
 
-OUTPUT := $(or $(OUTPUT_ROOT),tuning_output)
+OUTPUT := $(patsubst ~/%,$(HOME)/%,$(or $(OUTPUT_ROOT),tuning_output))
 DATA_PATH := $(shell if [ -e '$(DATA)' ]; then realpath -s -- '$(DATA)'; else printf '%s' '$(DATA)'; fi)
 RUN ?= $(PROFILE)-$(shell basename -- '$(DATA_PATH)' .zip | tr -c 'A-Za-z0-9._\n-' '_')
 FOLDER := $(OUTPUT)/$(RUN)
+export RUN_SETTINGS := $(PROFILE) $(DATA_PATH) $(SET)
+$(if $(word 2,$(FOLDER)),$(error OUTPUT_ROOT and RUN must be without blanks: $(FOLDER)))
 
 PYTHON := .venv/bin/python
 INSTALLED := .venv/installed$(if $(GPU),-gpu)
@@ -46,11 +49,11 @@ $(FOLDER)/04_training.ipynb: $(FOLDER)/03_tuning.ipynb
 $(FOLDER)/05_evaluation.ipynb: $(FOLDER)/04_training.ipynb
 
 $(FOLDER)/%.ipynb: notebooks/%.ipynb $(SOURCES) | $(INSTALLED)
-	@$(STEP) $* --profile '$(PROFILE)' --data '$(DATA_PATH)' --set $(SET)
+	@$(STEP) $* --profile '$(PROFILE)' --data '$(DATA_PATH)' --set $(SET) --settings "$$RUN_SETTINGS"
 
-# Rewritten only where the settings or the pictures changed, so that a change runs everything again.
+# Rewritten only where settings or pictures changed or pictures are gone, so that everything runs again.
 $(FOLDER)/parameters.txt: FORCE | $(INSTALLED)
-	@$(PYTHON) -m src.running.stamp '$@' '$(DATA_PATH)' '$(PROFILE) $(DATA_PATH) $(SET)'
+	@$(PYTHON) -m src.running.stamp '$@' '$(DATA_PATH)' "$$RUN_SETTINGS"
 
 transfer: $(INSTALLED)  ## notebook 06 on a finished run: make transfer [PROFILE=cpu] [DATA=path] [SET="backbone=MobileNetV2"]
 	@$(NEEDS_RUN)

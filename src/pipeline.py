@@ -5,7 +5,6 @@ import ast
 import logging
 import os
 import re
-import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,10 +15,11 @@ import papermill
 from papermill.exceptions import PapermillExecutionError
 
 from src.config import find_paths
-from src.running.locks import hold
-from src.running.messages import one_line, quote
+from src.running.commands import run_command
+from src.running.locks import check_no_workers, hold
+from src.running.messages import quote
 from src.running.parameters import check_value, read_setting, read_yaml_profile
-from src.running.resources import full_disk, is_full
+from src.running.stamp import check_settings
 from src.runs import summarize
 
 logger = logging.getLogger(__name__)
@@ -168,11 +168,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--profile", default="gpu")
     parser.add_argument("--data", default="auto")
     parser.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE", help="instead of the profile's")
+    parser.add_argument("--settings", help="that parameters.txt must still hold, as the Makefile wrote them")
     chosen = parser.parse_args(arguments)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # asked to end: as by Ctrl-C
-    logging.basicConfig(stream=sys.stdout, format="%(message)s", level=logging.INFO)
-    logging.getLogger("papermill").setLevel(logging.WARNING)  # it announces every cell
-    try:
+
+    def work() -> int:
         if chosen.step == "summary":
             sys.stdout.write(summarize(chosen.run) + "\n")
             return 0
@@ -180,18 +179,14 @@ def main(arguments: list[str] | None = None) -> int:
         if chosen.run.resolve().parent != (output := find_paths().output.resolve()):
             raise ValueError(f"{chosen.run} is not in {output}; give a run there, or set OUTPUT_ROOT")
         with hold(chosen.run):
+            if chosen.settings is not None:
+                check_settings(chosen.run, chosen.settings)
+            if chosen.step in STEPS[:2]:
+                check_no_workers(chosen.run)
             run_notebook(chosen.step, chosen.run / f"{chosen.step}.ipynb", values)
-    except (PapermillExecutionError, KeyboardInterrupt) as error:
-        # Where Ctrl-C reaches the kernel first, it comes as the error of a cell.
-        if getattr(error, "ename", "KeyboardInterrupt") == "KeyboardInterrupt":
-            sys.stderr.write(f"{chosen.step} was interrupted; the same command goes on where it stopped\n")
-            return 130
-        sys.stderr.write(f"{chosen.step} stopped: {error.ename}: {one_line(error.evalue)}\n")
-        return 1
-    except (ValueError, OSError, RuntimeError) as error:  # RuntimeError: another process, or a dead kernel
-        sys.stderr.write(f"{full_disk(chosen.run) if is_full(error) else one_line(error)}\n")
-        return 1
-    return 0
+        return 0
+
+    return run_command(chosen.step, chosen.run, work)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,8 @@ import numpy as np
 import pandas as pd
 
 from src.pipeline import STEPS, run_notebook
+from src.running.commands import run_command
+from src.running.locks import hold
 from src.running.made_by import code_version, package_versions
 from src.runs import read_json
 
@@ -88,9 +90,10 @@ def reproduce(run: Path) -> pd.DataFrame:
             raise ValueError(
                 f"{again} was made by other settings or other code; delete it, then reproduce anew"
             )
-    for step in steps:
-        if not (again / f"{step}.ipynb").exists():
-            run_notebook(step, again / f"{step}.ipynb", wanted[step])
+    with hold(again):
+        for step in steps:
+            if not (again / f"{step}.ipynb").exists():
+                run_notebook(step, again / f"{step}.ipynb", wanted[step])
     return compare_runs(run, again)
 
 
@@ -99,16 +102,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m src.reproduction", description=__doc__)
     parser.add_argument("run", type=Path, help="the run's folder")
     chosen = parser.parse_args(arguments)
-    logging.basicConfig(stream=sys.stdout, format="%(message)s", level=logging.INFO)
-    logging.getLogger("papermill").setLevel(logging.WARNING)
-    try:
+
+    def work() -> int:
         table = reproduce(chosen.run)
-    except (OSError, ValueError) as error:
-        sys.stderr.write(f"{error}\n")
-        return 1
-    for row in table.itertuples():
-        sys.stdout.write(f"{row.file}: {'the same' if row.same else row.difference}\n")
-    return int(not table["same"].all())
+        for row in table.itertuples():
+            sys.stdout.write(f"{row.file}: {'the same' if row.same else row.difference}\n")
+        return int(not table["same"].all())
+
+    return run_command("the reproduction", chosen.run, work)
 
 
 if __name__ == "__main__":

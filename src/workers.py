@@ -10,7 +10,6 @@ import os
 import platform
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import threading
@@ -18,6 +17,8 @@ import time
 from pathlib import Path
 
 from src.pipeline import read_settings, run_notebook
+from src.running.commands import run_command
+from src.running.locks import hold
 
 RESTARTS = 20  # of each process: a server that is away for minutes costs several
 PAUSE = 10.0  # seconds before a process is started again
@@ -120,25 +121,22 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--data", default="auto")
     parser.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE", help="instead of the profile's")
     chosen = parser.parse_args(arguments)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
+
+    def work() -> int:
         values = read_settings(chosen.profile, chosen.set, chosen.data)
         if chosen.number < 1:
             raise ValueError(f"--number is {chosen.number}; give 1 or more")
         if chosen.name:
-            output = chosen.run / "workers" / f"{chosen.name}.ipynb"
-            run_notebook("03_tuning", output, {**values, "run": chosen.run.name})
+            place = chosen.run / "workers"
+            with hold(held := place / f"{chosen.name}.{os.getpid()}"):
+                output = place / f"{chosen.name}.ipynb"
+                run_notebook("03_tuning", output, {**values, "run": chosen.run.name})
+            shutil.rmtree(held)
             return 0
         settings = ["--profile", chosen.profile, "--data", chosen.data]
         return run_workers([*settings, "--set", *chosen.set], chosen.run, chosen.number)
-    except KeyboardInterrupt:
-        sys.stderr.write("the workers were interrupted; the same command goes on where they stopped\n")
-        return 130
-    except Exception as error:  # what a cell raised, or bad settings
-        sys.stderr.write(
-            f"{getattr(error, 'ename', type(error).__name__)}: {getattr(error, 'evalue', error)}\n"
-        )
-        return 1
+
+    return run_command("the search", chosen.run, work)
 
 
 if __name__ == "__main__":

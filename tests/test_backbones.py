@@ -6,6 +6,7 @@ import urllib.error
 from functools import cache
 from pathlib import Path
 
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -198,24 +199,46 @@ def test_a_failed_download_says_which_file_to_put_where(name, monkeypatch, tmp_p
     assert socket.getdefaulttimeout() is None
 
 
-def test_what_a_killed_download_left_is_named(monkeypatch, tmp_path):
+def make_weights(folder: Path, file: str, whole: bool = True) -> Path:
+    folder.mkdir(exist_ok=True)
+    with h5py.File(folder / file, "w") as weights:
+        weights["kernel"] = np.zeros(10_000)
+    if not whole:
+        (folder / file).write_bytes((folder / file).read_bytes()[:5_000])
+    return folder / file
+
+
+def test_what_a_killed_download_left_is_named_and_nothing_else(monkeypatch, tmp_path):
     """Keras knows no hash of these weights, and takes any file of their name for them."""
     from keras.src.utils import file_utils
 
-    half = tmp_path / "models" / FILES["MobileNetV2"].replace("224", "96")
-    half.parent.mkdir()
-    half.write_bytes(b"\x89HDF\r\n\x1a\n half")
+    make_weights(tmp_path / "models", FILES["MobileNetV2"].replace("224", "128"))  # of other pictures: whole
+    half = make_weights(tmp_path / "models", FILES["MobileNetV2"].replace("224", "96"), whole=False)
     monkeypatch.setattr(file_utils.config, "keras_home", lambda: str(tmp_path))
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
-    with pytest.raises(ValueError, match=f"{half} does not hold .*; delete it to have it downloaded again"):
+    with pytest.raises(ValueError, match=f"{half} is not whole .*; delete it to have the weights"):
         build_backbone("MobileNetV2", 96, "imagenet")
+
+
+def test_a_server_that_falls_silent_is_no_reason_to_delete_a_whole_file(monkeypatch, tmp_path):
+    from keras.src.utils import file_utils
+
+    def silent(*arguments, **more):
+        raise TimeoutError("timed out")
+
+    make_weights(tmp_path / "models", FILES["MobileNetV2"].replace("224", "128"))
+    monkeypatch.setattr(file_utils, "urlretrieve", silent)
+    monkeypatch.setattr(file_utils.config, "keras_home", lambda: str(tmp_path))
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    with pytest.raises(ConnectionError, match="could not be downloaded .timed out.; put the file into"):
+        build_backbone("MobileNetV2", 224, "imagenet")
 
 
 @pytest.mark.parametrize("name", BACKBONES)
 def test_the_file_of_each_backbone_is_known_by_its_name(name, tmp_path):
     for file in FILES.values():
-        (tmp_path / file).touch()
-    assert backbones._find_kept(name, tmp_path) == tmp_path / FILES[name]
+        make_weights(tmp_path, file, whole=file != FILES[name])
+    assert backbones._find_half(name, tmp_path) == tmp_path / FILES[name]
 
 
 @pytest.mark.parametrize(

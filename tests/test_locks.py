@@ -1,5 +1,7 @@
 """One process at a time on a folder."""
 
+import errno
+import os
 import subprocess
 import sys
 import threading
@@ -33,15 +35,31 @@ def test_it_is_let_go_of_when_the_block_ends_also_by_an_error(tmp_path):
             raise ZeroDivisionError
 
 
-def test_a_disk_without_locks_is_worked_on_with_a_warning(tmp_path, monkeypatch, caplog):
-    def refuse(self, *args, **kwargs):
-        raise NotImplementedError("no locks here")
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP])
+def test_a_disk_without_locks_is_worked_on_with_a_warning(number, tmp_path, monkeypatch, caplog):
+    def refuse(*arguments):
+        raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr("src.running.locks.FileLock.acquire", refuse)
+    monkeypatch.setattr("fcntl.flock", refuse)
     with hold(tmp_path):
         assert "lies on a disk without locks" in caplog.text
     fill_folder(tmp_path / "new", lambda part: None)
     assert (tmp_path / "new").is_dir()
+
+
+def test_any_user_may_take_turns(tmp_path):
+    fill_folder(tmp_path / "new", lambda part: None)
+    assert (tmp_path / ".new.lock").stat().st_mode & 0o777 == 0o666
+
+
+def test_a_lock_that_another_user_made_is_named_with_its_remedy(tmp_path, monkeypatch):
+    def refuse(self, *arguments, **more):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr("src.running.locks.FileLock.acquire", refuse)
+    for work in (lambda: hold(tmp_path), lambda: take_turns(tmp_path / "new")):
+        with pytest.raises(PermissionError, match=r"lock cannot be locked .*; delete it, or set"), work():
+            pass
 
 
 FILLER = """import sys, time

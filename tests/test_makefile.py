@@ -1,6 +1,7 @@
 """The Makefile as the DAG of a run, with a stand-in for Python that notes what it was asked to do."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -73,7 +74,7 @@ def test_a_path_with_blanks_arrives_whole_and_names_the_run(make, tmp_path):
     call = make("run", "PROFILE=cpu", f"DATA={data}", "SET=epochs=2 seed=3")[0]
     folder = str(tmp_path / "output" / "cpu-cats_and_dogs")
     wanted = [folder, "01_data", "--profile", "cpu", "--data", str(data), "--set", "epochs=2", "seed=3"]
-    assert call == wanted
+    assert call == [*wanted, "--settings", f"cpu {data} epochs=2 seed=3"]
 
 
 def test_a_relative_path_is_made_absolute_and_a_word_stays_a_word(make):
@@ -127,16 +128,31 @@ def test_a_second_command_with_other_settings_leaves_a_run_at_work_alone(make, t
     assert steps(make("run", "RUN=mine", "SET=epochs=2")) == [*STEPS, "summary"]
 
 
-@pytest.mark.parametrize("lost", ["pictures", "cache"])
-def test_a_run_whose_pictures_were_deleted_since_runs_again(lost, make, tmp_path):
-    place = {"DATA_ROOT": str(tmp_path)}
-    for folder in ("pictures", "cache"):
-        (tmp_path / folder).mkdir()
+@pytest.mark.parametrize("lost", ["pictures", "cache/1.npy"])
+def test_a_run_whose_pictures_or_cache_were_deleted_since_runs_again(lost, make, tmp_path):
+    place, run = {"DATA_ROOT": str(tmp_path)}, tmp_path / "output" / "mine"
+    for folder in ("pictures", "cache/1.npy", "cache/2.npy"):
+        (tmp_path / folder).mkdir(parents=True)
     make("run", "RUN=mine", **place)
-    write_json(tmp_path / "output" / "mine" / "data.json", {"folder": str(tmp_path / "pictures")})
+    write_json(run / "data.json", {"folder": str(tmp_path / "pictures")})
+    write_json(run / "input.json", {"cache": "1.npy"})
     assert steps(make("run", "RUN=mine", **place)) == ["summary"]
     (tmp_path / lost).rmdir()
     assert steps(make("run", "RUN=mine", **place)) == [*STEPS, "summary"]
+
+
+def test_settings_with_quotes_and_places_with_a_tilde_arrive(make, tmp_path):
+    call = make("run", "RUN=mine", "SET=pictures='/a b'", OUTPUT_ROOT="~/out", HOME=str(tmp_path))[0]
+    assert call[0] == str(tmp_path / "out" / "mine")
+    assert call[6:] == ["--set", "pictures=/a b", "--settings", "sample sample pictures='/a b'"]
+
+
+@pytest.mark.parametrize("words", [["RUN=a b"], ["DATA=a'b"]])
+def test_a_name_that_make_cannot_hold_is_refused_in_one_line(words, tmp_path):
+    places = {**os.environ, "OUTPUT_ROOT": str(tmp_path)}
+    told = subprocess.run(["make", "-C", PROJECT, "run", *words], env=places, capture_output=True, text=True)
+    assert told.returncode and re.search(r"must be without (blanks|apostrophes): ", told.stderr)
+    assert not list(tmp_path.iterdir())
 
 
 def test_help_names_every_target():

@@ -14,6 +14,7 @@ from src.pipeline import (
     run_notebook,
     summarize,
 )
+from src.running.locks import hold
 from src.runs import write_json
 
 
@@ -180,3 +181,30 @@ def test_a_run_elsewhere_than_the_notebooks_would_write_is_refused(tmp_path, mon
     assert main([str(tmp_path / "else" / "run"), "01_data", "--profile", "sample"]) == 1
     assert f"is not in {(tmp_path / 'output').resolve()}; give a run there, or set" in capsys.readouterr().err
     assert not (tmp_path / "else").exists()
+
+
+def test_a_notebook_is_not_made_with_settings_that_another_command_has_changed(tmp_path, monkeypatch, capsys):
+    """Between make's look at the settings and the notebook's start another command had the run to itself."""
+    monkeypatch.setenv("OUTPUT_ROOT", str(tmp_path))
+    made = []
+    monkeypatch.setattr(pipeline, "run_notebook", lambda name, *arguments: made.append(name))
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "parameters.txt").write_text("sample sample seed=2\nabc\n")
+    command = [str(tmp_path / "run"), "01_data", "--profile", "sample", "--set", "seed=1", "--settings"]
+    assert main([*command, "sample sample seed=1"]) == 1
+    assert "another command has given" in (said := capsys.readouterr().err) and "seed=2" in said and not made
+    assert main([*command, "sample sample seed=2"]) == 0 and made == ["01_data"]
+
+
+def test_the_pictures_of_a_run_stay_as_they_are_while_a_worker_searches(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("OUTPUT_ROOT", str(tmp_path))
+    made = []
+    monkeypatch.setattr(pipeline, "run_notebook", lambda name, *arguments: made.append(name))
+    worker = tmp_path / "run" / "workers" / "here-1.123"
+    with hold(worker):
+        for step in ("01_data", "02_generators"):
+            assert main([str(tmp_path / "run"), step, "--profile", "sample"]) == 1
+            assert "here-1.123 is being worked on by process" in capsys.readouterr().err
+        assert main([str(tmp_path / "run"), "03_tuning", "--profile", "sample"]) == 0, "it joins the search"
+    assert main([str(tmp_path / "run"), "01_data", "--profile", "sample"]) == 0
+    assert made == ["03_tuning", "01_data"] and not worker.exists()

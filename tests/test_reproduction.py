@@ -5,7 +5,7 @@ import pytest
 
 from src import reproduction
 from src.reproduction import changed_since, compare_runs, reproduce
-from src.running import made_by
+from src.running import locks, made_by
 from src.running.made_by import code_version, note_notebook, package_versions, unsuitable_packages
 from src.runs import read_json, write_json, write_table
 
@@ -89,3 +89,13 @@ def test_a_run_by_hand_alone_says_that_there_is_nothing_to_run_again(tmp_path):
     write_json(tmp_path / "made_by.json", {"by hand": {}})
     with pytest.raises(FileNotFoundError, match="names no notebook"):
         reproduce(tmp_path)
+
+
+def test_two_reproductions_of_a_run_do_not_share_a_folder(tmp_path, monkeypatch, capsys):
+    run = make_run(tmp_path / "run")
+    made = {"parameters": {"seed": 1}, "packages": package_versions(), "code": code_version()}
+    write_json(run / "made_by.json", {"01_data": made})
+    monkeypatch.setattr(reproduction, "hold", lambda folder: locks.hold(folder, wait=0.1))
+    with locks.hold(tmp_path / "run-again"):
+        assert reproduction.main([str(run)]) == 1
+    assert f"{tmp_path / 'run-again'} is being worked on by process" in capsys.readouterr().err

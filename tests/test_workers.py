@@ -11,6 +11,7 @@ import pytest
 from pretended_search import Training, search
 
 from src import workers
+from src.running.locks import check_no_workers
 from src.searches.trials import trials_table
 from src.workers import Worker, main, worker_environment
 
@@ -145,3 +146,15 @@ def test_a_machine_that_is_switched_off_leaves_its_trial_to_another_one(tmp_path
     assert len(counts) == 6 * 6 and sum(counts.values()) <= 6 * 6 + 1, (
         "only the epoch of the kill comes twice"
     )
+
+
+def test_a_worker_holds_a_folder_of_its_own_while_it_searches(tmp_path, monkeypatch):
+    def search(name, output, values):
+        with pytest.raises(RuntimeError, match=f"is being worked on by process {os.getpid()}"):
+            check_no_workers(tmp_path)
+        output.touch()
+
+    monkeypatch.setattr(workers, "run_notebook", search)
+    assert workers.main([str(tmp_path), "--name", "here.local-1", "--profile", "sample"]) == 0
+    assert [path.name for path in (tmp_path / "workers").iterdir()] == ["here.local-1.ipynb"]
+    check_no_workers(tmp_path)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+import h5py
 import keras
 import numpy as np
 from keras import layers, ops
@@ -158,27 +159,33 @@ def _with_weights(name: str, image_size: int, weights: str) -> keras.Model:
                 f"give those of keras.applications.{name}(include_top=False)"
             ) from error
         place = Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser() / "models"
-        file = re.search(r"https?://\S+?/([^/\s]+\.h5)", str(error))
-        if not file and (kept := _find_kept(name, place)):  # what a killed download left, for one
+        if half := _find_half(name, place):
             raise ValueError(
-                f"{kept} does not hold the weights of {name} ({one_line(error, 200)}); delete it to have it "
+                f"{half} is not whole ({one_line(error, 200)}); delete it to have the weights of {name} "
                 "downloaded again"
             ) from error
+        file = re.search(r"https?://\S+?/([^/\s]+\.h5)", str(error))
         raise ConnectionError(
             f"the ImageNet weights of {name} could not be downloaded ({one_line(error, 200)}); put "
             f"{file[1] if file else 'the file'} into {place}, or give its path: weights = PATH"
         ) from error
 
 
-def _find_kept(name: str, place: Path) -> Path | None:
-    """Returns Keras's own file of a backbone's weights, which begins with its name in some spelling."""
+def _find_half(name: str, place: Path) -> Path | None:
+    """Returns a file of a backbone's weights that a killed download has left, which Keras takes for whole."""
 
     def plain(text: str) -> str:
         return re.sub("[^a-z0-9]", "", text.lower())
 
-    return next(
-        (file for file in sorted(place.glob("*.h5")) if plain(file.name).startswith(plain(name))), None
-    )
+    def is_whole(file: Path) -> bool:
+        try:
+            h5py.File(file).close()
+        except OSError:
+            return False
+        return True
+
+    ours = [file for file in sorted(place.glob("*.h5")) if plain(file.name).startswith(plain(name))]
+    return next((file for file in ours if not is_whole(file)), None)
 
 
 def _find_file(name: str, weights: str) -> Path:

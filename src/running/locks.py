@@ -1,5 +1,6 @@
 """One process at a time on a folder or file: the system takes a lock back from a process that has died."""
 
+import errno
 import logging
 import os
 import platform
@@ -14,6 +15,7 @@ from filelock import FileLock, Timeout
 logger = logging.getLogger(__name__)
 
 WAIT = 10.0  # seconds: the kernel of a killed command sees within one or two that it is alone
+NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP}  # what network drives without locks say
 
 
 @contextmanager
@@ -28,14 +30,14 @@ def hold(folder: Path, wait: float = WAIT) -> Iterator[None]:
         RuntimeError: another process holds it; the text says which.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    lock, holder = FileLock(folder / "lock", timeout=wait), folder / "lock.holder"
+    lock, holder = _make_lock(folder / "lock"), folder / "lock.holder"
     try:
-        lock.acquire()
+        lock.acquire(timeout=wait)
     except Timeout:
         who = holder.read_text() if holder.exists() else "another process"
         raise RuntimeError(f"{folder} is being worked on by {who}; wait until it ends, or end it") from None
-    except NotImplementedError:  # some network drives have no locks
-        logger.warning("%s lies on a disk without locks: see to it that one process works on it", folder)
+    except (NotImplementedError, OSError) as error:
+        _refuse_all_but_missing_locks(error, folder / "lock")
         yield
         return
     try:
@@ -47,6 +49,17 @@ def hold(folder: Path, wait: float = WAIT) -> Iterator[None]:
         lock.release()
 
 
+def check_no_workers(run: Path) -> None:
+    """Raises RuntimeError where a worker searches in a run, whose pictures must then stay as they are.
+
+    Each holds a folder of its own below the run's `workers`, for several of them share one run.
+    """
+    for lock in run.glob("workers/*/lock"):
+        with hold(lock.parent, wait=0):
+            pass
+        shutil.rmtree(lock.parent)  # its worker is dead
+
+
 @contextmanager
 def take_turns(place: Path) -> Iterator[None]:
     """Lets one process at a time make a file or folder; the others wait, and look again whether it is there.
@@ -55,13 +68,15 @@ def take_turns(place: Path) -> Iterator[None]:
         place: what is made; its folder gets a hidden lock file.
     """
     place.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(place.with_name(f".{place.name}.lock"))
+    file = place.with_name(f".{place.name}.lock")
+    lock = _make_lock(file)
     try:
         lock.acquire(timeout=0)
     except Timeout:
         logger.info("%s is being made by another process: waiting for it", place)
         lock.acquire()
-    except NotImplementedError:  # as for `hold`
+    except (NotImplementedError, OSError) as error:
+        _refuse_all_but_missing_locks(error, file)
         yield
         return
     try:
@@ -90,3 +105,23 @@ def fill_folder(folder: Path, fill: Callable[[Path], None]) -> None:
             part.rename(folder)
         finally:
             shutil.rmtree(part, ignore_errors=True)
+
+
+def _make_lock(file: Path) -> FileLock:
+    """Returns a lock that any user of the folder may take."""
+    try:
+        # By itself it would turn to a marker file, which a dead process of another machine holds for ever.
+        return FileLock(file, mode=0o666, fallback_to_soft=False)
+    except TypeError:  # of a filelock that knows no marker files
+        return FileLock(file, mode=0o666)
+
+
+def _refuse_all_but_missing_locks(error: Exception, file: Path) -> None:
+    if isinstance(error, PermissionError):
+        raise PermissionError(
+            error.errno, f"{file} cannot be locked ({error.strerror}): another user's; delete it, or set "
+            "OUTPUT_ROOT (runs) or DATA_ROOT (data) to a folder of your own",
+        ) from error  # fmt: skip
+    if not isinstance(error, NotImplementedError) and error.errno not in NO_LOCKS:
+        raise error
+    logger.warning("%s lies on a disk without locks: see to it that one process works there", file.parent)

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from src.config import find_paths
 from src.running.locks import hold
+from src.running.messages import one_line
+from src.running.resources import check_writable
 
 
 def stamp(data: str) -> str:
@@ -38,7 +40,7 @@ def _list_files(place: Path) -> Iterator[Path]:
 def refresh(file: Path, data: str, settings: str) -> None:
     """Writes a run's `parameters.txt` anew where it says something else by now: all its notebooks run again.
 
-    So they do where the pictures that they read were deleted since, as `make clean` deletes them.
+    So they do where the pictures that they read, or their cache, were deleted since, as `make clean` does.
 
     Args:
         file: in the run's folder.
@@ -46,23 +48,40 @@ def refresh(file: Path, data: str, settings: str) -> None:
         settings: all of them, as text.
 
     Raises:
+        OSError: the folder cannot be written into.
         RuntimeError: another process works on the run. What it makes would count as made with these settings.
     """
     says = f"{settings}\n{stamp(data)}\n"
     if file.exists() and file.read_text(encoding="utf-8") == says and not _is_cleared(file.parent):
         return
+    check_writable(file.parent)
     with hold(file.parent):
         partial = file.with_suffix(".partial")
-        partial.write_text(says, encoding="utf-8")
-        os.replace(partial, file)
+        try:
+            partial.write_text(says, encoding="utf-8")
+            os.replace(partial, file)
+        finally:
+            partial.unlink(missing_ok=True)
+
+
+def check_settings(run: Path, settings: str) -> None:
+    """Raises RuntimeError where a run's `parameters.txt` has other settings by now, of another command.
+
+    To be asked by who holds the run: between that file and a notebook another command may have come.
+    """
+    says = (run / "parameters.txt").read_text(encoding="utf-8").partition("\n")[0]
+    if says != settings:
+        raise RuntimeError(f"another command has given {run} other settings ({says}); run yours again")
 
 
 def _is_cleared(run: Path) -> bool:
+    caches = find_paths().data / "cache"
     try:
         folder = json.loads((run / "data.json").read_text(encoding="utf-8"))["folder"]
-    except (OSError, ValueError, LookupError, TypeError):  # notebook 01 has not run, or says what is wrong
+        cache = json.loads((run / "input.json").read_text(encoding="utf-8"))["cache"]
+    except (OSError, ValueError, LookupError, TypeError):  # not made yet, or their reader says what is wrong
         return False
-    return not (os.path.isdir(folder) and (find_paths().data / "cache").is_dir())
+    return not (os.path.isdir(folder) and (caches / cache).exists())
 
 
 def main(arguments: list[str]) -> int:
@@ -71,8 +90,8 @@ def main(arguments: list[str]) -> int:
         refresh(Path(arguments[0]), *arguments[1:])
     except KeyboardInterrupt:
         return 130
-    except (OSError, RuntimeError) as error:
-        sys.stderr.write(f"{error}\n")
+    except (OSError, ValueError, RuntimeError) as error:  # ValueError: a name that is not UTF-8
+        sys.stderr.write(f"{one_line(error)}\n")
         return 1
     return 0
 

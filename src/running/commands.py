@@ -1,0 +1,38 @@
+"""How a command ends: with its exit code, and with one line for whatever stopped it."""
+
+import logging
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from papermill.exceptions import PapermillExecutionError
+
+from src.running.messages import one_line
+from src.running.resources import full_disk, is_full
+
+
+def run_command(name: str, run: Path, work: Callable[[], int]) -> int:
+    """Returns the exit code of `work`, 130 where it was interrupted, 1 where it failed, after one line.
+
+    The log goes to stdout. Asked to end by SIGTERM, the command ends as by Ctrl-C.
+
+    Args:
+        name: what is interrupted or stops, such as the notebook.
+        run: the run's folder, whose disk may be full.
+        work: what the command does.
+    """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    logging.basicConfig(stream=sys.stdout, format="%(message)s", level=logging.INFO)
+    logging.getLogger("papermill").setLevel(logging.WARNING)  # it announces every cell
+    try:
+        return work()
+    except (PapermillExecutionError, KeyboardInterrupt) as error:
+        # Where Ctrl-C reaches the kernel first, it comes as the error of a cell.
+        if getattr(error, "ename", "KeyboardInterrupt") == "KeyboardInterrupt":
+            sys.stderr.write(f"{name} was interrupted; the same command goes on where it stopped\n")
+            return 130
+        sys.stderr.write(f"{name} stopped: {error.ename}: {one_line(error.evalue)}\n")
+    except (ValueError, OSError, RuntimeError) as error:  # RuntimeError: another process, or a dead kernel
+        sys.stderr.write(f"{full_disk(run) if is_full(error) else one_line(error)}\n")
+    return 1
