@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from pathlib import Path
 
-from src.config import Paths
+from src.config import PART_NAMES, Paths
 from src.datasets import archives, downloads, layouts
 from src.running.messages import one_line, quote
 from src.sample import draw_sample
@@ -123,7 +123,10 @@ def locate(source: Path, unpacked: Path, outer: tuple[Path, ...] = ()) -> Path:
     ]
     if not found:
         seen = layouts.describe(list_names(source))
-        raise _refusal(f"no labelled pictures of two classes in {source}: found {seen}; wanted {WANTED}")
+        raise _refusal(
+            f"no labelled pictures of two classes in {source}: found {seen}; wanted {WANTED}. Folders named "
+            f"{', '.join(sorted(PART_NAMES))} are parts, not classes"
+        )
     if len(found) > 1:
         raise _refusal(
             f"more than one data set in {source}: {'; '.join(found)}; give the path of one as `data`"

@@ -86,6 +86,7 @@ def accuracy_interval(correct: int, n: int, confidence: float = 0.95) -> tuple[f
 def measure(predictions: pd.DataFrame) -> dict[str, float]:
     """Returns accuracy with its 95 % interval (low, high), n, and the usual measures of a binary classifier.
 
+    `larger_class` is the accuracy of who always says the larger class, which is no achievement.
     Precision, recall and f1 are about class 1, and 0 where no picture was predicted to be of it.
     `log_loss` lets a confident mistake cost more than `cross_entropy` does; `brier` is the mean squared
     error of the probability.
@@ -103,6 +104,7 @@ def measure(predictions: pd.DataFrame) -> dict[str, float]:
         "low": low,
         "high": high,
         "n": len(predictions),
+        "larger_class": float(max(code.mean(), 1 - code.mean())),
         "precision": float(metrics.precision_score(code, predicted, zero_division=0)),
         "recall": float(metrics.recall_score(code, predicted)),
         "f1": float(metrics.f1_score(code, predicted, zero_division=0)),

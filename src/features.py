@@ -15,6 +15,7 @@ from sklearn.model_selection import train_test_split
 from tqdm.auto import tqdm
 
 from src.config import PUBLISHED_HELD_BACK, PUBLISHED_SPLIT_SEED, is_headless
+from src.datasets.audit import describe_left_out
 from src.datasets.listing import USED, describe_file
 from src.images.files import list_files
 from src.running.messages import one_line, quote
@@ -189,10 +190,11 @@ def _find_classes(table: pd.DataFrame, source: str) -> tuple[str, Iterable[str]]
     if len(counts) != 2:
         raise ValueError(
             f"{source} holds {len(counts)} classes of usable pictures ({found}); exactly two are needed, "
-            "by folders (Cat/0.jpg) or by names (cat.0.jpg)"
+            f"by folders (Cat/0.jpg) or by names (cat.0.jpg){describe_left_out(table)}"
         )
     if counts.min() < MINIMUM_PER_CLASS:
         raise ValueError(
             f"{source} holds too few usable pictures ({found}); a class needs {MINIMUM_PER_CLASS}"
+            f"{describe_left_out(table)}"
         )
     return next((name for name in counts.index if name in ("dog", "dogs")), counts.index[1]), counts.index

@@ -8,6 +8,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
+from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from mpl_toolkits.axes_grid1 import make_axes_locatable
@@ -15,6 +16,9 @@ from mpl_toolkits.axes_grid1 import make_axes_locatable
 # Okabe and Ito's palette: told apart with every common kind of colour blindness.
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#9A9A9A"
 LONGEST_LINE = 25  # characters above a picture of a grid
+# For letters that matplotlib's own font lacks: class names are the user's.
+OTHERS = ["Noto Sans CJK JP", "Noto Sans CJK SC", "Arial Unicode MS", "Microsoft YaHei"]
+plt.rcParams["font.family"] = ["DejaVu Sans", *sorted(set(OTHERS) & set(font_manager.get_font_names()))]
 
 
 def make_axes(ax: Axes | None, width: float = 6.4, height: float = 4.8) -> Axes:
@@ -157,7 +161,7 @@ def plot_precision_recall(table: pd.DataFrame, positive: str = "class 1", ax: Ax
         ylabel=f"precision: share right of those called {positive}",
         title=f"Precision and recall of {positive}",
     )
-    ax.legend(frameon=False, loc="lower left")
+    ax.legend(frameon=False)  # where it covers least: a rare class has its lines at the bottom
     return ax
 
 

@@ -4,10 +4,12 @@ import hashlib
 import json
 import os
 import shutil
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from src.images.preprocessing import PREPROCESSING
@@ -15,7 +17,7 @@ from src.images.preprocessing import PREPROCESSING
 
 def write_json(path: Path, values: dict[str, Any]) -> None:
     """Writes values to a JSON file; a kill leaves the old file or the new one, never half of one."""
-    replace_text(path, json.dumps(values, indent=2, ensure_ascii=False, default=_plain) + "\n")
+    replace_text(path, _to_json(values) + "\n")
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -47,10 +49,12 @@ def summarize(run: Path) -> str:
         lacks = f"{run / 'metrics.json'} lacks {', '.join(sorted(missing))}"
         raise ValueError(f"{lacks}; delete it and run notebook 05 again")
     interval = f"[{measures['low']:.4f}, {measures['high']:.4f}]"
+    known = "larger_class" in measures  # not of runs made before it was measured
+    always = f"; always saying the larger class: {measures['larger_class']:.4f}" if known else ""
     return "\n".join(
         [
             f"test accuracy {measures['accuracy']:.4f} {interval} n={measures['n']}",
-            f"test loss {measures['loss']:.4f}, of which cross-entropy {measures['cross_entropy']:.4f}",
+            f"test loss {measures['loss']:.4f}, of it cross-entropy {measures['cross_entropy']:.4f}{always}",
             f"confusion matrix: {run / 'figures' / 'confusion_matrix.png'}",
             f"tables and executed notebooks: {run}",
         ]
@@ -66,18 +70,41 @@ def write_table(table: pd.DataFrame, path: Path) -> None:
 def save_model(model: Any, path: Path, facts: dict[str, Any]) -> None:
     """Saves a model as `.keras`, and what its user must know as a JSON of the same name beside it.
 
+    Where the same is there already, of the same weights, it is left as it is: saved again its bytes would be
+    others, and it would pass for a model that has not seen the test part.
+
     Args:
         model: a trained Keras model.
         path: the file, ending in `.keras`; it is replaced when the new one is whole, the JSON after it.
-        facts: class names, picture size, data fingerprint; the preprocessing is added to them.
+        facts: class names, picture size, data fingerprint; the preprocessing and a fingerprint of the weights
+            are added to them.
     """
-    _replace_model(path, {**facts, "preprocessing": PREPROCESSING}, model.save)
+    about = {**facts, "weights_fingerprint": weights_fingerprint(model), "preprocessing": PREPROCESSING}
+    if not _holds(path, about):
+        _replace_model(path, about, model.save)
+
+
+def weights_fingerprint(model: Any) -> str:
+    """Returns 16 hex digits that stand for the values of all weights of a model."""
+    digest = hashlib.sha256()
+    for value in model.get_weights():
+        digest.update(np.asarray(value).tobytes())
+    return digest.hexdigest()[:16]
 
 
 def copy_model(source: Path, path: Path) -> None:
     """Copies a saved model and the JSON beside it; a kill leaves no model beside another one's JSON."""
     about = read_json(source.with_suffix(".json"))
     _replace_model(path, about, lambda copied: shutil.copyfile(source, copied))
+
+
+def _holds(path: Path, about: dict[str, Any]) -> bool:
+    try:
+        with zipfile.ZipFile(path) as model:
+            is_whole = model.testzip() is None
+        return is_whole and read_json(path.with_suffix(".json")) == json.loads(_to_json(about))
+    except (OSError, ValueError, zipfile.BadZipFile):
+        return False
 
 
 def _replace_model(path: Path, about: dict[str, Any], write: Callable[[Path], object]) -> None:
@@ -137,6 +164,10 @@ def replace_text(path: Path, text: str) -> None:
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _to_json(values: dict[str, Any]) -> str:
+    return json.dumps(values, indent=2, ensure_ascii=False, default=_plain)
 
 
 def _plain(value: Any) -> Any:

@@ -290,7 +290,8 @@ PICTURE_FILES = {
     "grey JPEG": Case("picture", picture(encode(draw(), mode="L")), used=WHOLE),
     "16-bit PNG": Case("picture", picture(encode(DEEP, "PNG")), used=WHOLE),
     "16-bit TIFF": Case("picture", picture(encode(DEEP, "TIFF")), used=WHOLE),
-    "floating-point TIFF": Case("picture", picture(encode(draw(), "TIFF", "F")), used=WHOLE),
+    "floating-point TIFF": Case("picture", picture(encode(draw(), "TIFF", "F")), "floating-point or 32-bit"),
+    "32-bit TIFF": Case("picture", picture(encode(draw(), "TIFF", "I")), "floating-point or 32-bit"),
     "palette PNG": Case("picture", picture(encode(draw(), "PNG", "P")), used=WHOLE),
     "palette PNG, transparent": Case(
         "picture", picture(encode(draw(), "PNG", "P", transparency=0)), used=WHOLE

@@ -153,3 +153,13 @@ def test_the_audit_counts_every_row_left_out_by_kind():
     assert list(audit_table(table)) == ["reason", "count"]
     assert len(left_out(table)) == 5
     assert audit_table(shapes(1.0)).empty
+
+
+def test_what_only_looks_alike_under_both_labels_is_not_called_the_same_picture():
+    code = random_hash(1)
+    table = make_table(a=("cat", "1", code), b=("dog", "2", flip_bits(code, 20)))
+    reasons = leave_out_duplicates(mark_duplicates(table))["reason"].tolist()
+    assert reasons == [
+        "both labels: one that looks alike is dog in b",
+        "both labels: one that looks alike is cat in a",
+    ]

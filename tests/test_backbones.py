@@ -21,8 +21,8 @@ from src.pretrained.backbones import (
     from_ours,
     inner_network,
     unfreeze,
-    weights_fingerprint,
 )
+from src.runs import weights_fingerprint
 
 pytestmark = pytest.mark.long
 

@@ -34,7 +34,7 @@ def reasons(table: pd.DataFrame) -> dict[str, str]:
 def plain_table(cats: int, dogs: int) -> pd.DataFrame:
     names = [f"cat.{index}.jpg" for index in range(cats)] + [f"dog.{index}.jpg" for index in range(dogs)]
     table = pd.DataFrame({"image_name": names, "category": [name[:3] for name in names]})
-    return table.assign(status="used").sort_values("image_name", ignore_index=True)
+    return table.assign(status="used", reason="").sort_values("image_name", ignore_index=True)
 
 
 def compare_with_plain_loop(folder: Path, table: pd.DataFrame) -> None:
@@ -75,7 +75,7 @@ def test_class_folders_give_the_label_and_unique_names(tmp_path):
     table = extract_features(tmp_path).set_index("image_name")
     assert table.loc["train/Wolf/3.jpg", ["category", "code", "status"]].tolist() == ["wolf", 0, "used"]
     assert table.loc["validation/Dog/3.jpg", ["category", "code"]].tolist() == ["dog", 1]
-    assert table.loc["test/1.jpg", "reason"] == "the name carries no label"
+    assert table.loc["test/1.jpg", "reason"] == "no label: test names a part"
     assert table.loc["test/1.jpg", "size"] == (24, 32)
     assert pd.isna(table.loc["test/1.jpg", "code"])
 
@@ -205,8 +205,14 @@ def test_split_ignores_the_order_of_rows_and_leaves_left_out_rows_empty():
 
 
 def test_split_refuses_one_class_and_names_that_come_twice():
-    with pytest.raises(ValueError, match="1 classes"):
+    with pytest.raises(ValueError, match=r"1 classes .*by names \(cat\.0\.jpg\)$"):
         split_features(plain_table(30, 0))
+    table = plain_table(30, 30)
+    copies = table["image_name"].str.startswith("dog")
+    table.loc[copies, ["status", "reason"]] = ["left out", "both labels: one that looks alike is cat in x"]
+    words = r"1 classes .*; left out: 30 both labels \(leave_out_duplicates = False keeps such copies"
+    with pytest.raises(ValueError, match=words):
+        split_features(table)
     table = plain_table(30, 30)
     with pytest.raises(ValueError, match=r"cat\.0\.jpg.*twice"):
         split_features(pd.concat([table, table[:1]], ignore_index=True))

@@ -141,6 +141,28 @@ def test_a_run_whose_pictures_or_cache_were_deleted_since_runs_again(lost, make,
     assert steps(make("run", "RUN=mine", **place)) == [*STEPS, "summary"]
 
 
+def test_a_whole_run_is_not_replaced_by_one_of_other_pictures_of_the_same_name(make, tmp_path):
+    first, second = (tmp_path / name / "pets" for name in ("a", "b"))
+    for data in (first, second):
+        data.mkdir(parents=True)
+    assert steps(make("run", f"DATA={first}")) == [*STEPS, "summary"]
+    assert make("run", f"DATA={second}") == []
+    assert steps(make("run", f"DATA={first}", "SET=epochs=2")) == [*STEPS, "summary"]
+    assert steps(make("run", f"DATA={second}", "RUN=others")) == [*STEPS, "summary"]
+    (tmp_path / "output" / "sample-pets" / "parameters.txt").unlink()
+    assert steps(make("run", f"DATA={second}")) == [*STEPS, "summary"]
+
+
+def test_what_a_link_leads_to_is_looked_at(make, tmp_path):
+    zipped, link = tmp_path / "a.zip", tmp_path / "link.zip"
+    zipped.write_bytes(b"one")
+    link.symlink_to(zipped)
+    assert steps(make("run", f"DATA={link}")) == [*STEPS, "summary"]
+    assert steps(make("run", f"DATA={link}")) == ["summary"]
+    zipped.write_bytes(b"another")
+    assert steps(make("run", f"DATA={link}")) == [*STEPS, "summary"]
+
+
 def test_settings_with_quotes_and_places_with_a_tilde_arrive(make, tmp_path):
     call = make("run", "RUN=mine", "SET=pictures='/a b'", OUTPUT_ROOT="~/out", HOME=str(tmp_path))[0]
     assert call[0] == str(tmp_path / "out" / "mine")

@@ -87,9 +87,29 @@ def test_a_saved_model_has_its_facts_beside_it_and_opens_in_safe_mode(tmp_path):
     save_model(model, tmp_path / "model.keras", {"class_names": ["cat", "dog"]})
     assert sorted(path.name for path in tmp_path.iterdir()) == ["model.json", "model.keras"]
     facts = read_json(tmp_path / "model.json")
+    assert len(facts.pop("weights_fingerprint")) == 16
     assert facts == {"class_names": ["cat", "dog"], "preprocessing": PREPROCESSING}
     assert keras.models.load_model(tmp_path / "model.keras", safe_mode=True).count_params() == 5
     assert len(file_fingerprint(tmp_path / "model.keras")) == 16
+
+
+def test_the_same_model_is_not_saved_as_another_one(tmp_path):
+    """The date in a new file would make it a model that has not seen the test part."""
+    model, path = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)]), tmp_path / "model.keras"
+    save_model(model, path, {"members": ("a", 1.0)})
+    first = path.read_bytes()
+    save_model(model, path, {"members": ("a", 1.0)})
+    assert path.read_bytes() == first
+    for damaged in (first[: len(first) // 2], first.replace(b"keras_version", b"keras_vers1on"), b""):
+        path.write_bytes(damaged)
+        save_model(model, path, {"members": ("a", 1.0)})
+        assert keras.models.load_model(path).count_params() == 5
+    save_model(model, path, {"members": ("b", 1.0)})
+    assert read_json(tmp_path / "model.json")["members"] == ["b", 1.0]
+    model.set_weights([weights + 1 for weights in model.get_weights()])
+    save_model(model, path, {"members": ("b", 1.0)})
+    for saved, kept in zip(keras.models.load_model(path).get_weights(), model.get_weights(), strict=True):
+        assert (saved == kept).all()
 
 
 @pytest.mark.parametrize("call", range(3))

@@ -60,7 +60,9 @@ def leave_out_duplicates(table: pd.DataFrame) -> pd.DataFrame:
         for row, name, category in zip(group.index, group["image_name"], group["category"], strict=True):
             others = examples.drop(category)
             if len(others):
-                reasons[row] = f"both labels: the same picture is {others.index[0]} in {others.iloc[0]}"
+                equal = (group["content_hash"] == group["content_hash"].iloc[0]).all()
+                same = "the same picture is" if equal else "one that looks alike is"  # of one scene, perhaps
+                reasons[row] = f"both labels: {same} {others.index[0]} in {others.iloc[0]}"
             elif name != kept:
                 reasons[row] = f"duplicate of {kept}"
     return _leave_out(table, reasons)
@@ -103,6 +105,16 @@ def audit_table(table: pd.DataFrame) -> pd.DataFrame:
     kinds = left_out(table)["reason"].str.replace(r"(:| of ).*", "", regex=True)
     counts = kinds.value_counts().rename_axis("reason").reset_index(name="count")
     return counts.sort_values(["count", "reason"], ascending=[False, True], ignore_index=True)
+
+
+def describe_left_out(table: pd.DataFrame) -> str:
+    """Returns in a few words how many files were left out for what, "" where none were."""
+    counts = audit_table(table)
+    if counts.empty:
+        return ""
+    words = ", ".join(f"{count:,} {reason}" for reason, count in counts.to_numpy()[:8])
+    copies = {"both labels", "duplicate"} & set(counts["reason"])
+    return f"; left out: {words}" + " (leave_out_duplicates = False keeps such copies)" * bool(copies)
 
 
 def _leave_out(table: pd.DataFrame, reasons: dict) -> pd.DataFrame:

@@ -47,7 +47,11 @@ def describe_file(name: str, path: Path, keep: Callable[[np.ndarray], None] | No
     row |= {"height": picture.shape[0], "width": picture.shape[1]}
     row["perceptual_hash"] = perceptual_hash(picture)
     if not row["category"]:
-        return row | {"reason": "the name carries no label"}
+        folder = Path(name).parent.name
+        is_part = folder.lower() in PART_NAMES
+        return row | {
+            "reason": f"no label: {folder} names a part" if is_part else "the name carries no label"
+        }
     if keep:
         keep(picture)
     return row | {"status": USED}

@@ -15,9 +15,9 @@ from tqdm.auto import tqdm
 from src.config import is_headless
 from src.generators import PictureBatches
 from src.images.preprocessing import preprocess
-from src.pretrained.backbones import weights_fingerprint
 from src.running.messages import one_line
 from src.running.resources import check_space
+from src.runs import weights_fingerprint
 
 logger = logging.getLogger(__name__)
 

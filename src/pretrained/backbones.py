@@ -1,6 +1,5 @@
 """Pretrained networks of keras.applications: pictures as ours go in, pooled features come out."""
 
-import hashlib
 import os
 import re
 from collections.abc import Callable
@@ -9,7 +8,6 @@ from typing import NamedTuple
 
 import h5py
 import keras
-import numpy as np
 from keras import layers, ops
 
 from src.datasets.downloads import give_up_silence
@@ -132,14 +130,6 @@ def unfreeze(network: keras.Model, name: str, blocks: int) -> None:
     inner.trainable = True
     for index, layer in enumerate(inner.layers):
         layer.trainable = index >= first and not isinstance(layer, layers.BatchNormalization)
-
-
-def weights_fingerprint(network: keras.Model) -> str:
-    """Returns 16 hex digits that stand for the values of all weights of a network."""
-    digest = hashlib.sha256()
-    for value in network.get_weights():
-        digest.update(np.ascontiguousarray(value))
-    return digest.hexdigest()[:16]
 
 
 def _with_weights(name: str, image_size: int, weights: str) -> keras.Model:

@@ -1,6 +1,5 @@
 """What transfer leaves: which network validation prefers, the saved files, what the test part says."""
 
-import json
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,7 +9,6 @@ import pandas as pd
 from src.evaluation import check_against_keras, cross_entropy, measure
 from src.generators import load_batches
 from src.networks.ensemble import average_networks
-from src.pretrained.backbones import weights_fingerprint
 from src.results.comparison import measure_cost, note_result
 from src.results.opening import open_test
 from src.runs import copy_model, read_json, save_model, write_json, write_table
@@ -57,8 +55,7 @@ def save_networks(
 ) -> dict[str, str]:
     """Returns which network is in which file: `transfer` holds the best one, `transfer_frozen` the frozen.
 
-    Each file has a JSON beside it that says what its user must know. A file that holds the same already is
-    left as it is: saved again it would be another model, for which the test part would be opened again.
+    Each file has a JSON beside it that says what its user must know.
 
     Args:
         run: the run's folder.
@@ -68,16 +65,12 @@ def save_networks(
         own: what is to be said of each alone.
     """
     for stem, name in {"transfer_frozen": "frozen", "transfer": best}.items():
+        if stem == "transfer" and name == "frozen":  # one file's bytes are one model
+            copy_model(run / "transfer_frozen.keras", run / f"{stem}.keras")
+            continue
         members = list(networks.values()) if name == "averaged" else [networks[name]]
         model = average_networks(members, facts["mirrored_views"])
-        about = {**facts, **own[name], "weights_fingerprint": weights_fingerprint(model)}
-        path, same = run / f"{stem}.keras", run / "transfer_frozen.keras"
-        if _holds(path, about):
-            continue
-        if stem == "transfer" and name == "frozen":  # one file's bytes are one model
-            copy_model(same, path)
-        else:
-            save_model(model, path, about)
+        save_model(model, run / f"{stem}.keras", {**facts, **own[name]})
     return {"transfer": best, "transfer_frozen": "frozen"}
 
 
@@ -124,10 +117,3 @@ def note_results(run: Path, backbone: str, saved: dict[str, str], measured: dict
         untrained = read_json(run / f"{stem}.json")["weights"] == "none"
         title = f"{backbone}, {name}" + " (random weights)" * untrained
         note_result(run, stem, title, measured[stem].predictions, facts)
-
-
-def _holds(path: Path, about: dict) -> bool:
-    said = path.with_suffix(".json")
-    return (
-        path.is_file() and said.is_file() and read_json(said).items() >= json.loads(json.dumps(about)).items()
-    )

@@ -21,7 +21,7 @@ def stamp(data: str) -> str:
             stands for a download has no files yet.
     """
     paths = find_paths()
-    places = [paths.input, paths.data / "raw"] if data == "auto" else [Path(data)]
+    places = [paths.input, paths.data / "raw"] if data == "auto" else [Path(data).resolve()]
     digest = hashlib.sha256()
     for file in (file for place in places for file in _list_files(place)):
         information = file.lstat()
@@ -49,11 +49,18 @@ def refresh(file: Path, data: str, settings: str) -> None:
 
     Raises:
         OSError: the folder cannot be written into.
-        RuntimeError: another process works on the run. What it makes would count as made with these settings.
+        RuntimeError: another process works on the run, and what it makes would count as made with these
+            settings; or it is a whole run of other data.
     """
     says = f"{settings}\n{stamp(data)}\n"
     if file.exists() and file.read_text(encoding="utf-8") == says and not _is_cleared(file.parent):
         return
+    said = file.read_text(encoding="utf-8").partition("\n")[0] if file.exists() else settings
+    if f" {data} " not in f"{said} " and (file.parent / "05_evaluation.ipynb").exists():
+        raise RuntimeError(
+            f"{file.parent} holds a whole run of other pictures ({said}): give RUN=name for these, or delete "
+            f"{file} to have them take its place"
+        )
     check_writable(file.parent)
     with hold(file.parent):
         partial = file.with_suffix(".partial")
