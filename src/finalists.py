@@ -13,6 +13,7 @@ from pathlib import Path
 
 import keras
 import pandas as pd
+from keras_tuner.errors import FailedTrialError
 
 from src.evaluation import predict_table
 from src.networks.ensemble import average_networks, save_weights, without_optimizer
@@ -30,6 +31,8 @@ from src.training import PictureTraining
 
 logger = logging.getLogger(__name__)
 
+BEYOND_TRIALS = 100_000
+
 
 def train_finalists(
     training: PictureTraining,
@@ -45,7 +48,8 @@ def train_finalists(
     is there already, of the same settings, is not done again. Columns: trial, seed, first_score (the
     search's), val_accuracy and val_loss (of the weights that are kept), val_accuracy_unaveraged (of the
     last epoch's weights as they were), epochs, planned_epochs, seconds, folder. Where the minutes end a
-    training between two validations, val_loss and val_accuracy_unaveraged are the earlier one's.
+    training between two validations, val_accuracy_unaveraged is the earlier one's. A training whose loss
+    becomes NaN is no row.
 
     Args:
         training: what a training does; its `epochs` are the most that one gets.
@@ -58,6 +62,7 @@ def train_finalists(
 
     Raises:
         ValueError: averaged weights are asked for together with patience.
+        RuntimeError: the loss of each training became NaN.
     """
     if training.patience and training.settings.get("weight_averaging"):
         raise ValueError(
@@ -66,7 +71,7 @@ def train_finalists(
         )
     identity = {**identity, "epochs": training.epochs, "patience": training.patience}
     identity["validation_freq"] = training.validation_freq
-    folder, rows = search_folder(folder, identity), []
+    folder, rows, failures = search_folder(folder, identity), [], []
     expected, pace = 0.0, 1.0  # seconds by the search's epochs; how much longer it really took
     waiting = [(candidate, seed) for seed in seeds for candidate in candidates]
     with hold(folder):
@@ -74,10 +79,22 @@ def train_finalists(
             left = minutes - sum(row["seconds"] for row in rows) / 60 if minutes else math.inf
             share = max(left, 0) / (len(waiting) - number)
             place = folder / f"trial_{candidate['trial']}-seed_{seed}"
-            rows.append(train_finalist(training, candidate, seed, place, share, pace))
+            try:
+                rows.append(train_finalist(training, candidate, seed, place, share, pace))
+            except FailedTrialError as error:  # the others may do
+                logger.warning("%s failed and is left out: %s", place.name, error)
+                failures.append(f"{place.name}: {error}")
+                continue
             expected += expected_seconds(training, candidate, rows[-1]["epochs"])
             pace = sum(row["seconds"] for row in rows) / max(expected, 1e-3)
+    if not rows:
+        raise RuntimeError(f"each training of the finalists failed; the first: {failures[0]}")
     return pd.DataFrame(rows)
+
+
+def new_seeds(seed: int, number: int) -> list[int]:
+    """Returns so many seeds that no trial of a search had, which counts its trials from the run's seed."""
+    return list(range(seed + BEYOND_TRIALS, seed + BEYOND_TRIALS + number))
 
 
 def train_finalist(
@@ -101,6 +118,8 @@ def train_finalist(
     plan = {"hyperparameters": values, "epochs": epochs, "minutes": None if math.isinf(minutes) else minutes}
     if (place / "plan.json").exists() and read_json(place / "plan.json")["hyperparameters"] == values:
         plan = read_json(place / "plan.json")
+    else:
+        delete_checkpoint(place)  # of another training, whose minutes would be counted as this one's
     write_json(place / "plan.json", plan)
     try:
         row = within_memory(training, partial(_train, candidate, seed, place, plan), place)
@@ -132,6 +151,7 @@ def _train(candidate: dict, seed: int, place: Path, plan: dict, training: Pictur
     save_weights(model, place / "model.weights.h5")
     validation = training.serve("validation").once()  # also where epochs are shortened
     predictions = predict_table(model, validation)
+    val_loss = model.evaluate(validation, verbose=0, return_dict=True)["loss"]
     with_mirror = predict_table(average_networks([model], mirrored=True), validation)
     predictions["probability_with_mirror"] = with_mirror["probability"]
     write_table(predictions, place / "validation.csv")
@@ -141,7 +161,7 @@ def _train(candidate: dict, seed: int, place: Path, plan: dict, training: Pictur
         "first_score": candidate["score"],
         "val_accuracy": float(predictions["correct"].mean()),
         "val_accuracy_unaveraged": last["val_accuracy"][-1],
-        "val_loss": min(last["val_loss"]) if training.patience else last["val_loss"][-1],
+        "val_loss": val_loss,
         "epochs": len(last["loss"]),
         "planned_epochs": training.epochs,
         "seconds": round(history.earlier + time.monotonic() - started, 1),

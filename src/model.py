@@ -4,7 +4,7 @@ import keras
 from keras import layers, regularizers
 
 from src.config import PUBLISHED_IMAGE_SIZE
-from src.networks.probability import unsaturated
+from src.networks.probability import log_loss, unsaturated
 
 
 def build_cnn(
@@ -69,5 +69,5 @@ def build_cnn(
     # In float32 also under mixed precision: in 16 bits a probability near 1 is 1, and its gradient is lost.
     model.add(unsaturated(layers.Dense(1, activation="sigmoid", dtype="float32", name="probability")))
     schedule = keras.optimizers.schedules.ExponentialDecay(learning_rate, decay_steps, decay_rate=0.9)
-    model.compile(keras.optimizers.Adam(schedule), loss="binary_crossentropy", metrics=["accuracy"])
+    model.compile(keras.optimizers.Adam(schedule), loss="binary_crossentropy", metrics=["accuracy", log_loss])
     return model

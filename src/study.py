@@ -68,6 +68,7 @@ class StudySearch:
             OSError: the disk is full.
         """
         deadline = Deadline.after(minutes)
+        self.attempts.clear(outlast_cuts(self.records))
         ended = outlast_cuts(self._ended)
         logger.info("search: %d trials done, %d asked for", ended, self.claims.max_trials)
         waits = False

@@ -72,7 +72,7 @@ def make_submission(predictions: pd.DataFrame, calibration: Calibration, edition
         ValueError: another word for the edition.
     """
     check_edition(edition)
-    label = calibration.apply(predictions["probability"]).round(6)
+    label = calibration.apply(predictions["probability"]).round(9)
     if edition == "labels":
         is_read = predictions["reason"] == ""
         label = (predictions["probability"] > 0.5).astype(int)

@@ -120,12 +120,13 @@ class PictureTraining(keras_tuner.HyperModel):
             if initial_epoch in [first for first, _ in spans(training.picture_sizes, 0, epochs)[1:]]:
                 # Here Keras had ended a fit, and had put the average of the weights in their place.
                 model.optimizer.finalize_variable_values(model.trainable_variables)
-            epochs = initial_epoch if checkpoint.is_over else epochs
+            if any(getattr(callback, "is_over", False) for callback in callbacks):
+                epochs = initial_epoch  # early stopping or a pruner had ended it
             _extend(history, range(initial_epoch), checkpoint.columns())
         validated = self.validated_epochs(epochs)
         build_metrics(model, validation)
         for first, last in spans(training.picture_sizes, initial_epoch, epochs):
-            training.epoch = validation.epoch = first
+            training.epoch, validation.epoch = first, sum(epoch <= first for epoch in validated)
             watching = list(callbacks)
             if self.patience and last == epochs:
                 stopping = keras.callbacks.EarlyStopping(

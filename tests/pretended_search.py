@@ -71,6 +71,8 @@ class Training:
         watching, noise = keras.callbacks.CallbackList(callbacks, model=model), random.random()
         checkpoint = next(callback for callback in callbacks if isinstance(callback, Checkpoint))
         first = checkpoint.restore(model)
+        if any(getattr(callback, "is_over", False) for callback in callbacks):
+            epochs = first  # as `PictureTraining` does
         history = checkpoint.columns().get("val_accuracy", [])
         watching.on_train_begin()
         for epoch in range(first, epochs):

@@ -83,6 +83,8 @@ class Training(PictureTraining):
             os.kill(os.getpid(), signal.SIGSEGV)
         if trouble == "system":
             os.kill(os.getpid(), signal.SIGKILL)
+        if trouble == "disk" and not Path(os.environ["DISK_FREED"]).exists():
+            raise OSError(28, "No space left on device")
         if trouble == "memory" and self.batch_divisor == 1:
             raise RuntimeError("RESOURCE_EXHAUSTED: Out of memory while trying to allocate 1 byte")
         pause = keras.callbacks.LambdaCallback(

@@ -8,8 +8,9 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
+from keras_tuner.errors import FailedTrialError
 
-from src.finalists import load_network, train_finalists
+from src.finalists import load_network, new_seeds, train_finalist, train_finalists
 from src.generators import PictureBatches
 from src.images.augmentation import Augmentation
 from src.images.growth import cost_in_full_epochs, growing_sizes, grown_size, spans
@@ -109,6 +110,39 @@ def test_a_second_run_trains_nothing_and_a_changed_one_all(trained, monkeypatch)
         assert set(train(folder, finalists=another_search)["first_score"]) == {0.5}
         with pytest.raises(ZeroDivisionError):
             train(folder, epochs=4)
+
+
+def test_a_training_that_goes_astray_is_left_out_and_the_others_go_on(tmp_path, monkeypatch, caplog):
+    original = PictureTraining.fit
+
+    def fit(self, hp, *arguments, **more):
+        if hp.values["units"] == 8:
+            raise FailedTrialError("the loss was nan in epoch 2")
+        return original(self, hp, *arguments, **more)
+
+    monkeypatch.setattr(PictureTraining, "fit", fit)
+    table = train(tmp_path)
+    assert table["trial"].tolist() == [2, 2] and table["seed"].tolist() == [1, 2]
+    assert "trial_4-seed_2 failed and is left out: the loss was nan in epoch 2" in caplog.text
+    with pytest.raises(
+        RuntimeError, match="each training of the finalists failed; the first: trial_4-seed_1"
+    ):
+        train(tmp_path, finalists=FINALISTS[:1])
+
+
+def test_the_finalists_seeds_are_none_of_the_searchs():
+    """A trial's seed is the run's and its place; its lucky score would come again with it."""
+    assert len(set(new_seeds(42, 3))) == 3 and not set(new_seeds(42, 3)) & set(range(42, 42 + 10_000))
+
+
+def test_another_trainings_minutes_are_not_counted(trained, tmp_path):
+    """A checkpoint lies there, of other hyperparameters: it is not gone on from, nor is its time spent."""
+    place = tmp_path / "stale"
+    training = make()
+    place.mkdir()
+    (place / "checkpoint.npz").write_bytes(b"of another one")
+    pd.DataFrame({"epoch": [1], "seconds": [1e6]}).to_csv(place / "history.csv")
+    assert train_finalist(training, FINALISTS[0], 1, place, minutes=5.0)["epochs"] == 3
 
 
 def test_patience_that_would_undo_the_averaging_of_weights_is_refused(tmp_path):

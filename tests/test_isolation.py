@@ -52,6 +52,17 @@ def test_an_isolated_search_gives_the_table_of_one_in_this_process(tmp_path):
     assert apart[same].equals(together[same])
 
 
+def test_a_full_disk_ends_the_search_and_costs_no_trial(tmp_path, monkeypatch):
+    monkeypatch.setenv("TROUBLE", "disk")
+    monkeypatch.setenv("DISK_FREED", str(tmp_path / "freed"))
+    settings = {"seed": 1, "max_trials": 2, "isolate": QUIET, "sampler": "random"}
+    with pytest.raises(OSError, match="the disk of .* is full; free some space"):
+        run_search(tmp_path / "run", "optuna", **settings)
+    (tmp_path / "freed").touch()
+    trials = tables(run_search(tmp_path / "run", "optuna", **settings))[0]
+    assert trials["status"].tolist() == ["completed"] * 2 and trials["units"].max() > 8
+
+
 @pytest.mark.slow
 def test_a_search_in_which_nothing_works_ends_after_the_first_trials(tmp_path, monkeypatch):
     monkeypatch.setattr("src.searches.trials.FIRST_FAILURES", 2)

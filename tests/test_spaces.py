@@ -4,6 +4,7 @@ import inspect
 
 import keras
 import keras_tuner
+import numpy as np
 import pytest
 
 from src.generators import load_batches
@@ -109,3 +110,12 @@ def test_probabilities_are_float32_under_mixed_precision(name):
         keras.config.set_dtype_policy("float32")
     assert "bfloat16" in {layer.compute_dtype for layer in model.layers}
     assert model.outputs[0].dtype == "float32"
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_every_space_can_be_searched_by_its_log_loss_without_penalties(name):
+    settings = {"image_size": 16, "steps": 9, "learning_rate": 1e-3, "decay_steps": 9}
+    taken = {key: value for key, value in settings.items() if key in ("image_size", *SPACES[name].settings)}
+    model = SPACES[name].build(keras_tuner.HyperParameters(), **taken)
+    pictures, codes = np.zeros((2, 16, 16, 3), "float32"), np.array([0.0, 1.0])
+    assert "log_loss" in model.evaluate(pictures, codes, verbose=0, return_dict=True)

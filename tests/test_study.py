@@ -10,6 +10,7 @@ import subprocess
 import sys
 import traceback
 from pathlib import Path
+from types import SimpleNamespace
 
 import keras_tuner
 import optuna
@@ -21,6 +22,8 @@ from pretended_search import Training, accuracy_of, search
 from search_in_process import run_search, tables
 
 from src.searches import claims
+from src.searches.attempts import Attempts
+from src.searches.callbacks import HistoryFile
 from src.searches.claims import (
     AGAIN,
     FILES,
@@ -33,7 +36,8 @@ from src.searches.claims import (
     machine,
     places,
 )
-from src.searches.samplers import make_sampler
+from src.searches.samplers import ReportEpochs, make_sampler
+from src.searches.search_folder import fetch_files, read_files
 from src.searches.storage import outlast_cuts, storage_url
 from src.searches.suggestions import SuggestedHyperParameters, explore_space
 from src.searches.trials import best_trial
@@ -506,6 +510,58 @@ def test_a_trial_that_kills_its_process_each_time_becomes_a_failed_row(tmp_path,
     found = search(tmp_path, max_trials=2)
     assert [trial.status for trial in found.records()] == ["failed", "completed"]
     assert found.records()[0].reason == "its process died 5 times before an epoch was over"
+
+
+def test_only_attempts_that_came_no_further_count_as_deaths():
+    """A resumed attempt reports earlier epochs again: to die in the third epoch each time is no progress."""
+    attempts = [frozen(0)] + [frozen(number, **{AGAIN: number - 1}) for number in range(1, 6)]
+    for trial, epochs in zip(attempts, (2, 2, 2, 3, 3, 3), strict=True):
+        trial.intermediate_values = {epoch + 1: 0.5 for epoch in range(epochs)}
+    assert [claims.deaths(attempts[: n + 1], attempts[n]) for n in range(6)] == [0, 1, 2, 2, 3, 4]
+
+
+def test_a_training_that_the_pruner_had_ended_before_a_kill_is_over(tmp_path):
+    history = HistoryFile(tmp_path / "history.csv")
+    history.rows = [{"epoch": 1, "val_accuracy": 0.5}, {"epoch": 2, "val_accuracy": 0.4}]
+    told = {}
+    trial = SimpleNamespace(report=lambda value, step: told.update({step: value}), should_prune=lambda: True)
+    reporter = ReportEpochs(trial, "val_accuracy", 3, history)
+    assert reporter.is_over and reporter.pruned_at == 2 and told == {1: 0.5, 2: 0.4}
+    assert not ReportEpochs(trial, "val_accuracy", 2, history).is_over, "its last epoch was done"
+    trial.should_prune = lambda: False
+    assert not ReportEpochs(trial, "val_accuracy", 3, history).is_over
+
+
+def test_a_search_killed_between_a_pruning_and_its_row_prunes_again(whole, tmp_path, monkeypatch):
+    """Killed when the checkpoint of the pruned epoch is written and the study does not know of it yet."""
+    original = Attempts._end
+
+    def die(self, trial, state, *arguments):
+        if state is optuna.trial.TrialState.PRUNED:
+            raise SystemExit
+        original(self, trial, state, *arguments)
+
+    with monkeypatch.context() as killed, pytest.raises(SystemExit):
+        killed.setattr(Attempts, "_end", die)
+        search(tmp_path)
+    monkeypatch.setattr(claims, "is_alive", lambda *process: False)
+    for ours, theirs in zip(tables(search(tmp_path)), tables(whole), strict=True):
+        unlike = {"seconds", "started", "validation_seconds"} & set(ours)
+        pd.testing.assert_frame_equal(ours.drop(columns=unlike), theirs.drop(columns=unlike))
+
+
+def test_what_a_kill_has_left_of_a_trial_that_is_over_is_cleared(tmp_path):
+    found = search(tmp_path, max_trials=2)
+    left = found.records()[0].folder / "checkpoint.npz"
+    left.write_bytes(b"whole")
+    search(tmp_path, max_trials=2)
+    assert not left.exists()
+
+
+def test_what_a_trial_left_elsewhere_replaces_what_was_begun_here(tmp_path):
+    (tmp_path / "history.csv").write_text("epoch\n1\n")
+    fetch_files(tmp_path, {"history.csv": "epoch\n1\n2\n", "record.json": "{}"})
+    assert read_files(tmp_path) == {"history.csv": "epoch\n1\n2\n", "record.json": "{}"}
 
 
 def test_a_trial_that_another_process_took_over_ends_quietly(tmp_path, caplog):

@@ -59,10 +59,14 @@ def settle_normalization(network: keras.Model, batches: PictureBatches, number: 
     layers = [layer for layer in network.layers if isinstance(layer, keras.layers.BatchNormalization)]
     momenta = [layer.momentum for layer in layers]
     chosen = np.random.default_rng(0).permutation(len(batches))[:number]
-    for seen, index in enumerate(chosen):
+    seen = 0
+    for index in chosen:
+        pictures = batches[int(index)][0]
         for layer in layers:
-            layer.momentum = seen / (seen + 1)  # so that all batches count the same
-        network(batches[int(index)][0], training=True)
+            # All pictures count the same: the last batch may be a single one, whose statistics are its own.
+            layer.momentum = seen / (seen + len(pictures))
+        network(pictures, training=True)
+        seen += len(pictures)
     for layer, momentum in zip(layers, momenta, strict=True):
         layer.momentum = momentum
 

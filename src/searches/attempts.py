@@ -20,7 +20,7 @@ from src.searches.halving import HALVED, within_memory
 from src.searches.samplers import PRUNERS, ReportEpochs, make_sampler
 from src.searches.search_folder import read_files, read_record, reason_of, recording
 from src.searches.suggestions import SuggestedHyperParameters
-from src.searches.trials import lower_is_better
+from src.searches.trials import ENDED, TrialRecord, lower_is_better
 from src.training import PictureTraining
 
 
@@ -48,6 +48,12 @@ class Attempts:
         """Returns the best objective among them, NaN where there is none."""
         finite = [float(value) for value in values if not math.isnan(value)]
         return (min if lower_is_better(self.objective) else max)(finite, default=math.nan)
+
+    def clear(self, records: Iterable[TrialRecord]) -> None:
+        """Deletes the checkpoints of trials that were over when a kill came."""
+        for record in records:
+            if record.status in ENDED:
+                delete_checkpoint(record.folder)
 
     def run(self, trial: optuna.Trial, deadline: Deadline) -> None:
         """Trains a trial and tells the study how it ended; where it was interrupted, it goes on later.

@@ -172,8 +172,10 @@ def deaths(trials: list[FrozenTrial], trial: FrozenTrial | None) -> int:
     number = {trial.number: trial for trial in trials}
     count = 0
     while trial is not None:
-        count += not trial.intermediate_values and INTERRUPTED not in trial.user_attrs
-        trial = number.get(trial.user_attrs.get(AGAIN))
+        before = number.get(trial.user_attrs.get(AGAIN))
+        done, earlier = (max(each.intermediate_values, default=0) if each else 0 for each in (trial, before))
+        count += done <= earlier and INTERRUPTED not in trial.user_attrs
+        trial = before
     return count
 
 

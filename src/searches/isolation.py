@@ -4,6 +4,7 @@ import logging
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from multiprocessing.process import BaseProcess
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+from src.running.resources import full_disk, is_full
 from src.searches.callbacks import Deadline
 from src.searches.claims import PLACE, PROCESS, REASON, machine
 from src.searches.storage import outlast_cuts
@@ -22,6 +24,7 @@ from src.study import StudySearch, make_study
 logger = logging.getLogger(__name__)
 
 LOOK = 0.5  # seconds between two looks at the process
+FULL_DISK = 28  # exit code of a trial's process that ended for it, as ENOSPC
 TIME_TO_END = 10.0  # seconds that a process asked to end is given
 
 
@@ -45,6 +48,7 @@ class IsolatedTrials:
 
         Raises:
             RuntimeError: the process ended before it had a trial.
+            OSError: the disk is full.
         """
         if not self.search.claims.has_one_free():
             return None
@@ -60,6 +64,8 @@ class IsolatedTrials:
             return None  # another process was quicker
         if trial is None:
             raise RuntimeError(f"a trial's process ended before it had a trial ({cause(process.exitcode)})")
+        if trial.state is TrialState.RUNNING and process.exitcode == FULL_DISK:
+            raise full_disk(self.search.folder)  # not the trial's fault: it is taken again
         if trial.state is TrialState.RUNNING:
             reason = cause(process.exitcode)
             if hangs:
@@ -105,7 +111,10 @@ def train_one(recipe: dict, seconds: float, deterministic: str, precision: str) 
     threading.Thread(target=end_with_parent, daemon=True).start()
     settle(recipe["seed"], deterministic, precision)
     search = make_study(**recipe)
-    outlast_cuts(partial(search.train_one, Deadline(time.monotonic() + seconds)))
+    try:
+        outlast_cuts(partial(search.train_one, Deadline(time.monotonic() + seconds)))
+    except OSError as error:
+        sys.exit(FULL_DISK if is_full(error) else 1)
 
 
 def end_with_parent() -> None:

@@ -84,6 +84,14 @@ class ReportEpochs(keras.callbacks.Callback):
             self.trial.report(float(row[self.objective]), row["epoch"])
             self.reported = row["epoch"]
 
+    @property
+    def is_over(self) -> bool:
+        """Whether the pruner ends the restored training where it is: before a kill it may have done so."""
+        self.on_train_begin()
+        if 0 < self.reported < self.epochs and self.trial.should_prune():
+            self.pruned_at = self.reported
+        return self.pruned_at is not None
+
     def on_epoch_end(self, epoch, logs=None):
         """Reports; after the last epoch there is nothing left to be saved by pruning."""
         if self.objective not in (logs or {}):

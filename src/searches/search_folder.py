@@ -96,9 +96,9 @@ def read_files(folder: Path) -> dict[str, str]:
 
 
 def fetch_files(folder: Path, texts: dict[str, str]) -> None:
-    """Writes what a trial has left in its folder on another machine, where it is missing here."""
+    """Writes what a trial has left in its folder on another machine, also over what it had begun here."""
     for name, text in texts.items():
-        if not (folder / name).exists():
+        if not (folder / name).exists() or (folder / name).read_text(encoding="utf-8") != text:
             replace_text(folder / name, text)
 
 
