@@ -36,6 +36,7 @@ from src.searches.claims import (
     machine,
     places,
 )
+from src.searches.halving import HALVED
 from src.searches.samplers import ReportEpochs, make_sampler
 from src.searches.search_folder import fetch_files, read_files
 from src.searches.storage import outlast_cuts, storage_url
@@ -548,6 +549,25 @@ def test_a_search_killed_between_a_pruning_and_its_row_prunes_again(whole, tmp_p
     for ours, theirs in zip(tables(search(tmp_path)), tables(whole), strict=True):
         unlike = {"seconds", "started", "validation_seconds"} & set(ours)
         pd.testing.assert_frame_equal(ours.drop(columns=unlike), theirs.drop(columns=unlike))
+
+
+@pytest.mark.parametrize("epoch_of_lack", [1, 4])
+def test_after_a_lack_of_memory_the_study_knows_the_halved_training_alone(epoch_of_lack, tmp_path):
+    """The first attempt is far better until its end: scores of its epochs would mislead the pruner."""
+
+    lacked = []
+
+    def trouble(values, epoch):
+        if not lacked and epoch == epoch_of_lack:
+            lacked.append(epoch)
+            raise MemoryError("no room")
+        return 0.4 + epoch / 100 if lacked else 0.95
+
+    training = Training(trouble)
+    record = search(tmp_path, training, max_trials=1, pruner="none").records()[0]
+    assert (record.status, record.score, record.reason) == ("completed", 0.46, HALVED)
+    study = search(tmp_path, training, max_trials=1, pruner="none").claims.trials()[0]
+    assert study.intermediate_values == {epoch: 0.4 + epoch / 100 for epoch in range(1, 7)}
 
 
 def test_what_a_kill_has_left_of_a_trial_that_is_over_is_cleared(tmp_path):

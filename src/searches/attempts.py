@@ -3,7 +3,6 @@
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import keras
@@ -12,11 +11,11 @@ import optuna
 from optuna.trial import TrialState
 
 from src.networks.ensemble import save_weights
-from src.running.resources import check_space, full_disk, is_full, training_bytes
+from src.running.resources import check_space, full_disk, is_full, is_out_of_memory, training_bytes
 from src.searches.callbacks import Deadline
 from src.searches.checkpoints import delete_checkpoint
 from src.searches.claims import FILES, INTERRUPTED, PLACE, REASON, VALUES, Claims, heartbeat
-from src.searches.halving import HALVED, within_memory
+from src.searches.halving import HALVED, LACK, halve, is_halved, note_lack
 from src.searches.samplers import PRUNERS, ReportEpochs, make_sampler
 from src.searches.search_folder import read_files, read_record, reason_of, recording
 from src.searches.suggestions import SuggestedHyperParameters
@@ -64,21 +63,26 @@ class Attempts:
         place = trial.user_attrs[PLACE]
         sampler = make_sampler(self.sampler, self.seed, place, self.hyperparameters.values)
         self.claims.study.sampler = sampler
-        hp, score = SuggestedHyperParameters(trial), None
+        hp, score, folder = SuggestedHyperParameters(trial), None, self.folder_of(place)
+        halved = is_halved(folder)
+        training = halve(self.training) if halved else self.training
         try:
             with heartbeat(self.claims.storage, trial):
-                state, score, attributes = within_memory(
-                    self.training, partial(self._train, trial, hp, deadline), self.folder_of(place)
-                )
+                state, score, attributes = self._train(trial, hp, deadline, training)
         except (optuna.exceptions.UpdateFinishedTrialError, optuna.exceptions.StorageInternalError):
             raise  # not the trial's fault: it stays to be taken again, or has been
         except Exception as error:
             if is_full(error):
                 raise full_disk(self.folder) from error
-            state, attributes = TrialState.FAIL, {VALUES: hp.values, REASON: reason_of(error)}
+            # Where memory ran out, another attempt is made: the study would keep this one's scores.
+            lacks = is_out_of_memory(error) and not halved
+            why = {INTERRUPTED: LACK} if lacks else {REASON: reason_of(error)}
+            state, attributes = TrialState.FAIL, {VALUES: hp.values, **why}
         except BaseException as error:  # Ctrl-C, or the end of the notebook
             self._end(trial, TrialState.FAIL, None, {INTERRUPTED: f"stopped by {type(error).__name__}"})
             raise
+        if attributes.get(INTERRUPTED) == LACK:
+            note_lack(folder)
         self._end(trial, state, score, attributes)
 
     def _train(
