@@ -154,7 +154,7 @@ def run_all(
     run = values["run"] = run_name(profile, values["data"])
     folder = find_paths().output / run
     more = ["06_transfer"] * transfer + ["07_submission"] * submission
-    with hold(folder):
+    with hold(folder, wait=0):
         for step in [*STEPS, *more]:
             run_notebook(step, folder / f"{step}.ipynb", values)
     return folder
@@ -178,7 +178,7 @@ def main(arguments: list[str] | None = None) -> int:
         values = read_settings(chosen.profile, chosen.set, chosen.data) | {"run": chosen.run.name}
         if chosen.run.resolve().parent != (output := find_paths().output.resolve()):
             raise ValueError(f"{chosen.run} is not in {output}; give a run there, or set OUTPUT_ROOT")
-        with hold(chosen.run):
+        with hold(chosen.run, wait=0):  # who waited would come in between two steps of the other command
             if chosen.settings is not None:
                 check_settings(chosen.run, chosen.settings)
             if chosen.step in STEPS[:2]:

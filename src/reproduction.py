@@ -90,7 +90,7 @@ def reproduce(run: Path) -> pd.DataFrame:
             raise ValueError(
                 f"{again} was made by other settings or other code; delete it, then reproduce anew"
             )
-    with hold(again):
+    with hold(again, wait=0):
         for step in steps:
             if not (again / f"{step}.ipynb").exists():
                 run_notebook(step, again / f"{step}.ipynb", wanted[step])

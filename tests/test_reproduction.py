@@ -91,11 +91,10 @@ def test_a_run_by_hand_alone_says_that_there_is_nothing_to_run_again(tmp_path):
         reproduce(tmp_path)
 
 
-def test_two_reproductions_of_a_run_do_not_share_a_folder(tmp_path, monkeypatch, capsys):
+def test_two_reproductions_of_a_run_do_not_share_a_folder(tmp_path, capsys):
     run = make_run(tmp_path / "run")
     made = {"parameters": {"seed": 1}, "packages": package_versions(), "code": code_version()}
     write_json(run / "made_by.json", {"01_data": made})
-    monkeypatch.setattr(reproduction, "hold", lambda folder: locks.hold(folder, wait=0.1))
     with locks.hold(tmp_path / "run-again"):
         assert reproduction.main([str(run)]) == 1
     assert f"{tmp_path / 'run-again'} is being worked on by process" in capsys.readouterr().err

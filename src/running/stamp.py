@@ -62,7 +62,7 @@ def refresh(file: Path, data: str, settings: str) -> None:
             f"{file} to have them take its place"
         )
     check_writable(file.parent)
-    with hold(file.parent):
+    with hold(file.parent, wait=0):
         partial = file.with_suffix(".partial")
         try:
             partial.write_text(says, encoding="utf-8")
