@@ -307,3 +307,21 @@ def test_a_jpeg_that_is_damaged_in_the_middle_is_judged_by_pillow(progressive):
         else:
             decode_picture(damaged)
     assert progressive or refused > 50
+
+
+@pytest.mark.parametrize("mode", ["F", "I"])
+def test_pixels_of_32_bits_are_refused_with_pillow_and_without(mode, monkeypatch):
+    """From 0 to 1 they would be black, from 0 to 100,000 cut off."""
+    buffer = io.BytesIO()
+    Image.fromarray(np.zeros((9, 9), {"F": "float32", "I": "int32"}[mode])).save(buffer, "TIFF")
+    for library in (Image, None):
+        monkeypatch.setattr(pictures, "Image", library)
+        words = "32-bit pixels: save it anew with 8 or 16 bits" if library else "OpenCV cannot decode it"
+        with pytest.raises(ValueError, match=words):
+            decode_picture(buffer.getvalue())
+    monkeypatch.undo()
+    buffer = io.BytesIO()
+    Image.fromarray(np.full((9, 9), 40_000, "uint16")).save(buffer, "TIFF")
+    for library in (Image, None):
+        monkeypatch.setattr(pictures, "Image", library)
+        assert decode_picture(buffer.getvalue()).mean() == 40_000 // 256

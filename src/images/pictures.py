@@ -24,7 +24,6 @@ except ImportError:
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF")
 MAXIMUM_PIXELS = 100_000_000
 THUMBNAIL_SIDE = 400  # pixels; a figure shows less of a picture
-DEEP = "floating-point or 32-bit pixels: save it anew with 8 or 16 bits a channel"
 MINIMUM_SIDE = 2  # a line of pixels is no photograph, and cannot be resized to one
 START_OF_SCAN, END_OF_JPEG = b"\xff\xda", b"\xff\xd9"
 MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")  # the first that a scan itself cannot hold
@@ -87,7 +86,8 @@ def decode_picture(data: bytes) -> np.ndarray:
     image = _open_header(buffer)
     _check_size(*image.size)
     if image.format == "TIFF" and image.mode in ("F", "I"):
-        raise ValueError(DEEP)  # OpenCV would cut them off at 0 and 255, whatever they range over
+        # Pillow would cut them off at 0 and 255, whatever they range over; OpenCV does not read them.
+        raise ValueError("floating-point or 32-bit pixels: save it anew with 8 or 16 bits a channel")
     # OpenCV may give a damaged JPEG back with its lower half grey, and no error. Only files that fail a
     # quick look, and the other formats, are decoded twice.
     if image.format != "JPEG" or not _looks_whole(data, buffer.tell(), "progressive" in image.info):
@@ -131,8 +131,6 @@ def _decode_without_pillow(data: bytes) -> np.ndarray:
     pixels = _decode_by_opencv(data)
     if pixels is None:
         raise ValueError("truncated or damaged: OpenCV cannot decode it")
-    if data[:2] in (b"II", b"MM") and _decode_by_opencv(data, cv2.IMREAD_UNCHANGED).dtype.itemsize > 2:
-        raise ValueError(DEEP)
     _check_size(*pixels.shape[1::-1])
     return pixels
 
@@ -169,9 +167,9 @@ def _decode_by_pillow(image: "Image.Image") -> "Image.Image":
         raise ValueError(f"truncated or damaged: {one_line(error)}") from error
 
 
-def _decode_by_opencv(data: bytes, how: int = cv2.IMREAD_COLOR_RGB) -> np.ndarray | None:
+def _decode_by_opencv(data: bytes) -> np.ndarray | None:
     """Returns the RGB pixels, or None where OpenCV cannot read them."""
     try:
-        return cv2.imdecode(np.frombuffer(data, np.uint8), how)
+        return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
     except cv2.error:
         return None
