@@ -31,7 +31,7 @@ from src.training import PictureTraining
 
 logger = logging.getLogger(__name__)
 
-BEYOND_TRIALS = 100_000
+BEYOND_TRIALS = 100_000  # added to a seed: no search has so many
 
 
 def train_finalists(

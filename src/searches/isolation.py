@@ -114,7 +114,9 @@ def train_one(recipe: dict, seconds: float, deterministic: str, precision: str) 
     try:
         outlast_cuts(partial(search.train_one, Deadline(time.monotonic() + seconds)))
     except OSError as error:
-        sys.exit(FULL_DISK if is_full(error) else 1)
+        if not is_full(error):
+            raise
+        sys.exit(FULL_DISK)
 
 
 def end_with_parent() -> None:
