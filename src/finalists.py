@@ -24,7 +24,8 @@ from src.runs import read_json, write_json, write_table
 from src.searches.callbacks import Deadline, EpochProgress, HistoryFile, StopAtNaN
 from src.searches.checkpoints import CHECKPOINT, Checkpoint, delete_checkpoint
 from src.searches.halving import within_memory
-from src.searches.planning import expected_seconds, planned_epochs
+from src.searches.pace import KeepPace
+from src.searches.planning import expected_seconds, planned_epochs, seconds_of_epochs
 from src.searches.search_folder import read_history, search_folder
 from src.spaces import fixed
 from src.training import PictureTraining
@@ -144,6 +145,8 @@ def _train(candidate: dict, seed: int, place: Path, plan: dict, training: Pictur
         spent = read_history(place)["seconds"].max() / 60 if checkpoint.path.exists() else 0.0
         deadline = Deadline.after(max(plan["minutes"] - spent, 1 / 60))
     watching = [EpochProgress(place.name.replace("_", " "), training.epochs), history, deadline, StopAtNaN()]
+    if "steps" in training.space.settings:  # its learning rate falls over the epochs that are planned
+        watching.append(KeepPace(deadline, seconds_of_epochs(training, candidate, training.epochs)))
     started = time.monotonic()
     last = training.fit(hp, model, training.epochs, [*watching, checkpoint]).history
     if training.space.settles_normalization:

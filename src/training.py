@@ -4,20 +4,23 @@ import logging
 from collections.abc import Callable, Iterable
 from functools import cached_property, partial
 from pathlib import Path
+from typing import TypeVar
 
 import keras
 import keras_tuner
 
 from src.generators import PictureBatches, load_batches
-from src.images.growth import cost_in_full_epochs, growing_sizes, grown_size, spans
+from src.images.growth import growing_sizes, grown_size, relative_costs, spans
 from src.networks.building import build_metrics
 from src.networks.normalization import SettledNormalization
 from src.running.parameters import read_input
 from src.searches.checkpoints import Checkpoint
+from src.searches.pace import KeepPace
 from src.searches.trials import lower_is_better
 from src.spaces import SPACES, Space
 
 logger = logging.getLogger(__name__)
+T = TypeVar("T")
 
 
 class PictureTraining(keras_tuner.HyperModel):
@@ -90,11 +93,11 @@ class PictureTraining(keras_tuner.HyperModel):
         side = batches.pixels.shape[1]
         return max(grown_size(side, batches.augmentation.crop_range), min(self.first_image_size, side))
 
-    def full_epochs(self, epochs: int) -> float:
-        """Returns how many epochs of grown pictures cost as much as a training of so many epochs."""
+    def epoch_costs(self, epochs: int) -> list[float]:
+        """Returns what each epoch of a training of so many costs, measured in epochs of grown pictures."""
         if not self.first_image_size:
-            return epochs
-        return cost_in_full_epochs(growing_sizes(self.first_image_size, self.last_image_size, epochs))
+            return [1.0] * epochs
+        return relative_costs(growing_sizes(self.first_image_size, self.last_image_size, epochs))
 
     def validated_epochs(self, epochs: int) -> list[int]:
         """Returns after which epochs, from 1, a training of so many is validated: the first and last, too."""
@@ -107,26 +110,34 @@ class PictureTraining(keras_tuner.HyperModel):
 
         Keras settles the shape of the batches when it begins to fit, so each size of the pictures is a
         `fit` of its own. Patience counts from the first epoch of the full size. With a `Checkpoint` among
-        the callbacks an interrupted training goes on after its last whole epoch, to the same end.
+        the callbacks an interrupted training goes on after its last whole epoch, to the same end; with a
+        `KeepPace` one that is late passes over epochs: those are counted in the plan, not in the history.
         """
         training, validation = self.training_batches(self.space.choose_batches(hp)), self.serve("validation")
         if self.space.settles_normalization:
             callbacks = [*callbacks, SettledNormalization(self.untransformed())]
         history = keras.callbacks.History()
         history.epoch = []
-        checkpoint = next((callback for callback in callbacks if isinstance(callback, Checkpoint)), None)
+        checkpoint, pace = _find(Checkpoint, callbacks), _find(KeepPace, callbacks) or KeepPace.never()
         if checkpoint:
             initial_epoch = checkpoint.restore(model)
-            if initial_epoch in [first for first, _ in spans(training.picture_sizes, 0, epochs)[1:]]:
+            pace.restore(model, initial_epoch, len(training))
+            planned = initial_epoch + pace.skipped
+            if planned in [first for first, _ in spans(training.picture_sizes, 0, epochs)[1:]]:
                 # Here Keras had ended a fit, and had put the average of the weights in their place.
                 model.optimizer.finalize_variable_values(model.trainable_variables)
             if any(getattr(callback, "is_over", False) for callback in callbacks):
-                epochs = initial_epoch  # early stopping or a pruner had ended it
+                epochs = planned  # early stopping or a pruner had ended it
             _extend(history, range(initial_epoch), checkpoint.columns())
-        validated = self.validated_epochs(epochs)
         build_metrics(model, validation)
-        for first, last in spans(training.picture_sizes, initial_epoch, epochs):
-            training.epoch, validation.epoch = first, sum(epoch <= first for epoch in validated)
+        sizes, epoch = training.picture_sizes, initial_epoch
+        for _, last in spans(sizes, initial_epoch + pace.skipped, epochs):
+            if last <= epoch + pace.skipped and last < epochs:
+                continue  # all epochs of this size were left out
+            pace.part_end = last
+            training.picture_sizes = sizes[min(pace.skipped, len(sizes) - 1) :]
+            validated = self.validated_epochs(epochs - pace.skipped)
+            training.epoch, validation.epoch = epoch, sum(each <= epoch for each in validated)
             watching = list(callbacks)
             if self.patience and last == epochs:
                 stopping = keras.callbacks.EarlyStopping(
@@ -142,14 +153,15 @@ class PictureTraining(keras_tuner.HyperModel):
                 training,
                 validation_data=validation,
                 validation_freq=validated,
-                initial_epoch=first,
-                epochs=last,
+                initial_epoch=epoch,
+                epochs=last - pace.skipped,
                 callbacks=watching,
                 shuffle=False,  # of the batches: their pictures are shuffled, and a resumed epoch is the same
                 verbose=verbose,
             )
             _extend(history, part.epoch, part.history)
-            if model.stop_training:
+            epoch += len(part.epoch)
+            if model.stop_training and not pace.ends_part:
                 break
         return history
 
@@ -175,6 +187,10 @@ def make_training(
     settings["image_size"] = None if first else pictures["image_size"]
     more = {"first_image_size": first, "validation_freq": validation_freq}
     return PictureTraining(SPACES[space], settings, serve, epochs, patience, **more)
+
+
+def _find(kind: type[T], callbacks: list) -> T | None:
+    return next((callback for callback in callbacks if isinstance(callback, kind)), None)
 
 
 def _extend(history: keras.callbacks.History, epochs: Iterable[int], columns: dict[str, list]) -> None:

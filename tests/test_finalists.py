@@ -13,7 +13,7 @@ from keras_tuner.errors import FailedTrialError
 from src.finalists import load_network, new_seeds, train_finalist, train_finalists
 from src.generators import PictureBatches
 from src.images.augmentation import Augmentation
-from src.images.growth import cost_in_full_epochs, growing_sizes, grown_size, spans
+from src.images.growth import growing_sizes, grown_size, relative_costs, spans
 from src.results.averaging import averaging_gains, choose_members, finalists_table, saved_accuracy
 from src.searches.callbacks import HistoryFile
 from src.searches.planning import candidates, expected_seconds, planned_epochs, rank_candidates
@@ -193,13 +193,14 @@ def test_epochs_without_a_validation_leave_room_for_more():
 
 
 def test_more_epochs_are_planned_where_pictures_are_small_at_first():
-    # 12 epochs of 4 to 8 pixels: four of 4 x 4, a quarter of the work, and eight of 8 x 8.
-    assert cost_in_full_epochs(growing_sizes(4, 8, 12)) == 4 / 4 + 8
+    # 12 epochs of 4 to 8 pixels: four of 4 x 4, which cost 0.25 + 0.75 / 4 of an epoch, and eight of 8 x 8.
+    assert sum(relative_costs(growing_sizes(4, 8, 12))) == 4 * 0.4375 + 8
     growing = make(50, serve_augmented, first_image_size=4)
-    assert growing.full_epochs(12) == 9 and make(50).full_epochs(12) == 12
+    assert sum(growing.epoch_costs(12)) == 9.75 and make(50).epoch_costs(12) == [1] * 12
     candidate = {"seconds_an_epoch": 60.0, "seconds_a_validation": 0.0}
-    assert planned_epochs(growing, candidate, 10) == 13  # 9.25 of the 9.5 whole ones that fit
-    assert expected_seconds(growing, {**candidate, "seconds_a_validation": 5.0}, 12) == 9 * 60 + 12 * 5
+    assert planned_epochs(make(50), candidate, 10) == 9
+    assert planned_epochs(growing, candidate, 10) == 11  # 8.75 of the 9.5 whole ones that fit
+    assert expected_seconds(growing, {**candidate, "seconds_a_validation": 5.0}, 12) == 9.75 * 60 + 12 * 5
 
 
 def test_a_trial_that_leads_after_as_many_epochs_is_passed_over_where_it_gets_too_few_of_them():

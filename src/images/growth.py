@@ -1,5 +1,9 @@
 """Progressive resizing: the side of the training pictures, epoch by epoch (after J. Howard)."""
 
+# Of an epoch's cost, whatever the pictures' size: the optimizer's steps, the smallest layers. Measured on two
+# cores, an epoch of 64 x 64 took 0.58 of the time of one of 96 x 96, and one of 80 x 80 took 0.80 of it.
+FIXED_COST = 0.25
+
 
 def growing_sizes(first: int, last: int, epochs: int, step: int = 16) -> list[int]:
     """Returns the side of the training pictures in each epoch: from `first` to `last`, in pixels.
@@ -36,6 +40,6 @@ def spans(sizes: list[int], first: int, epochs: int) -> list[tuple[int, int]]:
     return list(zip(starts, [*changes, epochs], strict=True))
 
 
-def cost_in_full_epochs(sizes: list[int]) -> float:
-    """Returns how many epochs of the last size cost as much: a picture costs as much as it has pixels."""
-    return sum((size / sizes[-1]) ** 2 for size in sizes)
+def relative_costs(sizes: list[int]) -> list[float]:
+    """Returns what an epoch of pictures of each size costs, measured in epochs of the last size."""
+    return [FIXED_COST + (1 - FIXED_COST) * (size / sizes[-1]) ** 2 for size in sizes]

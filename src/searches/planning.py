@@ -72,9 +72,17 @@ def rank_candidates(
 
 
 def expected_seconds(training: PictureTraining, candidate: dict, epochs: int) -> float:
-    """Returns how long a training of so many epochs takes at the search's pace: small pictures cost less."""
-    validations = len(training.validated_epochs(epochs)) * candidate["seconds_a_validation"]
-    return training.full_epochs(epochs) * candidate["seconds_an_epoch"] + validations
+    """Returns how long a training of so many epochs takes at the search's pace."""
+    return sum(seconds_of_epochs(training, candidate, epochs))
+
+
+def seconds_of_epochs(training: PictureTraining, candidate: dict, epochs: int) -> list[float]:
+    """Returns how long each epoch of such a training takes, its validation included: small ones cost less."""
+    validated = set(training.validated_epochs(epochs))
+    return [
+        cost * candidate["seconds_an_epoch"] + (epoch in validated) * candidate["seconds_a_validation"]
+        for epoch, cost in enumerate(training.epoch_costs(epochs), start=1)
+    ]
 
 
 def planned_epochs(training: PictureTraining, candidate: dict, minutes: float, pace: float = 1.0) -> int:
