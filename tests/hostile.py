@@ -290,6 +290,8 @@ PICTURE_FILES = {
     "grey JPEG": Case("picture", picture(encode(draw(), mode="L")), used=WHOLE),
     "16-bit PNG": Case("picture", picture(encode(DEEP, "PNG")), used=WHOLE),
     "16-bit TIFF": Case("picture", picture(encode(DEEP, "TIFF")), used=WHOLE),
+    "12 bits in a 16-bit PNG": Case("picture", picture(encode(DEEP // 16, "PNG")), "use 12 bits or fewer"),
+    "12 bits in a 16-bit TIFF": Case("picture", picture(encode(DEEP // 16, "TIFF")), "use 12 bits or fewer"),
     "floating-point TIFF": Case("picture", picture(encode(draw(), "TIFF", "F")), "floating-point or 32-bit"),
     "32-bit TIFF": Case("picture", picture(encode(draw(), "TIFF", "I")), "floating-point or 32-bit"),
     "palette PNG": Case("picture", picture(encode(draw(), "PNG", "P")), used=WHOLE),

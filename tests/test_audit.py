@@ -103,6 +103,18 @@ def test_the_same_picture_under_both_labels_leaves_all_of_it_out():
     }
 
 
+def test_so_many_copies_that_they_may_be_none_are_told(caplog):
+    """Of a hundred pictures five are copies, then six."""
+    for copies in (5, 6):
+        rows = {f"{n:03d}": ("cat", "0" if n <= copies else str(n), "") for n in range(100)}
+        caplog.clear()
+        leave_out_duplicates(mark_duplicates(make_table(**rows)))
+    assert "6 of 100 pictures are left out as copies of others" in caplog.text
+    assert "leave_out_duplicates = False keeps them" in caplog.text
+    leave_out_duplicates(mark_duplicates(make_table(**{name: rows[name] for name in list(rows)[5:]})))
+    assert len(caplog.records) == 1
+
+
 def test_leaving_out_without_marks_is_refused():
     with pytest.raises(ValueError, match="mark_duplicates"):
         leave_out_duplicates(make_table(a=("cat", "1", "")))

@@ -325,3 +325,19 @@ def test_pixels_of_32_bits_are_refused_with_pillow_and_without(mode, monkeypatch
     for library in (Image, None):
         monkeypatch.setattr(pictures, "Image", library)
         assert decode_picture(buffer.getvalue()).mean() == 40_000 // 256
+
+
+@pytest.mark.parametrize("library", [Image, None], ids=["with Pillow", "without"])
+def test_12_bits_in_a_file_of_16_are_refused_and_not_taken_for_night(library, monkeypatch):
+    """All that OpenCV and Pillow keep of them are the upper eight bits of sixteen."""
+    monkeypatch.setattr(pictures, "Image", library)
+    grey = np.arange(81, dtype="uint16").reshape(9, 9) * 50  # up to 4,000
+    for deep in (grey, np.dstack([grey] * 3)):
+        written = cv2.imencode(".png", deep)[1].tobytes()
+        with pytest.raises(
+            ValueError, match="16-bit pixels that use 12 bits or fewer: nearly black, save it stretched"
+        ):
+            decode_picture(written)
+        assert decode_picture(cv2.imencode(".png", deep * 16)[1].tobytes()).max() == 250
+        night = cv2.imencode(".png", (deep // 500).astype("uint8"))[1].tobytes()
+        assert decode_picture(night).max() == 8

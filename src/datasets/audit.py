@@ -14,6 +14,7 @@ logger = logging.getLogger(__name__)
 # Of the 256 bits of `perceptual_hash`. On photographs of cats and dogs, saving anew, resizing, squashing
 # and brightening changed at most 34; no two different ones of 12,498 differed in fewer than 74.
 NEAR_BITS = 40
+MANY_COPIES = 0.05  # of the pictures; more are hardly an accident
 HASH_WORDS = 4  # of 64 bits
 BLOCK_ROWS = 256
 
@@ -46,7 +47,8 @@ def mark_duplicates(table: pd.DataFrame, near: bool = True) -> pd.DataFrame:
 def leave_out_duplicates(table: pd.DataFrame) -> pd.DataFrame:
     """Returns the table with one of each group of duplicates used, so that none is in two parts.
 
-    Where a group has both labels nobody knows which is right: all of it is left out.
+    Where a group has both labels nobody knows which is right: all of it is left out. A warning says where
+    copies are so many that they may be none.
 
     Raises:
         ValueError: the table has no column `duplicate_of`.
@@ -65,6 +67,14 @@ def leave_out_duplicates(table: pd.DataFrame) -> pd.DataFrame:
                 reasons[row] = f"both labels: {same} {others.index[0]} in {others.iloc[0]}"
             elif name != kept:
                 reasons[row] = f"duplicate of {kept}"
+    used = (table["status"] == USED).sum()
+    if len(reasons) > MANY_COPIES * used:
+        logger.warning(
+            "%d of %d pictures are left out as copies of others: look at them below. Where they are different "
+            "pictures of one scene leave_out_duplicates = False keeps them, in training and in test alike",
+            len(reasons),
+            used,
+        )
     return _leave_out(table, reasons)
 
 

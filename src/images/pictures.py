@@ -96,6 +96,7 @@ def decode_picture(data: bytes) -> np.ndarray:
     pixels = None if image.mode == "CMYK" or image.format == "GIF" else _decode_by_opencv(data)
     if pixels is None:
         pixels = np.array(_decode_by_pillow(image).convert("RGB"))
+    _check_bits(pixels, image.mode.startswith("I;16") or _is_deep_png(data))
     return pixels
 
 
@@ -117,6 +118,18 @@ def _check_size(width: int, height: int) -> None:
         raise ValueError(f"too small: {width} x {height} pixels")
 
 
+def _is_deep_png(data: bytes) -> bool:
+    return data.startswith(b"\x89PNG") and data[24:25] == b"\x10"  # bits a channel, in its header
+
+
+def _check_bits(pixels: np.ndarray, had_sixteen: bool) -> None:
+    """Refuses what a scanner of 12 bits leaves in a file of 16: of such pixels 8 bits keep at most 4."""
+    if had_sixteen and pixels.max() < 16:
+        raise ValueError(
+            "16-bit pixels that use 12 bits or fewer: nearly black, save it stretched to 8 bits a channel"
+        )
+
+
 def _decode_without_pillow(data: bytes) -> np.ndarray:
     """Returns what OpenCV alone makes of a file, RGB.
 
@@ -132,6 +145,7 @@ def _decode_without_pillow(data: bytes) -> np.ndarray:
     if pixels is None:
         raise ValueError("truncated or damaged: OpenCV cannot decode it")
     _check_size(*pixels.shape[1::-1])
+    _check_bits(pixels, _is_deep_png(data))
     return pixels
 
 
