@@ -70,8 +70,8 @@ def leave_out_duplicates(table: pd.DataFrame) -> pd.DataFrame:
     used = (table["status"] == USED).sum()
     if len(reasons) > MANY_COPIES * used:
         logger.warning(
-            "%d of %d pictures are left out as copies of others: look at them below. Where they are different "
-            "pictures of one scene leave_out_duplicates = False keeps them, in training and in test alike",
+            "%d of %d pictures are left out as copies of others: look at them below. Where they are different"
+            " pictures of one scene leave_out_duplicates = False keeps them, in training and in test alike",
             len(reasons),
             used,
         )
