@@ -1,6 +1,7 @@
 """A search that can be killed, that records what fails, and that gives the same trials for a seed."""
 
 import gc
+import json
 import logging
 import os
 import shutil
@@ -18,6 +19,7 @@ import pytest
 from search_in_process import Training, run_search, serve, tables
 
 from src.running.locks import hold
+from src.searches.search_folder import IN_VAIN, MOST_DEATHS, counting_deaths
 from src.searches.trials import best_trial
 from src.spaces import fixed
 from src.tuning import TUNERS
@@ -173,6 +175,34 @@ def test_a_failing_trial_is_a_row_with_its_reason_and_the_search_goes_on(
     assert failed["reason"].str.contains(word).all()
     assert set(table[table.index <= 8]["status"]) == {"completed"}
     assert best_of(search).hyperparameters["units"] <= 8
+
+
+def test_a_trial_that_ends_its_process_each_time_is_failed_and_the_search_goes_on(finished, tmp_path):
+    project = Path(finished.project_dir)
+    first = Path(project.name) / min(path.name for path in project.glob("trial_*"))
+    mark = tmp_path / first / "begun.json"
+    mark.parent.mkdir(parents=True)
+    mark.write_text(json.dumps({"deaths": MOST_DEATHS - 1}))  # as the last of them has left it
+    table = tables(run_search(tmp_path))[0]
+    assert table["status"].tolist() == ["failed", "completed", "completed", "completed"]
+    assert IN_VAIN in table["reason"][0] and not mark.exists()
+
+
+def test_deaths_are_counted_in_a_row_and_only_those_of_processes(tmp_path):
+    mark = tmp_path / "begun.json"
+
+    def begin(dies: bool) -> int:
+        with counting_deaths(tmp_path) as deaths:
+            left = mark.read_text()
+        if dies:
+            mark.write_text(left)
+        return deaths
+
+    assert [begin(True) for _ in range(3)] == [0, 1, 2]
+    (tmp_path / "history.csv").touch()  # an epoch was over
+    assert begin(True) == 0
+    (tmp_path / "history.csv").unlink()
+    assert begin(False) == 1 and begin(True) == 0, "an error, or Ctrl-C, is no death"
 
 
 def test_when_all_trials_fail_the_first_reason_is_told(tmp_path, monkeypatch):

@@ -19,6 +19,7 @@ import psutil
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
+from src.searches.search_folder import IN_VAIN, MOST_DEATHS
 from src.searches.storage import BEAT
 
 logger = logging.getLogger(__name__)
@@ -33,7 +34,6 @@ AGAIN = "takes again"  # number of the interrupted trial whose place and values 
 SURPLUS = "surplus"  # came too late for a place
 PROCESS = "process"  # machine, process, a mark that finds the trial after its creation, the process's start
 CLOCK = 60.0  # seconds by which a process's start may seem another one, when the clock is put right
-MOST_DEATHS = 5  # a network that ends its process before an epoch is over is tried no more
 
 
 def places(trials: list[FrozenTrial]) -> list[FrozenTrial]:
@@ -95,7 +95,7 @@ class Claims:
                 return None
             trial = self._add(interrupted[0] if interrupted else None)
             if trial and interrupted and deaths(trials, interrupted[0]) >= MOST_DEATHS:
-                trial.set_user_attr(REASON, f"its process died {MOST_DEATHS} times before an epoch was over")
+                trial.set_user_attr(REASON, IN_VAIN)
                 self.study.tell(trial, state=TrialState.FAIL)
             elif trial:
                 return trial

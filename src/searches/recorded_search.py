@@ -11,7 +11,15 @@ from src.running.locks import hold
 from src.running.resources import full_disk, is_full
 from src.searches.callbacks import Deadline
 from src.searches.halving import HALVED, within_memory
-from src.searches.search_folder import read_history, read_record, reason_of, recording
+from src.searches.search_folder import (
+    IN_VAIN,
+    MOST_DEATHS,
+    counting_deaths,
+    read_history,
+    read_record,
+    reason_of,
+    recording,
+)
 from src.searches.trials import TrialRecord, drop_weights, give_up, log_trial
 from src.searches.tuner_state import drop_optimizer, keep_state
 from src.training import PictureTraining
@@ -77,7 +85,10 @@ class RecordedSearch:
         keep_state(Path(self.project_dir))
         training = self.hypermodel
         try:
-            return within_memory(training, train)
+            with counting_deaths(Path(self.get_trial_dir(trial.trial_id))) as deaths:
+                if deaths >= MOST_DEATHS:
+                    raise keras_tuner.errors.FailedTrialError(IN_VAIN)
+                return within_memory(training, train)
         except Exception as error:
             if is_full(error):
                 raise DiskIsFull(str(full_disk(Path(self.project_dir)))) from error

@@ -18,6 +18,9 @@ from src.searches.checkpoints import CHECKPOINT, Checkpoint
 
 logger = logging.getLogger(__name__)
 
+MOST_DEATHS = 5  # a network that ends its process before an epoch is over is tried no more
+IN_VAIN = f"its process died {MOST_DEATHS} times before an epoch was over"
+
 
 def search_folder(folder: Path, identity: dict) -> Path:
     """Returns the folder of the search with this identity, and says where another one lies beside it."""
@@ -76,6 +79,20 @@ def recording(
             "note": note,
         }
         write_json(folder / "record.json", record)
+
+
+@contextmanager
+def counting_deaths(folder: Path) -> Iterator[int]:
+    """Gives how often in a row the process of this trial has died before an epoch was over."""
+    folder.mkdir(parents=True, exist_ok=True)
+    mark = folder / "begun.json"  # stays where its process dies
+    has_lived = not mark.exists() or (folder / "history.csv").exists()
+    deaths = 0 if has_lived else read_json(mark)["deaths"] + 1
+    write_json(mark, {"deaths": deaths})
+    try:
+        yield deaths
+    finally:
+        mark.unlink(missing_ok=True)
 
 
 def read_record(folder: Path) -> dict:
