@@ -9,7 +9,8 @@ $(if $(findstring ',$(DATA)),$(error DATA must be without apostrophes: $(DATA)))
 
 OUTPUT := $(patsubst ~/%,$(HOME)/%,$(or $(OUTPUT_ROOT),tuning_output))
 DATA_PATH := $(shell if [ -e '$(DATA)' ]; then realpath -s -- '$(DATA)'; else printf '%s' '$(DATA)'; fi)
-RUN ?= $(PROFILE)-$(shell basename -- '$(DATA_PATH)' .zip | tr -c 'A-Za-z0-9._\n-' '_')
+# As src.pipeline names it: letters of other scripts than Latin stay as they are.
+RUN ?= $(PROFILE)-$(shell basename -- '$(DATA_PATH)' .zip | LC_ALL=C tr -c 'A-Za-z0-9._\n\200-\377-' '_')
 FOLDER := $(OUTPUT)/$(RUN)
 export RUN_SETTINGS := $(PROFILE) $(DATA_PATH) $(SET)
 $(if $(word 2,$(FOLDER)),$(error OUTPUT_ROOT and RUN must be without blanks: $(FOLDER)))

@@ -129,7 +129,8 @@ def locate(source: Path, unpacked: Path, outer: tuple[Path, ...] = ()) -> Path:
         )
     if len(found) > 1:
         raise _refusal(
-            f"more than one data set in {source}: {'; '.join(found)}; give the path of one as `data`"
+            f"more than one data set in {source}: {'; '.join(found)}; give the path of one as `data`, or put "
+            "all pictures of a class into one folder"
         )
     if readings and len(readings[0].classes) != 2:
         raise _refusal(

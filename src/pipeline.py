@@ -116,8 +116,8 @@ def stderr_into(path: Path) -> Iterator[None]:
 
 def run_name(profile: str, data: str) -> str:
     """Returns the name of a run's folder: the profile, and the data's name without its suffix."""
-    name = Path(data).name
-    return f"{profile}-{re.sub(r'[^A-Za-z0-9._-]', '_', name.removesuffix('.zip'))}"
+    name = re.sub(r"[^A-Za-z0-9._\x80-\U0010ffff-]", "_", Path(data).name.removesuffix(".zip"))
+    return f"{profile}-{name}"
 
 
 def read_settings(profile: str, settings: list[str], data: str = "auto") -> dict[str, object]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from src.pipeline import run_name
 from src.running import locks
 from src.runs import write_json
 
@@ -75,6 +76,13 @@ def test_a_path_with_blanks_arrives_whole_and_names_the_run(make, tmp_path):
     folder = str(tmp_path / "output" / "cpu-cats_and_dogs")
     wanted = [folder, "01_data", "--profile", "cpu", "--data", str(data), "--set", "epochs=2", "seed=3"]
     assert call == [*wanted, "--settings", f"cpu {data} epochs=2 seed=3"]
+
+
+@pytest.mark.parametrize("name", ["猫狗", "Größe 2 (neu).zip", "a+b=c,~d%.x"])
+def test_make_names_a_run_as_the_pipeline_does(name, make, tmp_path):
+    (tmp_path / name).mkdir()
+    call = make("run", "PROFILE=cpu", f"DATA={tmp_path / name}")[0]
+    assert call[0] == str(tmp_path / "output" / run_name("cpu", name))
 
 
 def test_a_relative_path_is_made_absolute_and_a_word_stays_a_word(make):

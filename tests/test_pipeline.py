@@ -76,6 +76,7 @@ def test_a_whole_number_does_for_a_float():
         ("/a b/my cats.zip", "cpu-my_cats"),
         ("sample", "cpu-sample"),
         ("/x/PetImages", "cpu-PetImages"),
+        ("/x/猫狗 (Größe 2).zip", "cpu-猫狗__Größe_2_"),
     ],
 )
 def test_a_run_is_named_after_its_profile_and_data(data, name):
