@@ -87,9 +87,19 @@ def make_fine_tuning(run: Path, epochs: int, backbone: str, head: dict, start: P
 
 
 def load_head(training: PictureTraining, trial: TrialRecord) -> keras.Model:
-    """Returns the trained head of a trial that was completed and whose weights were kept."""
+    """Returns the trained head of a trial that was completed and whose weights were kept.
+
+    Raises:
+        FileNotFoundError: another machine trained it, which shares the search's storage but no folder.
+    """
+    weights = trial.folder / "model.weights.h5"
+    if not weights.exists():
+        raise FileNotFoundError(
+            f"{weights} is missing: copy it from the machine that trained trial {trial.number}, or run notebook "
+            "06 without STORAGE_URL"
+        )
     head = without_optimizer(training.build(fixed(trial.hyperparameters)))
-    head.load_weights(trial.folder / "model.weights.h5")
+    head.load_weights(weights)
     return head
 
 

@@ -1,5 +1,6 @@
 """Transfer: one network from two stages, the same in memory, on features and in the saved file."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import keras
@@ -106,6 +107,14 @@ def test_all_but_the_size_of_the_pictures_stays_as_it_was_and_an_epoch_is_whole(
     assert changed == {"image_size", "first_image_size", "cache", "epoch_fraction"}
     batches = load_batches(run, "train", input_file=transfer.INPUT)
     assert batches.pixels.shape[1] == SIZE and batches.epoch_fraction == 1
+
+
+def test_a_head_that_another_machine_trained_is_asked_for(stages, tmp_path):
+    elsewhere = replace(stages.winner, folder=tmp_path / "trial_0000")
+    with pytest.raises(
+        FileNotFoundError, match="trial_0000/model.weights.h5 is missing: copy it from the mac"
+    ):
+        transfer.load_head(None, elsewhere)
 
 
 def test_no_feature_is_computed_of_a_test_picture(stages):
