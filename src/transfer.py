@@ -95,8 +95,8 @@ def load_head(training: PictureTraining, trial: TrialRecord) -> keras.Model:
     weights = trial.folder / "model.weights.h5"
     if not weights.exists():
         raise FileNotFoundError(
-            f"{weights} is missing: copy it from the machine that trained trial {trial.number}, or run notebook "
-            "06 without STORAGE_URL"
+            f"{weights} is missing: copy it from the machine that trained trial {trial.number}, or run "
+            "notebook 06 without STORAGE_URL"
         )
     head = without_optimizer(training.build(fixed(trial.hyperparameters)))
     head.load_weights(weights)
