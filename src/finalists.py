@@ -58,8 +58,8 @@ def train_finalists(
         seeds: of the first weights, the order of the pictures and their transformations.
         folder: of all finalists of the run.
         identity: what else makes a training what it is (data, pictures, settings).
-        minutes: for all trainings together; as many epochs are planned as fit, so that a learning
-            rate's cycle comes to its end. 0 is no limit.
+        minutes: for all trainings together; as many epochs are planned as fit, and the plan is kept to
+            them (`KeepPace`), so that a learning rate's cycle comes to its end. 0 is no limit.
 
     Raises:
         ValueError: averaged weights are asked for together with patience.
@@ -132,7 +132,7 @@ def train_finalist(
 
 
 def _train(candidate: dict, seed: int, place: Path, plan: dict, training: PictureTraining) -> dict:
-    training = copy.copy(training)
+    training, most = copy.copy(training), training.epochs
     training.epochs, training.seed = plan["epochs"], seed
     keras.utils.set_random_seed(seed)
     hp = fixed(plan["hyperparameters"])
@@ -144,9 +144,11 @@ def _train(candidate: dict, seed: int, place: Path, plan: dict, training: Pictur
     if plan["minutes"] is not None:
         spent = read_history(place)["seconds"].max() / 60 if checkpoint.path.exists() else 0.0
         deadline = Deadline.after(max(plan["minutes"] - spent, 1 / 60))
-    watching = [EpochProgress(place.name.replace("_", " "), training.epochs), history, deadline, StopAtNaN()]
-    if "steps" in training.space.settings:  # its learning rate falls over the epochs that are planned
-        watching.append(KeepPace(deadline, seconds_of_epochs(training, candidate, training.epochs)))
+    progress = EpochProgress(place.name.replace("_", " "), training.epochs)
+    watching = [progress, history, deadline, StopAtNaN()]
+    if plan["minutes"] and "steps" in training.space.settings:  # a learning rate that falls over all epochs
+        expected = seconds_of_epochs(training, candidate, training.epochs)
+        watching.append(KeepPace(deadline, expected, most, progress))
     started = time.monotonic()
     last = training.fit(hp, model, training.epochs, [*watching, checkpoint]).history
     if training.space.settles_normalization:

@@ -4,7 +4,6 @@ import logging
 from collections.abc import Callable, Iterable
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TypeVar
 
 import keras
 import keras_tuner
@@ -20,7 +19,6 @@ from src.searches.trials import lower_is_better
 from src.spaces import SPACES, Space
 
 logger = logging.getLogger(__name__)
-T = TypeVar("T")
 
 
 class PictureTraining(keras_tuner.HyperModel):
@@ -99,9 +97,12 @@ class PictureTraining(keras_tuner.HyperModel):
             return [1.0] * epochs
         return relative_costs(growing_sizes(self.first_image_size, self.last_image_size, epochs))
 
-    def validated_epochs(self, epochs: int) -> list[int]:
-        """Returns after which epochs, from 1, a training of so many is validated: the first and last, too."""
-        return sorted({1, *range(self.validation_freq, epochs, self.validation_freq), epochs})
+    def validated_epochs(self, epochs: int, most: int = 0) -> list[int]:
+        """Returns after which epochs, from 1, a training of so many is validated: the first and last, too.
+
+        `most` is how many it may become.
+        """
+        return sorted({1, *range(self.validation_freq, max(epochs, most) + 1, self.validation_freq), epochs})
 
     def fit(
         self, hp, model, epochs: int, callbacks: list, initial_epoch: int = 0, verbose: int = 0
@@ -110,8 +111,8 @@ class PictureTraining(keras_tuner.HyperModel):
 
         Keras settles the shape of the batches when it begins to fit, so each size of the pictures is a
         `fit` of its own. Patience counts from the first epoch of the full size. With a `Checkpoint` among
-        the callbacks an interrupted training goes on after its last whole epoch, to the same end; with a
-        `KeepPace` one that is late passes over epochs: those are counted in the plan, not in the history.
+        the callbacks an interrupted training goes on after its last whole epoch, to the same end. A
+        `KeepPace` moves on and back in the plan, of which `epochs` are; those of the history are trained.
         """
         training, validation = self.training_batches(self.space.choose_batches(hp)), self.serve("validation")
         if self.space.settles_normalization:
@@ -131,12 +132,12 @@ class PictureTraining(keras_tuner.HyperModel):
             _extend(history, range(initial_epoch), checkpoint.columns())
         build_metrics(model, validation)
         sizes, epoch = training.picture_sizes, initial_epoch
-        for _, last in spans(sizes, initial_epoch + pace.skipped, epochs):
-            if last <= epoch + pace.skipped and last < epochs:
-                continue  # all epochs of this size were left out
-            pace.part_end = last
-            training.picture_sizes = sizes[min(pace.skipped, len(sizes) - 1) :]
-            validated = self.validated_epochs(epochs - pace.skipped)
+        for first, last in spans(sizes, initial_epoch + pace.skipped, epochs):
+            is_over = last <= epoch + pace.skipped  # all its epochs are trained, or left out
+            if is_over and last < epochs:
+                continue
+            pace.part_end, training.picture_sizes = last, [sizes[min(first, len(sizes) - 1)]]
+            validated = self.validated_epochs(epochs - pace.skipped, pace.most)
             training.epoch, validation.epoch = epoch, sum(each <= epoch for each in validated)
             watching = list(callbacks)
             if self.patience and last == epochs:
@@ -154,7 +155,7 @@ class PictureTraining(keras_tuner.HyperModel):
                 validation_data=validation,
                 validation_freq=validated,
                 initial_epoch=epoch,
-                epochs=last - pace.skipped,
+                epochs=epoch if is_over else max(last - pace.skipped, pace.most),
                 callbacks=watching,
                 shuffle=False,  # of the batches: their pictures are shuffled, and a resumed epoch is the same
                 verbose=verbose,
@@ -189,7 +190,7 @@ def make_training(
     return PictureTraining(SPACES[space], settings, serve, epochs, patience, **more)
 
 
-def _find(kind: type[T], callbacks: list) -> T | None:
+def _find(kind: type, callbacks: list):
     return next((callback for callback in callbacks if isinstance(callback, kind)), None)
 
 

@@ -9,13 +9,13 @@ from search_in_process import serve
 
 from src.images.augmentation import Augmentation
 from src.images.growth import relative_costs
-from src.searches.callbacks import Deadline, HistoryFile
+from src.searches.callbacks import Deadline, EpochProgress, HistoryFile
 from src.searches.checkpoints import Checkpoint
 from src.searches.pace import KeepPace
 from src.spaces import Space, as_settled, fixed
 from src.training import PictureTraining
 
-EPOCHS, STEPS = 24, 2  # 16 pictures, 8 a batch
+EPOCHS, MOST, STEPS = 24, 40, 2  # 16 pictures, 8 a batch
 SIZES = [4] * 8 + [8] * 16
 
 
@@ -68,11 +68,12 @@ def train(clock, folder, seconds, minutes, killed_in=None):
     watch = Watch(clock, seconds, killed_in)
     watch.batches = batches
     deadline = Deadline(clock[0] + 60 * minutes)
-    pace = KeepPace(deadline, relative_costs(SIZES))
+    progress = EpochProgress("training", EPOCHS)
+    pace = KeepPace(deadline, relative_costs(SIZES), MOST, progress)
     history = HistoryFile(folder / "history.csv")
     checkpoint = Checkpoint(folder / "checkpoint.npz", history, {})
     watch.pace = pace
-    callbacks = [history, deadline, pace, watch, checkpoint]
+    callbacks = [progress, history, deadline, pace, watch, checkpoint]
     try:
         watch.history = training.fit(fixed({}), training.build(fixed({})), EPOCHS, callbacks)
     except Killed:
@@ -89,7 +90,7 @@ def rates(folder):
 
 
 def test_a_training_in_time_is_left_alone(clock, tmp_path):
-    watch, pace = train(clock, tmp_path, cost, minutes=21)
+    watch, pace = train(clock, tmp_path, cost, minutes=20.5)
     assert watch.steps == list(range(1, EPOCHS + 1)) and watch.sizes == SIZES
     assert pace.skipped == 0 and watch.history.epoch == list(range(EPOCHS))
 
@@ -112,13 +113,41 @@ def test_a_machine_that_becomes_slow_on_the_way_is_noticed(slow_from, clock, tmp
     assert clock[0] - began <= 60 * 21 + 3 * 60, "the deadline holds, at an epoch's end"
 
 
+def test_where_everything_takes_half_as_long_each_epoch_is_trained_twice_or_nearly_so(clock, tmp_path):
+    began = clock[0]
+    watch, pace = train(clock, tmp_path, lambda epoch: cost(epoch) / 2, minutes=21)
+    assert watch.steps[-1] == EPOCHS and len(watch.steps) + pace.skipped == EPOCHS
+    assert len(watch.steps) == MOST, "as many as are allowed"
+    assert min(np.diff(watch.steps)) >= 0 and max(np.diff(watch.steps)) == 1
+    assert rates(tmp_path)[-1] == pytest.approx(0, abs=1e-9)
+    assert watch.history.epoch == list(range(MOST)) and len(watch.history.history["val_loss"]) >= MOST // 3
+    assert watch.sizes == [4] * watch.sizes.count(4) + [8] * watch.sizes.count(8)
+    assert 12 <= watch.sizes.count(4) <= 16
+    clock[0] = began
+    (tmp_path / "a little").mkdir()
+    watch, _ = train(clock, tmp_path / "a little", lambda epoch: 0.8 * cost(epoch), minutes=21)
+    assert 28 <= len(watch.steps) <= 31 and watch.steps[-1] == EPOCHS
+    assert 60 * 21 * 0.9 <= clock[0] - began <= 60 * 21
+
+
+@pytest.mark.parametrize("killed_in", [3, 12, 30])
+def test_an_interrupted_one_knows_what_it_has_added(killed_in, clock, tmp_path):
+    watch, _ = train(clock, tmp_path, lambda epoch: 0.6 * cost(epoch), minutes=21, killed_in=killed_in)
+    used = (clock[0] - 1000) / 60
+    again, pace = train(clock, tmp_path, lambda epoch: 0.6 * cost(epoch), minutes=21 - used)
+    assert again.steps[0] == watch.steps[-1] + 1
+    assert again.steps[-1] == EPOCHS and len(again.steps) + killed_in + pace.skipped == EPOCHS
+    assert again.sizes == sorted(again.sizes) and again.sizes[-1] == 8
+    assert train(clock, tmp_path, cost, minutes=1)[0].steps == [], "it is over"
+
+
 def test_a_pause_is_caught_up_with(clock, tmp_path):
     watch, _ = train(clock, tmp_path, lambda epoch: cost(epoch) + 400 * (epoch == 10), minutes=21)
     assert watch.steps[-1] == EPOCHS and len(watch.steps) >= EPOCHS - 8
 
 
 def test_the_last_epoch_is_trained_where_there_is_time_for_none(clock, tmp_path):
-    watch, _ = train(clock, tmp_path, lambda epoch: 3600 * (epoch > 2), minutes=21)
+    watch, _ = train(clock, tmp_path, lambda epoch: cost(epoch) + 3600 * (epoch > 2), minutes=21)
     assert watch.steps == [1, 2, 3, 4], "the deadline has ended it"
 
 

@@ -39,6 +39,7 @@ class EpochProgress(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         """Moves the bar, or writes the line."""
         figures = {name: f"{value:.4f}" for name, value in (logs or {}).items() if name != "learning_rate"}
+        self.bar.total = self.epochs  # they may have become more or fewer
         self.bar.set_postfix(figures, refresh=False)
         self.bar.update(epoch + 1 - self.bar.n)
         if self.bar.disable:

@@ -5,13 +5,13 @@ import math
 
 import pandas as pd
 
+from src.searches.pace import RESERVE
 from src.searches.search_folder import read_history
 from src.searches.trials import TrialRecord, lower_is_better
 from src.training import PictureTraining
 
 logger = logging.getLogger(__name__)
 
-RESERVE = 0.05  # of the minutes: for compiling; a cycle that is cut in its last tenth has little left to do
 LEARNING = 0.4  # error falls as epochs ** -0.4: measured between 20 and 76 epochs, tests/benchmarks/README.md
 
 
