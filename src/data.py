@@ -2,12 +2,12 @@
 
 import logging
 import os
-import re
 from collections import Counter
 from pathlib import Path
 
 from src.config import PART_NAMES, Paths
 from src.datasets import archives, downloads, layouts
+from src.datasets.contents import is_zip, list_names
 from src.running.messages import one_line, quote
 from src.sample import draw_sample
 
@@ -15,6 +15,7 @@ logger = logging.getLogger(__name__)
 
 COMPETITION = "dogs-vs-cats"
 DEEPEST_NESTING = 3  # zips in zips
+MANY = 20  # pictures: fewer are no data set, such as a notebook's figures
 WANTED = "pictures named like cat.0.jpg and dog.0.jpg, two class folders (Cat/0.jpg, Dog/0.jpg), or a zip"
 
 
@@ -91,7 +92,21 @@ def _choose(paths: Paths) -> tuple[Path | None, str]:
     raw = paths.data / "raw"
     if _is_filled(raw):
         return raw, f"nothing in {paths.input}, {raw} is filled"
+    # Where something was attached drawn pictures are no answer.
+    if attached := [str(folder) for folder in sorted(paths.input.glob("*")) if _may_hold_data(folder)]:
+        raise ValueError(
+            f"{', '.join(attached)}: not understood as one data set of two classes; give the path of the "
+            "folder or zip that is one as `data`, or 'sample' for drawn pictures"
+        )
     return None, f"nothing in {paths.input} nor in {raw}: the drawn sample"
+
+
+def _may_hold_data(folder: Path) -> bool:
+    try:
+        names = list_names(folder)
+    except (OSError, ValueError):
+        return False
+    return sum(layouts.is_picture(name) for name in names) >= MANY or any(map(is_zip, names))
 
 
 def _is_filled(folder: Path) -> bool:
@@ -134,12 +149,13 @@ def locate(source: Path, unpacked: Path, outer: tuple[Path, ...] = ()) -> Path:
         )
     if readings and len(readings[0].classes) != 2:
         raise _refusal(
-            f"two classes are wanted, found {len(readings[0].classes)}: {found[0]}; move the rest away"
+            f"two classes are wanted, found {len(readings[0].classes)}: {found[0]}; move the rest away, or "
+            "give a folder that holds two as `data`"
         )
     if readings and (beside := readings[0].beside):
         raise _refusal(
             f"which folders are the classes in {source}? {found[0]} looks like them, but beside it lie "
-            f"{_count(beside)}; put all pictures of a class into one folder, or move the rest away"
+            f"{_count(beside)}; put all pictures of a class into one folder, or give the former as `data`"
         )
     if source.is_dir() and readings:
         return source / readings[0].folder
@@ -161,32 +177,6 @@ def _survey(source: Path) -> tuple[list[layouts.Reading], list[Path]]:
     unpacked = {path for folder in understood for path in (folder, *folder.parents)}
     # A zip that was unpacked where it lies counts once; Kaggle's test1.zip, without labels, not at all.
     return readings, [path for path in zips if path.with_suffix("") not in unpacked and any(_survey(path))]
-
-
-def list_names(source: Path) -> list[str]:
-    """Returns the files of a folder or zip as sorted relative posix paths; hidden ones are left out."""
-    if not source.is_dir():
-        if not source.is_file() or not is_zip(source.name):  # a device, a pipe, a link to nowhere
-            raise ValueError(f"{source} is neither a folder nor a .zip; give a folder or a zip as `data`")
-        names = list(archives.read_members(source))
-    else:
-
-        def stop(error: OSError) -> None:  # walk would pass over what it may not read
-            raise error
-
-        # Links are not followed: they could lead anywhere, in circles too.
-        names = [
-            (Path(folder) / file).relative_to(source).as_posix()
-            for folder, _, files in os.walk(source, onerror=stop)
-            for file in files
-        ]
-    hidden = re.compile(r"(^|/)(\.|__MACOSX/)")
-    return sorted(name for name in names if not hidden.search(name))
-
-
-def is_zip(name: str) -> bool:
-    """Returns whether a file is a zip, by its name."""
-    return name.lower().endswith(".zip")
 
 
 def _refusal(message: str) -> ValueError:

@@ -59,8 +59,8 @@ def check_edition(edition: str) -> None:
 def make_submission(predictions: pd.DataFrame, calibration: Calibration, edition: str) -> pd.DataFrame:
     """Returns Kaggle's columns id and label, a row a picture, in the order of the ids.
 
-    An id is the number of a name such as `test1/12.jpg`; a name that is no number is its own id, behind all
-    numbers, and so is every name where two pictures have the same number.
+    Ids are the numbers of names such as `test1/12.jpg`, where all names are numbers, without zeros before
+    them, and no two alike; otherwise the names without folder and ending, or as they are where two are alike.
 
     Args:
         predictions: of `predictions_table`.
@@ -84,9 +84,10 @@ def make_submission(predictions: pd.DataFrame, calibration: Calibration, edition
 def name_ids(names: list[str]) -> list[int | str]:
     """Returns the ids of pictures: see `make_submission`."""
     stems = [Path(name).stem for name in names]
-    is_number = [stem.isascii() and stem.isdecimal() for stem in stems]
-    ids = [int(stem) if number else name for stem, number, name in zip(stems, is_number, names, strict=True)]
-    return ids if len(set(ids)) == len(ids) else names
+    if len(set(stems)) < len(stems):
+        return names
+    are_numbers = all(stem.isascii() and stem.isdecimal() and str(int(stem)) == stem for stem in stems)
+    return [int(stem) for stem in stems] if are_numbers else stems
 
 
 def least_certain(predictions: pd.DataFrame, number: int = 12) -> pd.DataFrame:
@@ -102,5 +103,5 @@ def surest(predictions: pd.DataFrame, number: int = 6) -> pd.DataFrame:
     return pd.concat([read.head(number), read.tail(number)[::-1]]).drop_duplicates("image_name")
 
 
-def _id_order(identity: int | str) -> tuple:
-    return (0, identity) if isinstance(identity, int) else (1, natural_order(identity))
+def _id_order(identity: int | str) -> int | tuple:
+    return identity if isinstance(identity, int) else natural_order(identity)

@@ -210,6 +210,39 @@ def test_a_few_pictures_beside_many_do_no_harm(tmp_path, paths):
     assert data.find_data(str(tmp_path / "pets"), paths) == tmp_path / "pets" / "PetImages"
 
 
+@pytest.mark.parametrize(("rare", "refused"), [(9, False), (10, True), (20, True)])
+def test_a_class_may_be_rare(rare, refused, tmp_path, paths):
+    """Of 400 in two folders of the other class a share of 5 % is 20; ten are enough to be split."""
+    healthy = [f"NORMAL/{kind}/{i}.jpg" for kind in ("adult", "child") for i in range(200)]
+    fill(tmp_path / "d", [*healthy, *(f"PNEUMONIA/{i}.jpg" for i in range(rare))])
+    if refused:
+        with pytest.raises(ValueError, match=r"beside it lie .*PNEUMONIA.*or give the former as `data`"):
+            data.find_data(str(tmp_path / "d"), paths)
+    assert data.find_data(str(tmp_path / "d" / "NORMAL"), paths) == tmp_path / "d" / "NORMAL"
+
+
+def test_a_copy_of_the_data_within_the_data_is_named_whole(tmp_path, paths):
+    """As Kaggle has them: a folder of parts, and all of it once more below."""
+    for part in ("train", "val", "test"):
+        fill(tmp_path / "x", [f"{top}{part}/{name}" for top in ("", "x/") for name in CLASSES])
+    with pytest.raises(ValueError, match=r"more than one data set .*/x/x \(cat 9, dog 6\)"):
+        data.find_data(str(tmp_path / "x"), paths)
+    assert data.find_data(str(tmp_path / "x" / "x"), paths) == tmp_path / "x" / "x"
+
+
+def test_auto_does_not_draw_pictures_where_some_were_attached(paths, monkeypatch):
+    monkeypatch.setattr(data, "draw_sample", lambda folder: fill(folder, KAGGLE))
+    fill(paths.input / "figures-of-others", ["a.png", "b.png"])
+    assert data.find_data("auto", paths) == paths.data / "sample"
+    fill(paths.input / "three", [f"{kind}/{i}.jpg" for kind in "abc" for i in range(9)])
+    with pytest.raises(
+        ValueError, match=r"/three: not understood as one data set.*give the path .* or 'sample'"
+    ):
+        data.find_data("auto", paths)
+    fill(paths.data / "raw", CLASSES)
+    assert data.find_data("auto", paths) == paths.data / "raw"
+
+
 def test_two_zips_with_labels_are_told_apart_by_the_user(tmp_path, paths):
     pack(tmp_path / "d" / "a.zip", KAGGLE)
     pack(tmp_path / "d" / "b.zip", CLASSES)

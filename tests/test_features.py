@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from src.datasets.listing import describe_file
 from src.features import COLUMNS, extract_features, load_features, save_features, split_features
 
 PHOTOGRAPHS = Path(__file__).resolve().parents[2] / "shared" / "data" / "train.zip"
@@ -88,6 +89,15 @@ def test_without_a_dog_the_second_class_of_the_alphabet_has_code_1(tmp_path):
     assert dict(zip(table["category"], table["code"], strict=True)) == {"apple": 0, "zebra": 1}
 
 
+@pytest.mark.parametrize("place", [".thumbs/cat/1.jpg", "cat/.ipynb_checkpoints/1.jpg", "cat/._1.jpg"])
+def test_a_programs_own_pictures_are_no_class_and_take_nobodys_place(place, tmp_path):
+    (tmp_path / place).parent.mkdir(parents=True)
+    write_picture(tmp_path / place, 1)
+    row = describe_file(place, tmp_path / place)
+    assert (row["category"], row["status"], row["perceptual_hash"]) == ("", "left out", "")
+    assert row["reason"].startswith("hidden: ")
+
+
 def test_no_file_vanishes_and_each_one_left_out_has_its_reason(tmp_path, monkeypatch):
     folder = tmp_path / "pictures"
     write_flat(folder)
@@ -118,7 +128,7 @@ def test_no_file_vanishes_and_each_one_left_out_has_its_reason(tmp_path, monkeyp
     assert found["cat.90.jpg"] == "zero bytes"
     assert found["cat.91.jpg"].startswith("truncated or damaged")
     assert found["Thumbs.db"].startswith("not a picture")
-    assert found[".hidden"].startswith("not a picture")
+    assert found[".hidden"].startswith("hidden: ")
     assert found["dog.92.jpg"].startswith("too small")
     assert found['Mein Kätzchen, "süß".jpg'] == "the name carries no label"
     assert found["dog.93.jpg"] == "unreadable: Permission denied"

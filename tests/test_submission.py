@@ -51,15 +51,23 @@ def test_a_picture_that_cannot_be_read_has_its_row():
     assert make_submission(rows[1:2], AS_IT_IS, "labels")["label"].tolist() == [0], "no other"
 
 
-def test_names_that_are_no_numbers_are_their_own_ids_behind_the_numbers():
+def test_where_a_name_is_no_number_the_ids_are_names_in_order():
     names = ["b.jpg", "12.jpg", "cat.7.jpg", "a10.jpg", "a9.jpg", "3.jpg"]
     table = make_submission(told(*((name, 0.5) for name in names)), AS_IT_IS, "probabilities")
-    assert table["id"].tolist() == [3, 12, "a9.jpg", "a10.jpg", "b.jpg", "cat.7.jpg"]
+    assert table["id"].tolist() == ["3", "12", "a9", "a10", "b", "cat.7"]
+
+
+def test_zeros_before_a_number_stay_and_all_ids_are_of_one_form():
+    assert name_ids(["00001234.jpg", "12345678.jpg", "a2345678.jpg"]) == ["00001234", "12345678", "a2345678"]
+    assert name_ids(["test/01.jpg", "test/10.jpg"]) == ["01", "10"] and name_ids(["0.jpg", "10.jpg"]) == [
+        0,
+        10,
+    ]
 
 
 def test_two_pictures_of_one_number_keep_their_names():
     assert name_ids(["a/1.jpg", "b/1.jpg", "b/2.jpg"]) == ["a/1.jpg", "b/1.jpg", "b/2.jpg"]
-    assert name_ids(["1.jpg", "01.png"]) == ["1.jpg", "01.png"]
+    assert name_ids(["1.jpg", "1.png"]) == ["1.jpg", "1.png"]
 
 
 def test_an_unknown_edition_is_named():

@@ -16,9 +16,9 @@ from src.config import PART_NAMES
 
 PICTURES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff"}
 FLAT_NAME = re.compile(r"([^\W\d_]+)\.\d+\.\w+")  # cat.0.jpg
-
-
-BESIDE = 0.05  # of a reading's pictures: a folder beside it that holds more may be a class, too
+# A folder beside a reading may be a class, too, if it holds more than this share of the reading's pictures,
+# or enough to be split: a rare class can be smaller than that.
+BESIDE, ENOUGH = 0.05, 10
 
 
 class Reading(NamedTuple):
@@ -35,7 +35,7 @@ def find_readings(names: Iterable[str]) -> list[Reading]:
     Class folders in several parts (`train/cats`, `validation/cats`) are one data set, the folder above
     the parts being the canonical one. Extensions decide what may be a picture: nothing is opened.
     """
-    pictures = [path for path in map(PurePosixPath, names) if path.suffix.lower() in PICTURES]
+    pictures = [PurePosixPath(name) for name in names if is_picture(name)]
     files: dict[PurePosixPath, list[str]] = defaultdict(list)
     for path in pictures:
         files[path.parent].append(path.name)
@@ -62,12 +62,26 @@ def _find_class_tops(folders: Iterable[PurePosixPath]) -> set[PurePosixPath]:
     for folder in folders:
         if folder.name and folder.name.lower() not in PART_NAMES:
             classes[folder.parent].add(folder.name.lower())
-    if len(classes) > 1:
-        top = PurePosixPath(os.path.commonpath([f"./{parent}" for parent in classes]))
-        below = [parent.relative_to(top).parts for parent in classes]
+    data_sets: dict[PurePosixPath, list[PurePosixPath]] = defaultdict(list)
+    for parent in classes:
+        data_sets[_above_parts(parent)].append(parent)
+    tops = set()
+    for parents in data_sets.values():
+        top = PurePosixPath(os.path.commonpath([f"./{parent}" for parent in parents]))
+        below = [parent.relative_to(top).parts for parent in parents]
         if all(parts and _is_part(parts[0]) for parts in below):
-            return {top}
-    return {parent for parent, names in classes.items() if len(names) > 1}
+            tops.add(top)
+        else:
+            tops |= {parent for parent in parents if len(classes[parent]) > 1}
+    return tops
+
+
+def _above_parts(folder: PurePosixPath) -> PurePosixPath:
+    """Returns what lies above the first part (`train`) in a path; the path itself where there is none."""
+    for above, name in zip([*folder.parents][::-1], folder.parts, strict=True):
+        if _is_part(name):
+            return above
+    return folder
 
 
 def _is_part(name: str) -> bool:
@@ -95,7 +109,13 @@ def _count_beside(top: PurePosixPath, inside: int, pictures: Iterable[PurePosixP
         ours, theirs = top.relative_to(above).parts, path.parent.relative_to(above).parts
         if theirs and not _is_part(ours[0]) and not _is_part(theirs[0]):
             beside[str(above / theirs[0])] += 1
-    return Counter({folder: number for folder, number in beside.items() if number > max(1, BESIDE * inside)})
+    least = min(ENOUGH, max(2, 1 + int(BESIDE * inside)))
+    return Counter({folder: number for folder, number in beside.items() if number >= least})
+
+
+def is_picture(name: str) -> bool:
+    """Returns whether a file may be a picture, by its name."""
+    return PurePosixPath(name).suffix.lower() in PICTURES
 
 
 def read_prefix(name: str) -> str | None:

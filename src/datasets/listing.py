@@ -31,6 +31,8 @@ def describe_file(name: str, path: Path, keep: Callable[[np.ndarray], None] | No
     row |= {"content_hash": "", "perceptual_hash": ""}
     if not path.as_posix().endswith(name):
         return row | {"reason": "the name is not UTF-8: no table can hold it, rename the file"}
+    if is_hidden(name):
+        return row | {"reason": "hidden: it or a folder above it begins with a dot"}
     try:
         information = os.lstat(path)
         refusal = refuse_file(information)
@@ -57,12 +59,19 @@ def describe_file(name: str, path: Path, keep: Callable[[np.ndarray], None] | No
     return row | {"status": USED}
 
 
+def is_hidden(name: str) -> bool:
+    """Returns whether a path below the data folder is a program's own, as thumbnails and .git are."""
+    return any(part.startswith(".") or part == "__MACOSX" for part in name.split("/"))
+
+
 def read_label(name: str) -> str:
     """Returns the class that a path below the data folder states, in lower case, or "".
 
     In a folder it is the folder's name, unless that is the name of a part such as `train`; otherwise
-    the first part of names such as `cat.0.jpg`.
+    the first part of names such as `cat.0.jpg`. A hidden file has none.
     """
+    if is_hidden(name):
+        return ""
     *parents, file = name.split("/")
     if parents:
         return "" if parents[-1].lower() in PART_NAMES else parents[-1].lower()

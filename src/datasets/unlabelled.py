@@ -5,8 +5,9 @@ from collections import defaultdict
 from pathlib import Path, PurePosixPath
 
 from src.config import PART_NAMES, Paths
-from src.data import find_path, find_source, is_zip, list_names
+from src.data import find_path, find_source
 from src.datasets import archives
+from src.datasets.contents import is_zip, list_names
 from src.datasets.layouts import PICTURES, read_prefix
 from src.sample import draw_unlabelled
 

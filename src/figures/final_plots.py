@@ -61,5 +61,5 @@ def plot_results(results: pd.DataFrame, ax: Axes | None = None) -> Axes:
     ax.set_yticks(places, results["result"] + "\n" + results["run"])
     ax.set_ylim(len(results) - 0.5, -0.6)
     ax.grid(visible=False, axis="y")
-    ax.set(xlabel="test accuracy, 95 % interval", title="All results on these test pictures")
+    ax.set(xlabel="test accuracy, 95 % interval", title="All results so far")
     return ax

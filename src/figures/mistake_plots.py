@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
 from src.plots import BLUE, GREY, ORANGE, label, make_axes, plot_confusion_matrix, title
+from src.results.slices import is_clearly_below
 
 
 def plot_class_maps(
@@ -57,7 +58,7 @@ def plot_slices(slices: pd.DataFrame, accuracy: float, labels: dict[str, str]) -
     for ax, (measure, what) in zip(panels.flat, labels.items(), strict=True):
         make_axes(ax)
         rows = slices[slices["measure"] == measure].reset_index(drop=True)
-        below = rows["high"] < accuracy
+        below = is_clearly_below(rows, accuracy)
         ax.axhline(accuracy, color=GREY, linestyle="--", linewidth=1.2)
         for chosen, colour in ((~below, BLUE), (below, ORANGE)):
             part = rows[chosen]

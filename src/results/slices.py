@@ -6,6 +6,7 @@ import pandas as pd
 from src.evaluation import accuracy_interval
 from src.generators import PictureBatches
 
+ENOUGH = 20  # pictures of a bin, before its interval says something
 MEASURES = {
     "size": "width × height of the file, pixels",
     "aspect": "aspect ratio: height / width",
@@ -64,6 +65,11 @@ def accuracy_by_slice(predictions: pd.DataFrame, measures: pd.DataFrame, bins: i
     return pd.DataFrame(rows)
 
 
+def is_clearly_below(slices: pd.DataFrame, accuracy: float) -> pd.Series:
+    """Returns for each bin whether its whole interval is below; never of fewer than `ENOUGH` pictures."""
+    return (slices["high"] < accuracy) & (slices["n"] >= ENOUGH)
+
+
 def describe_worst(slices: pd.DataFrame, accuracy: float) -> str:
     """Returns a sentence on the worst bin whose whole interval is below the overall accuracy, or on none.
 
@@ -71,7 +77,7 @@ def describe_worst(slices: pd.DataFrame, accuracy: float) -> str:
         slices: of `accuracy_by_slice`.
         accuracy: of all pictures.
     """
-    below = slices[slices["high"] < accuracy]
+    below = slices[is_clearly_below(slices, accuracy)]
     if below.empty:
         return (
             f"In none of {len(slices)} bins does the accuracy fall clearly below the overall {accuracy:.4f}."
