@@ -72,6 +72,7 @@ def train_finalists(
         )
     identity = {**identity, "epochs": training.epochs, "patience": training.patience}
     identity["validation_freq"] = training.validation_freq
+    identity["minutes"] = round(minutes / (len(seeds) * len(candidates)), 2)  # of each
     folder, rows, failures = search_folder(folder, identity), [], []
     expected, pace = 0.0, 1.0  # seconds by the search's epochs; how much longer it really took
     waiting = [(candidate, seed) for seed in seeds for candidate in candidates]
@@ -121,6 +122,7 @@ def train_finalist(
         plan = read_json(place / "plan.json")
     else:
         delete_checkpoint(place)  # of another training, whose minutes would be counted as this one's
+        (place / "result.json").unlink(missing_ok=True)  # it would pass for that of the weights to come
     write_json(place / "plan.json", plan)
     try:
         row = within_memory(training, partial(_train, candidate, seed, place, plan), place)

@@ -158,6 +158,7 @@ def load_batches(
     augmentation_strength: float = 1.0,
     seed: int | None = None,
     input_file: str = "input.json",
+    settings: dict | None = None,
 ) -> PictureBatches:
     """Returns the batches of one part of a run's data, as notebook 02 settled them.
 
@@ -171,22 +172,22 @@ def load_batches(
         batch_size: instead of the run's, where a trial chose its own.
         augmentation_strength: factor of the ranges of the run's transformations, training only.
         seed: of the order and the transformations, instead of the run's.
-        input_file: says what the batches are made of; `transfer/input.json` where 06 settled them.
+        input_file: says what they are made of; `transfer/input.json` where 06 settled them.
+        settings: what it said when a training began.
 
     Raises:
         FileNotFoundError: one of the files is missing.
         ValueError: one of them is damaged, or `input.json` is older than the features table.
     """
-    settings = read_input(run, input_file)
+    settings = settings or read_input(run, input_file)
     table = load_features(run / "features.csv")
     check_split(table, str(run / "features.csv"))
     pictures = cached_rows(table)
-    pixels = open_settled_cache(settings, table)
     chosen = pictures[pictures["split"] == part]
     epoch_fraction = 1.0 if part == "test" else settings["epoch_fraction"]
     augmentation = settings["augmentation"].strengthened(augmentation_strength)
     return PictureBatches(
-        pixels,
+        open_settled_cache(settings, table),
         rows=chosen.index.to_numpy(),
         codes=chosen["code"].to_numpy(),
         image_names=chosen["image_name"].tolist(),

@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import os
 import sys
 from pathlib import Path
 
@@ -90,6 +91,7 @@ def reproduce(run: Path) -> pd.DataFrame:
             raise ValueError(
                 f"{again} was made by other settings or other code; delete it, then reproduce anew"
             )
+    os.environ.pop("STORAGE_URL", None)  # where the search is, it would count as made again
     with hold(again, wait=0):
         for step in steps:
             if not (again / f"{step}.ipynb").exists():

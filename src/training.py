@@ -123,14 +123,12 @@ class PictureTraining(keras_tuner.HyperModel):
         if checkpoint:
             initial_epoch = checkpoint.restore(model)
             pace.restore(model, initial_epoch, len(training))
-            planned = initial_epoch + pace.skipped
-            if planned in [first for first, _ in spans(training.picture_sizes, 0, epochs)[1:]]:
-                # Here Keras had ended a fit, and had put the average of the weights in their place.
-                model.optimizer.finalize_variable_values(model.trainable_variables)
             if any(getattr(callback, "is_over", False) for callback in callbacks):
-                epochs = planned  # early stopping or a pruner had ended it
+                epochs = initial_epoch + pace.skipped  # early stopping or a pruner had ended it
             _extend(history, range(initial_epoch), checkpoint.columns())
         build_metrics(model, validation)
+        finish = model.optimizer.finalize_variable_values  # puts averaged weights in place: once, at the end
+        model.optimizer.finalize_variable_values = lambda variables: None
         sizes, epoch = training.picture_sizes, initial_epoch
         for first, last in spans(sizes, initial_epoch + pace.skipped, epochs):
             is_over = last <= epoch + pace.skipped  # all its epochs are trained, or left out
@@ -164,6 +162,8 @@ class PictureTraining(keras_tuner.HyperModel):
             epoch += len(part.epoch)
             if model.stop_training and not pace.ends_part:
                 break
+        model.optimizer.finalize_variable_values = finish
+        finish(model.trainable_variables)
         return history
 
 
@@ -184,7 +184,7 @@ def make_training(
     if space not in SPACES:
         raise ValueError(f"space {space!r} is unknown; choose one of {', '.join(SPACES)}")
     pictures = read_input(run)
-    first, serve = pictures["first_image_size"], partial(load_batches, run)
+    first, serve = pictures["first_image_size"], partial(load_batches, run, settings=pictures)
     settings["image_size"] = None if first else pictures["image_size"]
     more = {"first_image_size": first, "validation_freq": validation_freq}
     return PictureTraining(SPACES[space], settings, serve, epochs, patience, **more)

@@ -78,9 +78,9 @@ def make_head_training(features: Features, epochs: int, patience: int = 5) -> Pi
 
 def make_fine_tuning(run: Path, epochs: int, backbone: str, head: dict, start: Path) -> PictureTraining:
     """Returns what a training of backbone and head does; the other arguments are `fine_tuning_space`'s."""
-    settings = {"image_size": read_input(run, INPUT)["image_size"]}
-    settings.update(backbone=backbone, head=head, start=str(start))
-    serve = partial(load_batches, run, input_file=INPUT)
+    pictures = read_input(run, INPUT)
+    settings = {"image_size": pictures["image_size"], "backbone": backbone, "head": head, "start": str(start)}
+    serve = partial(load_batches, run, settings=pictures)
     # The last epoch's weights are kept: there the learning rate has come down. An earlier epoch can have the
     # better cross-entropy, for it was less sure of itself, and the worse accuracy.
     return PictureTraining(FINE_TUNING, settings, serve, epochs)

@@ -8,6 +8,7 @@ import random
 import shutil
 import subprocess
 import sys
+import time
 import traceback
 from pathlib import Path
 from types import SimpleNamespace
@@ -483,6 +484,9 @@ def test_places_follow_the_order_of_creation_whatever_came_in_between():
         (frozen(0, process=os.getpid()), True),  # between two trials
         (frozen(0, host="another"), False),
         (frozen(1, host="another"), True),  # silent
+        (frozen(0, host="another", started=(1.0, time.time() - 999)), True),  # died before it had a place
+        (frozen(0, host="another", started=(1.0, time.time() + 3600)), False),  # is about to have one
+        (frozen(0, host="another", started=(1.0, time.time() - 999), **{PLACE: 0}), False),
         (frozen(1, process=os.getppid()), False),  # silent, as after a night's sleep, but it lives
         (frozen(0, "FAIL", **{INTERRUPTED: "by the deadline"}), True),
         (frozen(0, "FAIL"), False),

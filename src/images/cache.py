@@ -11,7 +11,7 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from src.config import find_paths, is_headless
-from src.features import extract_features
+from src.features import data_fingerprint, extract_features
 from src.images.cache_writer import CacheWriter
 from src.images.files import list_files
 from src.images.pictures import read_picture
@@ -19,6 +19,10 @@ from src.running.messages import one_line
 from src.running.resources import check_space
 
 logger = logging.getLogger(__name__)
+
+
+class StalePictures(ValueError):
+    """The features table is of another split or other pictures than a notebook began with."""
 
 
 def extract_and_cache(
@@ -103,11 +107,17 @@ def open_settled_cache(settings: dict, table: pd.DataFrame) -> np.ndarray:
         table: the run's features table.
 
     Raises:
-        ValueError: notebook 01 has run again since, and the table is of other pictures by now.
+        StalePictures: notebook 01 has run again since: the table is of other pictures, or split otherwise.
     """
+    known = settings.get("fingerprint")
+    if known and known != data_fingerprint(table):
+        raise StalePictures(
+            "features.csv has another split or other pictures than notebook 02 settled: notebook 01 has run "
+            "again since; run 02, then this one"
+        )
     path = find_paths().data / "cache" / settings["cache"]
     if path.stem != cache_key(table, settings["image_size"], settings["interpolation"]):
-        raise ValueError(
+        raise StalePictures(
             f"{path} is not of the pictures in features.csv: notebook 01 has run again since; run notebook "
             "02 again, and 06 where transfer is meant"
         )

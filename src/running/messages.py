@@ -1,4 +1,12 @@
-"""How a message quotes what strangers wrote: on one line, and not at any length."""
+"""How a message quotes what strangers wrote: on one line, and not at any length; what must not be quoted."""
+
+import re
+
+PASSWORD = re.compile(r"://[^/@\s]*:[^/@\s]+@|[?&]\w*pass\w*=", re.IGNORECASE)
+NO_PASSWORDS = (
+    "a setting holds a password, and settings are written into the run's folder and its notebooks; leave "
+    "storage empty and put the address into the environment variable STORAGE_URL"
+)
 
 
 def one_line(text: object, most: int = 2_000) -> str:
@@ -18,3 +26,9 @@ def quote(value: object, most: int = 60) -> str:
         return f"a whole number of {value.bit_length()} bits"
     text = repr(value)
     return text if len(text) <= most else f"{text[:most]}…"
+
+
+def refuse_password(text: object) -> None:
+    """Raises ValueError, without quoting it, where a text holds an address with a password."""
+    if PASSWORD.search(str(text)):
+        raise ValueError(NO_PASSWORDS)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import keras_tuner
 import optuna
 from optuna.trial import TrialState
 
+from src.images.cache import StalePictures
 from src.networks.ensemble import save_weights
 from src.running.resources import check_space, full_disk, is_full, is_out_of_memory, training_bytes
 from src.searches.callbacks import Deadline
@@ -58,7 +60,8 @@ class Attempts:
         """Trains a trial and tells the study how it ended; where it was interrupted, it goes on later.
 
         Raises:
-            OSError: the disk is full, which is not the trial's fault.
+            OSError: the disk is full, or the pixel cache gone, which is not the trial's fault.
+            StalePictures: notebook 01 has run again meanwhile.
         """
         place = trial.user_attrs[PLACE]
         sampler = make_sampler(self.sampler, self.seed, place, self.hyperparameters.values)
@@ -72,8 +75,10 @@ class Attempts:
         except (optuna.exceptions.UpdateFinishedTrialError, optuna.exceptions.StorageInternalError):
             raise  # not the trial's fault: it stays to be taken again, or has been
         except Exception as error:
-            if is_full(error):
-                raise full_disk(self.folder) from error
+            if isinstance(error, OSError | StalePictures):  # as much as a full disk no fault of the trial
+                with suppress(Exception):
+                    self._end(trial, TrialState.FAIL, None, {INTERRUPTED: reason_of(error)})
+                raise (full_disk(self.folder) if is_full(error) else error) from error
             # Where memory ran out, another attempt is made: the study would keep this one's scores.
             lacks = is_out_of_memory(error) and not halved
             why = {INTERRUPTED: LACK} if lacks else {REASON: reason_of(error)}
@@ -103,7 +108,7 @@ class Attempts:
         folder, title = self.folder_of(place), f"trial {place + 1} of {self.claims.max_trials}"
         note = HALVED if training.batch_divisor > 1 else ""
         check_space(folder, training_bytes(model.count_params()), f"the training of {title}")
-        identity = {"values": hp.values, "note": note}
+        identity = {"values": hp.values, "note": note, "precision": policy.name}
         with recording(folder, title, self.epochs, deadline, identity, note) as watching:
             reporter = ReportEpochs(trial, self.objective, self.epochs, watching[-1].history)
             # The report comes before the checkpoint: an epoch that was not reported is not over.

@@ -5,10 +5,11 @@ not handed out, which two processes could do at once: the storage numbers the tr
 all processes see alike, and everyone reads off it who has which place.
 """
 
-import logging
+import math
 import os
 import platform
 import threading
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -20,9 +21,7 @@ from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from src.searches.search_folder import IN_VAIN, MOST_DEATHS
-from src.searches.storage import BEAT
-
-logger = logging.getLogger(__name__)
+from src.searches.storage import BEAT, SILENCE
 
 # User attributes of a trial, as the dashboard shows them.
 PLACE = "place"
@@ -32,7 +31,7 @@ FILES = "files"  # what a trial has left in its folder, by name
 INTERRUPTED = "interrupted"  # why it will be taken again
 AGAIN = "takes again"  # number of the interrupted trial whose place and values it has
 SURPLUS = "surplus"  # came too late for a place
-PROCESS = "process"  # machine, process, a mark that finds the trial after its creation, the process's start
+PROCESS = "process"  # machine, process, a mark to find the trial by, the process's start, the trial's
 CLOCK = 60.0  # seconds by which a process's start may seem another one, when the clock is put right
 
 
@@ -101,7 +100,7 @@ class Claims:
                 return trial
 
     def _add(self, interrupted: FrozenTrial | None) -> optuna.Trial | None:
-        mark = [machine(), os.getpid(), uuid.uuid4().hex, psutil.Process().create_time()]
+        mark = [machine(), os.getpid(), uuid.uuid4().hex, psutil.Process().create_time(), time.time()]
         parts = {"user_attrs": {PROCESS: mark}}
         if interrupted:
             parts["user_attrs"][AGAIN] = interrupted.number
@@ -139,11 +138,12 @@ def is_interrupted(trial: FrozenTrial, silent: list[int]) -> bool:
     """
     if trial.state is not TrialState.RUNNING:
         return INTERRUPTED in trial.user_attrs
-    host, process, _, *started = trial.user_attrs[PROCESS]
+    host, process, _, *times = trial.user_attrs[PROCESS]
     if host != machine():
-        return trial._trial_id in silent
+        has_begun = PLACE in trial.user_attrs or time.time() - max(times, default=math.inf) < SILENCE
+        return not has_begun or trial._trial_id in silent
     # A process takes its next trial when it has ended the last one.
-    return process == os.getpid() or not is_alive(process, *started)
+    return process == os.getpid() or not is_alive(process, *times[:1])
 
 
 def is_alive(process: int, started: float | None = None) -> bool:

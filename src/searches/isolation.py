@@ -14,9 +14,10 @@ from multiprocessing.process import BaseProcess
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+from src.images.cache import StalePictures
 from src.running.resources import full_disk, is_full
 from src.searches.callbacks import Deadline
-from src.searches.claims import PLACE, PROCESS, REASON, machine
+from src.searches.claims import INTERRUPTED, PLACE, PROCESS, REASON, machine
 from src.searches.storage import outlast_cuts
 from src.session import settle
 from src.study import StudySearch, make_study
@@ -24,7 +25,7 @@ from src.study import StudySearch, make_study
 logger = logging.getLogger(__name__)
 
 LOOK = 0.5  # seconds between two looks at the process
-FULL_DISK = 28  # exit code of a trial's process that ended for it, as ENOSPC
+FULL_DISK, NO_FAULT = 28, 29  # exit codes: the disk is full (ENOSPC); what else is no fault of the trial
 TIME_TO_END = 10.0  # seconds that a process asked to end is given
 
 
@@ -48,7 +49,7 @@ class IsolatedTrials:
 
         Raises:
             RuntimeError: the process ended before it had a trial.
-            OSError: the disk is full.
+            OSError: the disk is full, or the pictures are gone or split otherwise.
         """
         if not self.search.claims.has_one_free():
             return None
@@ -64,8 +65,10 @@ class IsolatedTrials:
             return None  # another process was quicker
         if trial is None:
             raise RuntimeError(f"a trial's process ended before it had a trial ({cause(process.exitcode)})")
-        if trial.state is TrialState.RUNNING and process.exitcode == FULL_DISK:
+        if process.exitcode == FULL_DISK:
             raise full_disk(self.search.folder)  # not the trial's fault: it is taken again
+        if process.exitcode == NO_FAULT:
+            raise OSError(trial.user_attrs.get(INTERRUPTED, cause(process.exitcode)))
         if trial.state is TrialState.RUNNING:
             reason = cause(process.exitcode)
             if hangs:
@@ -113,10 +116,8 @@ def train_one(recipe: dict, seconds: float, deterministic: str, precision: str) 
     search = make_study(**recipe)
     try:
         outlast_cuts(partial(search.train_one, Deadline(time.monotonic() + seconds)))
-    except OSError as error:
-        if not is_full(error):
-            raise
-        sys.exit(FULL_DISK)
+    except (OSError, StalePictures) as error:
+        sys.exit(FULL_DISK if is_full(error) else NO_FAULT)
 
 
 def end_with_parent() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import keras
 import keras_tuner
 
+from src.images.cache import StalePictures
 from src.running.locks import hold
 from src.running.resources import full_disk, is_full
 from src.searches.callbacks import Deadline
@@ -33,8 +34,8 @@ class CutByDeadline(keras_tuner.errors.FatalError):
     """Raised out of a trial that `max_minutes` cut short: KerasTuner then keeps it to be run again."""
 
 
-class DiskIsFull(keras_tuner.errors.FatalError, OSError):
-    """Raised out of a trial whose disk filled up: KerasTuner then keeps it to be run again."""
+class NoFaultOfTheTrial(keras_tuner.errors.FatalError, OSError):
+    """Raised out of a trial whose disk is full or whose pictures are gone: KerasTuner runs it again."""
 
 
 class RecordedSearch:
@@ -90,8 +91,9 @@ class RecordedSearch:
                     raise keras_tuner.errors.FailedTrialError(IN_VAIN)
                 return within_memory(training, train)
         except Exception as error:
-            if is_full(error):
-                raise DiskIsFull(str(full_disk(Path(self.project_dir)))) from error
+            if isinstance(error, OSError | StalePictures):
+                told = full_disk(Path(self.project_dir)) if is_full(error) else error
+                raise NoFaultOfTheTrial(str(told)) from error
             raise
         finally:
             self.hypermodel = training
