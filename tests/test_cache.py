@@ -10,9 +10,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from src.features import extract_features, split_features
+from src.features import data_fingerprint, extract_features, split_features
 from src.images import cache_writer
-from src.images.cache import build_cache, cached_rows, extract_and_cache, open_cache, open_settled_cache
+from src.images.cache import (
+    StalePictures,
+    build_cache,
+    cached_rows,
+    extract_and_cache,
+    open_cache,
+    open_settled_cache,
+)
 from src.images.files import content_hash
 
 NAMES = [f"cat.{number}.png" for number in (5, 3, 1, 0, 2, 4)]
@@ -137,6 +144,20 @@ def test_batches_settled_before_notebook_01_ran_again_are_refused(pictures, tmp_
     renamed = table.assign(image_name=["a.png", *table["image_name"][1:]])
     with pytest.raises(ValueError, match="notebook 01 has run again since; run notebook 02 again"):
         open_settled_cache(settings, renamed)
+
+
+def test_a_training_is_not_served_from_a_split_that_it_did_not_begin_with(pictures, tmp_path, monkeypatch):
+    """Notebook 01 run by hand with another seed would move test pictures into training."""
+    monkeypatch.setenv("DATA_ROOT", str(tmp_path))
+    folder, table = pictures
+    table["code"] = 0
+    cache = build_cache(folder, table, tmp_path / "cache", 16)
+    settings = {"cache": cache.name, "image_size": 16, "interpolation": "area"}
+    settings["fingerprint"] = data_fingerprint(table)
+    assert open_settled_cache(settings, table).shape == (6, 16, 16, 3)
+    otherwise = table.assign(split=["test", "train", "", "validation", "train", "train"])
+    with pytest.raises(StalePictures, match="another split or other pictures than notebook 02 settled"):
+        open_settled_cache(settings, otherwise)
 
 
 def test_a_killed_process_leaves_nothing_for_ever(pictures, tmp_path):

@@ -125,6 +125,26 @@ def test_a_training_that_is_over_is_not_trained_again(undisturbed, tmp_path):
     np.testing.assert_array_equal(again.get_weights()[0], model.get_weights()[0])
 
 
+def test_averaged_weights_are_put_in_place_once_in_the_end(tmp_path, monkeypatch):
+    """Keras would do it at the end of each picture size, and set the training back by its average."""
+    seen = {"ends": [], "begins": []}
+    original = keras.Model.fit
+
+    def fit(self, *arguments, **more):
+        seen["begins"].append(self.get_weights()[0].copy())
+        result = original(self, *arguments, **more)
+        seen["ends"].append(self.get_weights()[0].copy())
+        return result
+
+    monkeypatch.setattr(keras.Model, "fit", fit)
+    _, model, _ = train(tmp_path)
+    assert len(seen["begins"]) == 2
+    np.testing.assert_array_equal(seen["begins"][1], seen["ends"][0])
+    mean = np.asarray(model.optimizer._model_variables_moving_average[0])
+    np.testing.assert_array_equal(model.get_weights()[0], mean)
+    assert np.abs(seen["ends"][1] - mean).max() > 1e-4, "the last epoch's own weights are others"
+
+
 def test_a_damaged_file_is_named_and_the_training_begins_anew(tmp_path, caplog):
     train(tmp_path, stop_at=3)
     path = tmp_path / "checkpoint.npz"

@@ -1,6 +1,7 @@
 """The best few trained again: what is kept, what is planned, who wins, what averaging gains."""
 
 import math
+import shutil
 import time
 from pathlib import Path
 
@@ -110,6 +111,25 @@ def test_a_second_run_trains_nothing_and_a_changed_one_all(trained, monkeypatch)
         assert set(train(folder, finalists=another_search)["first_score"]) == {0.5}
         with pytest.raises(ZeroDivisionError):
             train(folder, epochs=4)
+
+
+def test_other_minutes_are_other_trainings(tmp_path):
+    """What had a minute is not taken for what is to have an hour."""
+    short, long = (train(tmp_path, minutes, seeds=(1,), finalists=FINALISTS[:1]) for minutes in (1, 60))
+    assert short["folder"][0] != long["folder"][0]
+
+
+def test_the_result_of_other_weights_does_not_stay_beside_new_ones(trained, tmp_path, monkeypatch):
+    place = tmp_path / "trial_4-seed_1"
+    shutil.copytree(trained[0] / trained[1]["folder"][0], place)
+    assert (
+        train_finalist(make(), FINALISTS[0], 1, place, math.inf)["val_accuracy"]
+        == trained[1]["val_accuracy"][0]
+    )
+    monkeypatch.setattr(PictureTraining, "fit", lambda *args, **kwargs: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        train_finalist(make(), {**FINALISTS[1], "trial": 4}, 1, place, math.inf)
+    assert not (place / "result.json").exists()
 
 
 def test_a_training_that_goes_astray_is_left_out_and_the_others_go_on(tmp_path, monkeypatch, caplog):

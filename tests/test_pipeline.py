@@ -15,6 +15,8 @@ from src.pipeline import (
     summarize,
 )
 from src.running.locks import hold
+from src.running.parameters import check_cell
+from src.running.stamp import refresh
 from src.runs import write_json
 
 
@@ -209,3 +211,20 @@ def test_the_pictures_of_a_run_stay_as_they_are_while_a_worker_searches(tmp_path
         assert main([str(tmp_path / "run"), "03_tuning", "--profile", "sample"]) == 0, "it joins the search"
     assert main([str(tmp_path / "run"), "01_data", "--profile", "sample"]) == 0
     assert made == ["03_tuning", "01_data"] and not worker.exists()
+
+
+SECRET = "postgresql://me:s3cret@host/trials"
+
+
+@pytest.mark.parametrize("address", [SECRET, "mysql://host/db?password=s3cret"])
+def test_a_password_is_refused_before_anything_is_written_and_is_not_quoted(address, tmp_path):
+    for ask in (
+        lambda: check_parameters({"storage": address}, "settings"),
+        lambda: check_cell({"storage": address}),
+        lambda: refresh(tmp_path / "run" / "parameters.txt", "sample", f"sample sample storage={address}"),
+    ):
+        with pytest.raises(ValueError, match="a setting holds a password.*STORAGE_URL") as told:
+            ask()
+        assert "s3cret" not in str(told.value)
+    assert not list(tmp_path.iterdir())
+    check_parameters({"storage": "postgresql://me@host:5432/trials"}, "settings")

@@ -22,6 +22,7 @@ import sqlalchemy
 from pretended_search import Training, accuracy_of, search
 from search_in_process import run_search, tables
 
+from src.images.cache import StalePictures
 from src.searches import claims
 from src.searches.attempts import Attempts
 from src.searches.callbacks import HistoryFile
@@ -659,3 +660,25 @@ def test_make_dashboard_opens_the_database_of_the_run_or_says_that_there_is_none
     database.touch()
     found = subprocess.run([*command, "-n"], env=environment, capture_output=True, text=True)
     assert f".venv/bin/optuna-dashboard 'sqlite:///{database}'" in found.stdout
+
+
+@pytest.mark.parametrize("tuner", ["optuna", "random"])
+def test_what_is_no_fault_of_a_trial_costs_none_however_often_it_happens(tuner, tmp_path, monkeypatch):
+    """A full disk, then pictures that notebook 01 has split otherwise: more often than a trial may die."""
+    monkeypatch.setenv("TROUBLE", "disk")
+    monkeypatch.setenv("DISK_FREED", str(tmp_path / "freed"))
+    settings = {"seed": 1, "max_trials": 2}
+    for _ in range(claims.MOST_DEATHS + 1):
+        with pytest.raises(OSError, match="the disk of .* is full; free some space"):
+            run_search(tmp_path / "run", tuner, **settings)
+    with monkeypatch.context() as patched:
+        patched.setattr("search_in_process.Training.fit", raise_stale)
+        with pytest.raises((OSError, StalePictures), match="notebook 01 has run again"):
+            run_search(tmp_path / "run", tuner, **settings)
+    (tmp_path / "freed").touch()
+    trials = tables(run_search(tmp_path / "run", tuner, **settings))[0]
+    assert trials["status"].tolist() == ["completed"] * 2
+
+
+def raise_stale(*arguments, **more):
+    raise StalePictures("notebook 01 has run again")
