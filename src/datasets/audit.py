@@ -34,9 +34,7 @@ def mark_duplicates(table: pd.DataFrame, near: bool = True) -> pd.DataFrame:
     pairs = [_pair_equal(used["content_hash"])]
     if near:
         pairs += [_pair_equal(used["perceptual_hash"]), _pair_similar(used["perceptual_hash"])]
-    one, other = np.concatenate(pairs).T
-    graph = coo_array((np.ones(len(one), "int8"), (one, other)), shape=(len(used), len(used)))
-    group = connected_components(graph, directed=False)[1]
+    group = _components(np.concatenate(pairs), len(used))
     first, size = np.unique(group, return_index=True, return_counts=True)[1:]
     names = used["image_name"].to_numpy(object)
     table = table.assign(duplicate_of="")
@@ -157,5 +155,19 @@ def _pair_similar(hashes: pd.Series) -> np.ndarray:
         bits = np.zeros((len(block), len(words) - start), "uint16")
         for word in range(HASH_WORDS):
             bits += np.bitwise_count(block[:, None, word] ^ words[None, start:, word])
-        pairs.append(first[np.argwhere(bits <= NEAR_BITS) + start])
+        near = np.argwhere(bits <= NEAR_BITS) + start
+        pairs.append(first[_span(near, len(words)) if len(near) > len(block) else near])
     return np.concatenate(pairs)
+
+
+def _span(pairs: np.ndarray, number: int) -> np.ndarray:
+    """Returns as few pairs that make the same groups, shape (m, 2): of n that are alike n - 1."""
+    group = _components(pairs, number)
+    first = np.unique(group, return_index=True)[1][group]
+    return np.column_stack([first, np.arange(number)])[first != np.arange(number)]
+
+
+def _components(pairs: np.ndarray, number: int) -> np.ndarray:
+    """Returns the group of each of so many things, shape (number,)."""
+    graph = coo_array((np.ones(len(pairs), "int8"), tuple(pairs.T)), shape=(number, number))
+    return connected_components(graph, directed=False)[1]
