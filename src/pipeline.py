@@ -17,7 +17,7 @@ from papermill.exceptions import PapermillExecutionError
 from src.config import find_paths
 from src.running.commands import run_command
 from src.running.locks import check_no_workers, hold
-from src.running.messages import quote, refuse_password
+from src.running.messages import quote, refuse_passwords
 from src.running.parameters import check_value, read_setting, read_yaml_profile
 from src.running.stamp import check_settings
 from src.runs import summarize
@@ -58,7 +58,7 @@ def check_parameters(values: dict[str, object], source: str) -> None:
 
     papermill itself only warns, and the run then goes on with a setting that nobody asked for.
     """
-    refuse_password(values)
+    refuse_passwords(values.values())
     known = {name: default for step in [*STEPS, *MORE] for name, default in notebook_parameters(step).items()}
     for name, value in values.items():
         if name not in known:

@@ -1,6 +1,7 @@
 """How a message quotes what strangers wrote: on one line, and not at any length; what must not be quoted."""
 
 import re
+from collections.abc import Iterable
 
 PASSWORD = re.compile(r"://[^/@\s]*:[^/@\s]+@|[?&]\w*pass\w*=", re.IGNORECASE)
 NO_PASSWORDS = (
@@ -28,7 +29,7 @@ def quote(value: object, most: int = 60) -> str:
     return text if len(text) <= most else f"{text[:most]}…"
 
 
-def refuse_password(text: object) -> None:
-    """Raises ValueError, without quoting it, where a text holds an address with a password."""
-    if PASSWORD.search(str(text)):
+def refuse_passwords(settings: Iterable[object]) -> None:
+    """Raises ValueError, without quoting it, where one that is a text holds an address with a password."""
+    if any(isinstance(setting, str) and PASSWORD.search(setting) for setting in settings):
         raise ValueError(NO_PASSWORDS)

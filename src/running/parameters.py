@@ -9,7 +9,7 @@ from typing import NamedTuple
 import yaml
 
 from src.images.augmentation import FRACTIONS, Augmentation
-from src.running.messages import one_line, quote, refuse_password
+from src.running.messages import one_line, quote, refuse_passwords
 from src.runs import read_json
 
 LARGEST_PROFILE = 100_000  # bytes; a profile is some lines, and YAML is read slowly
@@ -70,7 +70,7 @@ def check_cell(values: dict[str, object]) -> None:
 
     A profile is checked before its notebook runs; this is for what was typed into the cell by hand.
     """
-    refuse_password(values)
+    refuse_passwords(values.values())
     for name in LIMITS.keys() & values.keys():
         value = values[name]
         number = type(value) if type(value) in (int, float) else float  # text is no number

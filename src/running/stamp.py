@@ -9,7 +9,7 @@ from pathlib import Path
 
 from src.config import find_paths
 from src.running.locks import hold
-from src.running.messages import one_line, refuse_password
+from src.running.messages import one_line, refuse_passwords
 from src.running.resources import check_writable
 
 
@@ -53,7 +53,7 @@ def refresh(file: Path, data: str, settings: str) -> None:
         RuntimeError: another process works on the run, and what it makes would count as made with these
             settings; or it is a whole run of other data.
     """
-    refuse_password(settings)
+    refuse_passwords([settings])
     says = f"{settings}\n{stamp(data)}\n"
     if file.exists() and file.read_text(encoding="utf-8") == says and not _is_cleared(file.parent):
         return
