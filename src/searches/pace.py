@@ -94,7 +94,7 @@ class KeepPace(keras.callbacks.Callback):
     def _count_excess(self, done: int) -> int:
         """Returns how many epochs are to be left out now, or added (below 0), spread over all to come."""
         taken, expected = map(sum, zip(*self._recent, strict=True))
-        needed = sum(self.expected[done:]) * taken / expected
+        needed = sum(self.expected[done:]) * taken / max(expected, 1e-3)
         left = max(self.deadline.seconds_left(), 1e-3)
         share = needed / max(left - self.reserve, 1e-3)
         if needed > left:
