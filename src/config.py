@@ -11,7 +11,8 @@ from typing import NamedTuple
 REPOSITORY = "https://github.com/<your account>/tuned-image-classifier"
 
 # Names of folders that hold a part of a data set, not a class.
-PART_NAMES = {"train", "training", "val", "valid", "validation", "test", "testing", "test1", "test2"}
+TEST_NAMES = {"test", "testing", "test1", "test2"}
+PART_NAMES = {"train", "training", "val", "valid", "validation"} | TEST_NAMES
 
 # ---- The published experiment on Kaggle's Dogs vs. Cats -------------------------------------
 PUBLISHED_IMAGE_SIZE = 180

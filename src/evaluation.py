@@ -7,7 +7,7 @@ A table of predictions has a row a picture: `image_name`, `code` (the true class
 import keras
 import numpy as np
 import pandas as pd
-from scipy.stats import binomtest
+from scipy import stats
 from sklearn import metrics
 
 THRESHOLD = 0.5  # a probability above it means class 1: strictly above, as in Keras's binary accuracy
@@ -71,7 +71,7 @@ def shuffled_pairing(predictions: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
     return _decide(predictions.assign(probability=predictions["probability"].to_numpy()[order]))
 
 
-def accuracy_interval(correct: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
+def accuracy_interval(correct: float, n: float, confidence: float = 0.95) -> tuple[float, float]:
     """Returns the lower and upper end of Wilson's score interval for a share of `correct` out of `n`.
 
     Source: E. B. Wilson, "Probable inference, the law of succession, and statistical inference",
@@ -79,13 +79,33 @@ def accuracy_interval(correct: int, n: int, confidence: float = 0.95) -> tuple[f
     """
     if not 0 <= correct <= n or n < 1:
         raise ValueError(f"{correct} correct of {n} is no share: give 0 <= correct <= n and n >= 1")
-    interval = binomtest(int(correct), int(n)).proportion_ci(confidence, method="wilson")
-    return float(interval.low), float(interval.high)
+    z, share = float(stats.norm.ppf(0.5 + confidence / 2)), float(correct / n)
+    middle = (share + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z / (1 + z**2 / n) * (share * (1 - share) / n + z**2 / (4 * n**2)) ** 0.5
+    return max(0.0, min(share, middle - half)), min(1.0, max(share, middle + half))
+
+
+def effective_number(correct: pd.Series, groups: pd.Series) -> float:
+    """Returns how many independent pictures tell as much as these, of which some are of one group.
+
+    n / design effect * (t of n - 1 / t of groups - 1) ** 2, at most n: E. L. Korn, B. I. Graubard,
+    "Confidence intervals for proportions with small expected number of positive counts estimated from
+    survey data", Survey Methodology 24 (1998), 193-201. Where all are right, or all wrong, it is the number
+    of groups: nothing is known of how alike a group's pictures are.
+    """
+    n, number = len(correct), groups.nunique()
+    apart = correct - correct.mean()
+    if number == 1 or not apart.any():
+        return number
+    effect = (apart.groupby(groups.to_numpy()).sum() ** 2).sum() / (apart**2).sum() * number / (number - 1)
+    ratio = stats.t.ppf(0.975, n - 1) / stats.t.ppf(0.975, number - 1)
+    return float(np.clip(n * ratio**2 / effect, 1, n))
 
 
 def measure(predictions: pd.DataFrame) -> dict[str, float]:
     """Returns accuracy with its 95 % interval (low, high), n, and the usual measures of a binary classifier.
 
+    With a column `group` the interval is of `effective_number` pictures; `groups` is their number.
     `larger_class` is the accuracy of who always says the larger class, which is no achievement.
     Precision, recall and f1 are about class 1, and 0 where no picture was predicted to be of it.
     `log_loss` lets a confident mistake cost more than `cross_entropy` does; `brier` is the mean squared
@@ -98,12 +118,15 @@ def measure(predictions: pd.DataFrame) -> dict[str, float]:
     if codes != [0, 1]:
         raise ValueError(f"{len(predictions)} pictures, all of code {codes}: measure on pictures of 0 and 1")
     code, probability, predicted = (predictions[name] for name in ("code", "probability", "predicted"))
-    low, high = accuracy_interval(predictions["correct"].sum(), len(predictions))
+    n, accuracy, groups = len(predictions), float(predictions["correct"].mean()), predictions.get("group")
+    number = n if groups is None else effective_number(predictions["correct"], groups)
+    low, high = accuracy_interval(accuracy * number, number)
     return {
-        "accuracy": float(predictions["correct"].mean()),
+        "accuracy": accuracy,
         "low": low,
         "high": high,
-        "n": len(predictions),
+        "n": n,
+        **({} if groups is None else {"groups": groups.nunique(), "effective_n": number}),
         "larger_class": float(max(code.mean(), 1 - code.mean())),
         "precision": float(metrics.precision_score(code, predicted, zero_division=0)),
         "recall": float(metrics.recall_score(code, predicted)),

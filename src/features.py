@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from PIL import Image
-from sklearn.model_selection import train_test_split
 from tqdm.auto import tqdm
 
-from src.config import PUBLISHED_HELD_BACK, PUBLISHED_SPLIT_SEED, is_headless
+from src.config import PUBLISHED_SPLIT_SEED, is_headless
 from src.datasets.audit import describe_left_out
 from src.datasets.listing import USED, describe_file
+from src.datasets.splitting import draw_parts
 from src.images.files import list_files
 from src.running.messages import one_line, quote
 from src.runs import write_table
@@ -81,33 +81,33 @@ def extract_features(
     return _complete(table)
 
 
-def split_features(table: pd.DataFrame, seed: int = PUBLISHED_SPLIT_SEED) -> pd.DataFrame:
+def split_features(
+    table: pd.DataFrame,
+    seed: int = PUBLISHED_SPLIT_SEED,
+    group_pattern: str = "",
+    keep_test_folder: bool = False,
+) -> pd.DataFrame:
     """Returns the table with a column `split`: train, validation, test, or "" for rows left out.
 
-    The published split: of the used rows, sorted by `image_name`, 40 % are taken off, stratified by
-    category, then that is halved. The order of the table's rows does not matter.
+    With a `group_pattern` it has a column `group`, too. The order of the table's rows does not matter;
+    `src.datasets.splitting` says how the parts are drawn.
 
     Args:
         table: the features table.
-        seed: random state of both draws.
+        seed: random state of all draws.
+        group_pattern: regular expression of what has to be in one part (a patient); "": each picture.
+        keep_test_folder: whether the test part is what lies in the data set's own folder `test`.
 
     Raises:
-        ValueError: not two classes, too few pictures, or an `image_name` that comes twice.
+        ValueError: not two classes, too few pictures or groups, no test folder, a name that comes twice.
     """
     _find_classes(table, "the table")
     used = table[table["status"] == USED].sort_values("image_name")
     if not used["image_name"].is_unique:
         twice = used["image_name"][used["image_name"].duplicated()].iloc[0]
         raise ValueError(f"image_name {twice!r} comes twice in the table; names must be unique")
-    category = used["category"]
-    train, rest = train_test_split(
-        used.index, test_size=PUBLISHED_HELD_BACK, stratify=category, random_state=seed
-    )
-    validation, test = train_test_split(rest, test_size=0.5, stratify=category[rest], random_state=seed)
-    table = table.assign(split="")
-    for name, rows in zip(PARTS, (train, validation, test), strict=True):
-        table.loc[rows, "split"] = name
-    return table
+    columns = draw_parts(used, seed, group_pattern, keep_test_folder)
+    return table.assign(**{name: columns[name].reindex(table.index, fill_value="") for name in columns})
 
 
 def save_features(table: pd.DataFrame, path: Path) -> None:

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from src import config
+from src.evaluation import accuracy_interval
 from src.features import COLUMNS
 from src.generators import PictureBatches
 from src.results.comparison import collect_results, mcnemar, measure_cost, note_result
@@ -71,6 +72,17 @@ def test_the_table_holds_this_run_and_its_neighbours_on_the_same_pictures_only(t
     assert results["mcnemar_p"].iloc[2] == pytest.approx(mcnemar(table(weak), table(strong)))
     assert results["pictures_per_second"].tolist()[1:] == [99, 99]
     assert results["loss"].tolist() == [config.PUBLISHED_TEST_LOSS, 0.3, 0.3]
+
+
+def test_a_network_measured_on_whole_groups_has_the_interval_of_those(tmp_path):
+    correct = [True] * 15 + [False] * 5
+    note(tmp_path / "a", "grouped", table(correct).assign(group=["1"] * 5 + ["01"] * 5 + ["nan"] * 10))
+    row = collect_results(tmp_path / "a").iloc[1]
+    low, high = accuracy_interval(15, 20)
+    assert row["low"] < low and row["high"] > high
+    (tmp_path / "a" / "results" / "grouped.csv").unlink()
+    note(tmp_path / "a", "grouped", table(correct))
+    assert collect_results(tmp_path / "a").iloc[1]["low"] == pytest.approx(low)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,8 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
+from scipy.stats import binomtest
 
 from src import evaluation
 from src.results import curves
@@ -142,18 +144,41 @@ def test_the_loss_is_not_the_sum_of_cross_entropy_and_penalties(model, batches):
 
 @pytest.mark.parametrize(("correct", "n"), [(3742, 5000), (0, 10), (10, 10), (1, 1)])
 def test_the_interval_is_not_wilsons(correct, n):
-    z, share = 1.959963984540054, correct / n  # z: 97.5 % of the normal distribution lie below it
-    middle = (share + z**2 / (2 * n)) / (1 + z**2 / n)
-    half = z / (1 + z**2 / n) * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
     low, high = evaluation.accuracy_interval(correct, n)
-    assert (low, high) == pytest.approx((middle - half, middle + half), abs=1e-9)
-    assert 0 <= low <= share <= high <= 1
+    assert (low, high) == pytest.approx(binomtest(correct, n).proportion_ci(method="wilson"), abs=1e-9)
+    assert 0 <= low <= correct / n <= high <= 1
 
 
 @pytest.mark.parametrize(("correct", "n"), [(0, 0), (5, 4), (-1, 4)])
 def test_an_interval_is_given_for_what_is_no_share(correct, n):
     with pytest.raises(ValueError, match="no share"):
         evaluation.accuracy_interval(correct, n)
+
+
+def test_pictures_of_one_group_count_as_if_they_told_of_different_ones():
+    groups = pd.Series(np.repeat(np.arange(50), 10))
+    alike = pd.Series(np.repeat(np.arange(50) < 40, 10))  # a group is right or wrong as a whole
+    t = stats.t.ppf(0.975, 499) / stats.t.ppf(0.975, 49)
+    assert evaluation.effective_number(alike, groups) == pytest.approx(49 * t**2)  # 50, of a sample
+    mixed = pd.Series(np.random.default_rng(0).permutation(alike))
+    assert 300 < evaluation.effective_number(mixed, groups) <= 500
+    spread = pd.Series(np.tile(np.arange(10) < 8, 50))  # each group has as many wrong ones as any other
+    assert evaluation.effective_number(spread, groups) == 500
+    assert evaluation.effective_number(pd.Series([True] * 500), groups) == 50
+    assert evaluation.effective_number(mixed, pd.Series([0] * 500)) == 1
+
+
+def test_the_interval_of_grouped_pictures_is_that_of_as_many_independent_ones():
+    predictions = make_predictions([0, 1] * 50, [0.1, 0.9] * 40 + [0.9, 0.1] * 10)
+    measures = evaluation.measure(predictions.assign(group=np.repeat(list("abcdefghij"), 10)))
+    plain = evaluation.measure(predictions)
+    assert measures["accuracy"] == plain["accuracy"] == 0.8
+    assert (measures["n"], measures["groups"]) == (100, 10)
+    assert "groups" not in plain
+    assert measures["effective_n"] < 10
+    number = measures["effective_n"]
+    assert (measures["low"], measures["high"]) == evaluation.accuracy_interval(0.8 * number, number)
+    assert measures["high"] - measures["low"] > 2 * (plain["high"] - plain["low"])
 
 
 def test_a_measure_differs_from_a_count_by_hand():

@@ -226,3 +226,67 @@ def test_split_refuses_one_class_and_names_that_come_twice():
     table = plain_table(30, 30)
     with pytest.raises(ValueError, match=r"cat\.0\.jpg.*twice"):
         split_features(pd.concat([table, table[:1]], ignore_index=True))
+
+
+def patients(numbers: range, part: str = "", pictures: int = 4) -> pd.DataFrame:
+    """Returns a table of so many pictures of each patient: every third one ill."""
+    names = [
+        f"{part}{'ill' if number % 3 == 0 else 'well'}/p{number:03d}_{index}.jpg"
+        for number in numbers
+        for index in range(pictures)
+    ]
+    table = pd.DataFrame({"image_name": names})
+    categories = table["image_name"].str.extract("(ill|well)/", expand=False)
+    return table.assign(category=categories, status="used", reason="")
+
+
+def test_pictures_of_one_group_are_in_one_part_and_the_parts_keep_their_shares():
+    table = split_features(patients(range(150)), seed=1, group_pattern="p([0-9]+)_")
+    assert (table["group"] == table["image_name"].str.extract("p([0-9]+)_", expand=False)).all()
+    assert table.groupby("group")["split"].nunique().max() == 1
+    counts = table["split"].value_counts()
+    assert counts.sum() == 600
+    assert abs(counts["train"] - 360) <= 12 and abs(counts["test"] - 120) <= 12
+    share = (table["category"] == "ill").groupby(table["split"]).mean()
+    assert ((share - 1 / 3).abs() < 0.05).all()
+    shuffled = split_features(table.sample(frac=1, random_state=3), seed=1, group_pattern="p([0-9]+)_")
+    pd.testing.assert_series_equal(shuffled["split"].sort_index(), table["split"])
+    other = split_features(table, seed=2, group_pattern="p([0-9]+)_")
+    assert not other["split"].equals(table["split"])
+
+
+def test_names_without_a_group_are_each_for_themselves_and_counted(caplog):
+    table = pd.concat([patients(range(150)), plain_table(3, 3).replace({"cat": "ill", "dog": "well"})])
+    table = split_features(table.reset_index(drop=True), group_pattern="p[0-9]+")
+    assert "nothing in 6 names, such as 'cat.0.jpg'" in caplog.text
+    assert table["group"].nunique() == 156
+    assert "p003" in set(table["group"])
+
+
+def test_a_kept_test_folder_is_the_test_part_and_a_quarter_of_the_rest_validates(caplog):
+    table = pd.concat([patients(range(100), "train/"), patients(range(90, 120), "test_set/")])
+    table = split_features(table.reset_index(drop=True), keep_test_folder=True)
+    is_given = table["image_name"].str.startswith("test_set")
+    assert ((table["split"] == "test") == is_given).all()
+    assert (table["split"] == "validation").sum() == 100
+    assert "group" not in table
+    table = split_features(table, group_pattern="p[0-9]+", keep_test_folder=True)
+    assert "10 groups are in the test folder and outside, such as 'p090'" in caplog.text
+    rest = table[table["split"] != "test"]
+    assert rest.groupby("group")["split"].nunique().max() == 1
+    assert 84 <= (rest["split"] == "validation").sum() <= 116
+
+
+def test_a_split_that_cannot_be_made_is_refused_with_the_parameter():
+    table = patients(range(12))
+    with pytest.raises(ValueError, match=r"group_pattern '\(' is no regular expression: .*"):
+        split_features(table, group_pattern="(")
+    with pytest.raises(ValueError, match=r"'patient' finds nothing in any name, such as 'ill/p000_0\.jpg'"):
+        split_features(table, group_pattern="patient")
+    with pytest.raises(ValueError, match=r"finds 1 groups in 48 pictures; it takes 5"):
+        split_features(table, group_pattern="p0")
+    with pytest.raises(ValueError, match="keep_test_folder: no picture lies below a folder named test"):
+        split_features(table, keep_test_folder=True)
+    one_sided = pd.concat([table, patients(range(1, 3), "test/")], ignore_index=True)
+    with pytest.raises(ValueError, match="the test part would hold 'well' alone"):
+        split_features(one_sided, keep_test_folder=True)

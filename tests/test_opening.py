@@ -5,10 +5,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from src.features import COLUMNS, load_features, save_features
 from src.generators import PictureBatches
 from src.results import opening
 from src.results.opening import open_test
-from src.runs import save_model, write_json
+from src.runs import save_model, write_json, write_table
 
 
 @pytest.fixture
@@ -20,6 +21,8 @@ def run(tmp_path, monkeypatch):
     batches = PictureBatches(pixels, np.arange(40), codes, names, batch_size=16)
     monkeypatch.setattr(opening, "load_batches", lambda run, part, input_file: {"test": batches}[part])
     save_new_model(tmp_path, seed=1)
+    features = pd.DataFrame({"image_name": names, "code": codes, "split": "test"})
+    write_table(features.reindex(columns=[*COLUMNS, "split"]), tmp_path / "features.csv")
     return tmp_path
 
 
@@ -58,6 +61,15 @@ def test_the_loss_is_the_cross_entropy_plus_the_penalties(run):
     assert figures["cross_entropy"] == pytest.approx(by_hand, abs=1e-6)
     assert figures["penalty"] == pytest.approx(0.5 * float((np.asarray(kernel) ** 2).sum()), rel=1e-5)
     assert figures["loss"] == pytest.approx(figures["cross_entropy"] + figures["penalty"], rel=1e-4)
+
+
+def test_the_predictions_know_the_groups_that_the_split_was_drawn_by(run):
+    assert "group" not in open_test(run, run / "model.keras").predictions
+    features = load_features(run / "features.csv")
+    features = features.assign(group=features["image_name"].str.replace(".jpg", ""))
+    save_features(features[::-1], run / "features.csv")
+    predictions = open_test(run, run / "model.keras").predictions
+    assert (predictions["group"] + ".jpg" == predictions["image_name"]).all()
 
 
 def test_a_missing_model_is_named(tmp_path):

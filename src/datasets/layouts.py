@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
-from src.config import PART_NAMES
+from src.config import PART_NAMES, TEST_NAMES
 
 PICTURES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff"}
 FLAT_NAME = re.compile(r"([^\W\d_]+)\.\d+\.\w+")  # cat.0.jpg
@@ -85,7 +85,17 @@ def _above_parts(folder: PurePosixPath) -> PurePosixPath:
 
 
 def _is_part(name: str) -> bool:
-    return not PART_NAMES.isdisjoint(re.split(r"[\W_]+", name.lower()))  # training_set is one, too
+    return not PART_NAMES.isdisjoint(_words(name))
+
+
+def _words(name: str) -> list[str]:
+    return re.split(r"[\W_]+", name.lower())  # training_set is a part, too
+
+
+def is_in_test_folder(name: str) -> bool:
+    """Returns whether the first part (`train`, `test_set`) in a picture's path is one for testing."""
+    parts = [folder for folder in PurePosixPath(name).parts[:-1] if _is_part(folder)]
+    return bool(parts) and not TEST_NAMES.isdisjoint(_words(parts[0]))
 
 
 def _count_classes(top: PurePosixPath, pictures: Iterable[PurePosixPath]) -> Counter:

@@ -125,7 +125,7 @@ def mcnemar(first: pd.DataFrame, second: pd.DataFrame) -> float:
 def _measure_table(file: Path) -> dict:
     """Returns the measures of the predictions in a file, and these."""
     try:
-        predictions = pd.read_csv(file)
+        predictions = pd.read_csv(file, converters={"group": str})
         return {**measure(predictions), "predictions": predictions}
     except (OSError, ValueError, KeyError) as error:
         remedy = f"delete {file.parent}, and run its notebooks 05 and 06 again if it is to be compared"

@@ -10,6 +10,7 @@ import keras
 import pandas as pd
 
 from src.evaluation import losses, predict_table
+from src.features import load_features
 from src.generators import load_batches
 from src.networks.building import build_metrics
 from src.networks.saved_model import open_network
@@ -68,7 +69,10 @@ def open_test(run: Path, model_file: Path, input_file: str = "input.json") -> Op
         write_table(predictions, predictions_file)
         build_metrics(model, batches)
         write_json(figures_file, losses(model, batches, predictions))
-    return Opening(_read_table(predictions_file), read_json(figures_file), log)
+    predictions, features = _read_table(predictions_file), load_features(run / "features.csv")
+    if "group" in features:  # what the interval has to know
+        predictions = predictions.merge(features[["image_name", "group"]], on="image_name", validate="1:1")
+    return Opening(predictions, read_json(figures_file), log)
 
 
 def load_classifier(model_file: Path, image_size: int, notebook: str = "04") -> keras.Model:
