@@ -5,14 +5,17 @@ PROFILE ?= sample
 DATA ?= $(if $(filter sample,$(PROFILE)),sample,auto)
 SET ?=
 GPU ?=
-$(if $(findstring ',$(DATA)),$(error DATA must be without apostrophes: $(DATA)))
+# As they were given, for `$` may be part of a path or a pattern.
+DATA_GIVEN := $(if $(filter command environment,$(origin DATA)),$(value DATA),$(DATA))
+export SETTINGS := $(value SET)
+$(if $(findstring ',$(DATA_GIVEN)),$(error DATA must be without apostrophes: $(DATA_GIVEN)))
 
 OUTPUT := $(patsubst ~/%,$(HOME)/%,$(or $(OUTPUT_ROOT),tuning_output))
-DATA_PATH := $(shell if [ -e '$(DATA)' ]; then realpath -s -- '$(DATA)'; else printf '%s' '$(DATA)'; fi)
+DATA_PATH := $(shell if [ -e '$(DATA_GIVEN)' ]; then realpath -s -- '$(DATA_GIVEN)'; else printf '%s' '$(DATA_GIVEN)'; fi)
 # As src.pipeline names it: letters of other scripts than Latin stay as they are.
 RUN ?= $(PROFILE)-$(shell basename -- '$(DATA_PATH)' .zip | LC_ALL=C tr -c 'A-Za-z0-9._\n\200-\377-' '_')
 FOLDER := $(OUTPUT)/$(RUN)
-export RUN_SETTINGS := $(PROFILE) $(DATA_PATH) $(SET)
+export RUN_SETTINGS := $(PROFILE) $(DATA_PATH) $(SETTINGS)
 $(if $(word 2,$(FOLDER)),$(error OUTPUT_ROOT and RUN must be without blanks: $(FOLDER)))
 
 PYTHON := .venv/bin/python
@@ -50,7 +53,7 @@ $(FOLDER)/04_training.ipynb: $(FOLDER)/03_tuning.ipynb
 $(FOLDER)/05_evaluation.ipynb: $(FOLDER)/04_training.ipynb
 
 $(FOLDER)/%.ipynb: notebooks/%.ipynb $(SOURCES) | $(INSTALLED)
-	@$(STEP) $* --profile '$(PROFILE)' --data '$(DATA_PATH)' --set $(SET) --settings "$$RUN_SETTINGS"
+	@$(STEP) $* --profile '$(PROFILE)' --data '$(DATA_PATH)' --set "$$SETTINGS" --settings "$$RUN_SETTINGS"
 
 # Rewritten only where settings or pictures changed or pictures are gone, so that everything runs again.
 $(FOLDER)/parameters.txt: FORCE | $(INSTALLED)
@@ -58,11 +61,11 @@ $(FOLDER)/parameters.txt: FORCE | $(INSTALLED)
 
 transfer: $(INSTALLED)  ## notebook 06 on a finished run: make transfer [PROFILE=cpu] [DATA=path] [SET="backbone=MobileNetV2"]
 	@$(NEEDS_RUN)
-	@$(STEP) 06_transfer --profile '$(PROFILE)' --data '$(DATA_PATH)' --set $(SET)
+	@$(STEP) 06_transfer --profile '$(PROFILE)' --data '$(DATA_PATH)' --set "$$SETTINGS"
 
 submission: $(INSTALLED)  ## notebook 07 on a finished run: make submission [...] [SET="pictures=path edition=labels"]
 	@$(NEEDS_RUN)
-	@$(STEP) 07_submission --profile '$(PROFILE)' --data '$(DATA_PATH)' --set $(SET)
+	@$(STEP) 07_submission --profile '$(PROFILE)' --data '$(DATA_PATH)' --set "$$SETTINGS"
 
 test: $(INSTALLED)  ## check the style, then run all tests but the slow ones
 	.venv/bin/python -m ruff check .
@@ -76,7 +79,7 @@ test-slow: $(INSTALLED)  ## run the sample profile end to end, and the other slo
 	.venv/bin/python -m pytest -m slow
 
 test-backends: $(INSTALLED)  ## run the sample profile on JAX and PyTorch too, in .venv-jax and .venv-torch
-	$(PYTHON) tests/backends.py --set '$(SET)'
+	$(PYTHON) tests/backends.py --set "$$SETTINGS"
 
 test-hosted: .venv-hosted/installed  ## run the tests with the packages of a Colab runtime, in .venv-hosted
 	.venv-hosted/bin/python -m pytest -m 'not slow'
@@ -90,10 +93,10 @@ bench: $(INSTALLED)  ## measure the input against its peers: make bench [DATA=fo
 	$(PYTHON) tests/benchmarks/input_speed.py $(if $(filter command environment,$(origin DATA)),--data '$(DATA_PATH)')
 
 workers: $(FOLDER)/02_generators.ipynb  ## search with several processes, one a GPU or N on a CPU: make workers N=2 [...]
-	@$(WORKERS) --number $(or $(N),2) --profile '$(PROFILE)' --data '$(DATA_PATH)' --set $(SET)
+	@$(WORKERS) --number $(or $(N),2) --profile '$(PROFILE)' --data '$(DATA_PATH)' --set "$$SETTINGS"
 
 worker: $(FOLDER)/02_generators.ipynb  ## the same with one process, as on each of several machines; STORAGE_URL in the environment
-	@$(WORKERS) --number 1 --profile '$(PROFILE)' --data '$(DATA_PATH)' --set $(SET)
+	@$(WORKERS) --number 1 --profile '$(PROFILE)' --data '$(DATA_PATH)' --set "$$SETTINGS"
 
 reproduce: $(INSTALLED)  ## run a run once more and compare: make reproduce RUN=sample-sample
 	@$(PYTHON) -m src.reproduction '$(FOLDER)'

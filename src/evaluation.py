@@ -1,7 +1,7 @@
 """Predictions aligned with their pictures, and what follows from them: metrics, intervals, mistakes.
 
 A table of predictions has a row a picture: `image_name`, `code` (the true class, 0 or 1), `probability`
-(of class 1), `predicted` (0 or 1) and `correct`. All but `predict_table` and `losses` need nothing else.
+(of class 1), `predicted` (0 or 1) and `correct`. All but `predict_table` need nothing else.
 """
 
 import keras
@@ -11,6 +11,7 @@ from scipy import stats
 from sklearn import metrics
 
 THRESHOLD = 0.5  # a probability above it means class 1: strictly above, as in Keras's binary accuracy
+FEW_GROUPS = 5  # with the rarer outcome: fewer do not show how alike the pictures of a group are
 
 
 def predict_table(model: keras.Model, batches: keras.utils.PyDataset) -> pd.DataFrame:
@@ -85,21 +86,28 @@ def accuracy_interval(correct: float, n: float, confidence: float = 0.95) -> tup
     return max(0.0, min(share, middle - half)), min(1.0, max(share, middle + half))
 
 
+def interval_of(table: pd.DataFrame) -> tuple[float, float]:
+    """Returns the 95 % interval of the share of `correct`; with a column `group`, of grouped pictures."""
+    n = effective_number(table["correct"], table["group"]) if "group" in table else len(table)
+    return accuracy_interval(table["correct"].mean() * n, n)
+
+
 def effective_number(correct: pd.Series, groups: pd.Series) -> float:
     """Returns how many independent pictures tell as much as these, of which some are of one group.
 
-    n / design effect * (t of n - 1 / t of groups - 1) ** 2, at most n: E. L. Korn, B. I. Graubard,
-    "Confidence intervals for proportions with small expected number of positive counts estimated from
-    survey data", Survey Methodology 24 (1998), 193-201. Where all are right, or all wrong, it is the number
-    of groups: nothing is known of how alike a group's pictures are.
+    n / design effect * (t of n - 1 / t of groups - 1) ** 2, at most n: the number that E. L. Korn and B. I.
+    Graubard put their interval on ("Confidence intervals for proportions with small expected number of
+    positive counts estimated from survey data", Survey Methodology 24, 1998, 193-201). Where the rarer
+    outcome, right or wrong, is in fewer than `FEW_GROUPS` groups, it is the number of groups.
     """
     n, number = len(correct), groups.nunique()
-    apart = correct - correct.mean()
-    if number == 1 or not apart.any():
+    rarer = correct == (correct.mean() < 0.5)
+    if groups[rarer].nunique() < FEW_GROUPS:
         return number
-    effect = (apart.groupby(groups.to_numpy()).sum() ** 2).sum() / (apart**2).sum() * number / (number - 1)
+    apart = correct - correct.mean()
+    between = (apart.groupby(groups.to_numpy()).sum() ** 2).sum() * number / (number - 1)
     ratio = stats.t.ppf(0.975, n - 1) / stats.t.ppf(0.975, number - 1)
-    return float(np.clip(n * ratio**2 / effect, 1, n))
+    return float(np.clip(ratio**2 * n * (apart**2).sum() / max(between, 1e-9), 1, n))
 
 
 def measure(predictions: pd.DataFrame) -> dict[str, float]:
@@ -118,15 +126,17 @@ def measure(predictions: pd.DataFrame) -> dict[str, float]:
     if codes != [0, 1]:
         raise ValueError(f"{len(predictions)} pictures, all of code {codes}: measure on pictures of 0 and 1")
     code, probability, predicted = (predictions[name] for name in ("code", "probability", "predicted"))
-    n, accuracy, groups = len(predictions), float(predictions["correct"].mean()), predictions.get("group")
-    number = n if groups is None else effective_number(predictions["correct"], groups)
-    low, high = accuracy_interval(accuracy * number, number)
+    low, high = interval_of(predictions)
+    grouped = {}
+    if "group" in predictions:
+        number = effective_number(predictions["correct"], predictions["group"])
+        grouped = {"groups": predictions["group"].nunique(), "effective_n": number}
     return {
-        "accuracy": accuracy,
+        "accuracy": float(predictions["correct"].mean()),
         "low": low,
         "high": high,
-        "n": n,
-        **({} if groups is None else {"groups": groups.nunique(), "effective_n": number}),
+        "n": len(predictions),
+        **grouped,
         "larger_class": float(max(code.mean(), 1 - code.mean())),
         "precision": float(metrics.precision_score(code, predicted, zero_division=0)),
         "recall": float(metrics.recall_score(code, predicted)),
@@ -142,21 +152,6 @@ def cross_entropy(predictions: pd.DataFrame) -> float:
     """Returns the mean binary cross-entropy in nats, probabilities clipped at 1e-7 as in Keras's loss."""
     probability = predictions["probability"].clip(1e-7, 1 - 1e-7)
     return float(metrics.log_loss(predictions["code"], probability, labels=[0, 1]))
-
-
-def losses(model: keras.Model, batches: keras.utils.PyDataset, predictions: pd.DataFrame) -> dict[str, float]:
-    """Returns Keras's loss, its two parts (cross_entropy, and penalty: the L2 terms) and Keras's accuracy.
-
-    `loss` and `accuracy` are `model.evaluate`'s, `cross_entropy` comes from the predictions. Loss and the
-    sum of its parts agree to float32, except that Keras may not clip a probability of exactly 0 or 1.
-    """
-    evaluated = model.evaluate(batches, verbose=0, return_dict=True)
-    return {
-        "loss": float(evaluated["loss"]),
-        "cross_entropy": cross_entropy(predictions),
-        "penalty": sum(float(keras.ops.convert_to_numpy(penalty)) for penalty in model.losses),
-        "accuracy": float(evaluated["accuracy"]),
-    }
 
 
 def check_against_keras(predictions: pd.DataFrame, evaluated_accuracy: float) -> None:

@@ -44,7 +44,6 @@ def extract_features(
     height and width in pixels, bytes, status, reason, content_hash, perceptual_hash.
 
     Args:
-        folder: where the files are.
         workers: threads; by default one a core, 8 at most.
         keep: is given the row and the RGB pixels of each picture that has a label, in any order, by
             any thread, so that nobody has to decode it again.
@@ -89,11 +88,10 @@ def split_features(
 ) -> pd.DataFrame:
     """Returns the table with a column `split`: train, validation, test, or "" for rows left out.
 
-    With a `group_pattern` it has a column `group`, too. The order of the table's rows does not matter;
-    `src.datasets.splitting` says how the parts are drawn.
+    `src.datasets.splitting` says how the parts are drawn; the order of the table's rows does not matter.
 
     Args:
-        table: the features table.
+        table: the features table; with a `group_pattern` it gets a column `group`, too.
         seed: random state of all draws.
         group_pattern: regular expression of what has to be in one part (a patient); "": each picture.
         keep_test_folder: whether the test part is what lies in the data set's own folder `test`.
@@ -106,8 +104,10 @@ def split_features(
     if not used["image_name"].is_unique:
         twice = used["image_name"][used["image_name"].duplicated()].iloc[0]
         raise ValueError(f"image_name {twice!r} comes twice in the table; names must be unique")
-    columns = draw_parts(used, seed, group_pattern, keep_test_folder)
-    return table.assign(**{name: columns[name].reindex(table.index, fill_value="") for name in columns})
+    parts = draw_parts(used, seed, group_pattern, keep_test_folder)
+    table = table.assign(**dict.fromkeys(parts.columns.difference(["status", "reason"]), ""))
+    table.loc[parts.index, parts.columns] = parts
+    return table
 
 
 def save_features(table: pd.DataFrame, path: Path) -> None:

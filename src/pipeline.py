@@ -18,7 +18,7 @@ from src.config import find_paths
 from src.running.commands import run_command
 from src.running.locks import check_no_workers, hold
 from src.running.messages import quote, refuse_passwords
-from src.running.parameters import check_value, read_setting, read_yaml_profile
+from src.running.parameters import check_value, read_setting, read_yaml_profile, split_settings
 from src.running.stamp import check_settings
 from src.runs import summarize
 
@@ -35,6 +35,11 @@ def notebook_parameters(name: str) -> dict[str, object]:
     source = next(cell.source for cell in cells if "parameters" in cell.metadata.get("tags", []))
     assignments = [line for line in ast.parse(source).body if isinstance(line, ast.Assign)]
     return {line.targets[0].id: ast.literal_eval(line.value) for line in assignments}
+
+
+def known_parameters() -> dict[str, object]:
+    """Returns the parameters of all notebooks, and their defaults."""
+    return {name: default for step in [*STEPS, *MORE] for name, default in notebook_parameters(step).items()}
 
 
 def read_profile(profile: str) -> dict[str, object]:
@@ -59,7 +64,7 @@ def check_parameters(values: dict[str, object], source: str) -> None:
     papermill itself only warns, and the run then goes on with a setting that nobody asked for.
     """
     refuse_passwords(values.values())
-    known = {name: default for step in [*STEPS, *MORE] for name, default in notebook_parameters(step).items()}
+    known = known_parameters()
     for name, value in values.items():
         if name not in known:
             raise ValueError(
@@ -126,10 +131,11 @@ def read_settings(profile: str, settings: list[str], data: str = "auto") -> dict
 
     Args:
         profile: its name.
-        settings: such as `["epochs=3"]`; what the data and the run are is no setting.
+        settings: texts of one or more, such as `["epochs=3 seed=7"]`; data and run are none.
         data: where it is `auto`, the profile may name others.
     """
-    values, chosen = read_profile(profile), dict(map(read_setting, settings))
+    values, known = read_profile(profile), known_parameters()
+    chosen = dict(read_setting(setting, known) for text in settings for setting in split_settings(text))
     check_parameters(values, f"profiles/{profile}.yaml")
     check_parameters(chosen, "settings")
     if misplaced := sorted({"data", "run"} & chosen.keys() | {"run"} & values.keys()):
@@ -151,7 +157,7 @@ def run_all(
 ) -> Path:
     """Returns the run's folder after notebooks 01 to 05, as `make run`, and 06 and 07 where asked for."""
     data = str(Path(data).resolve()) if os.path.exists(data) else data
-    values = read_settings(profile, settings.split(), data)
+    values = read_settings(profile, [settings], data)
     run = values["run"] = run_name(profile, values["data"])
     folder = find_paths().output / run
     more = ["06_transfer"] * transfer + ["07_submission"] * submission

@@ -52,6 +52,23 @@ def test_mcnemar_goes_by_name_not_by_order():
     assert mcnemar(first, second.iloc[::-1]) == 1.0  # by order, two pictures would differ
 
 
+def test_mcnemar_of_grouped_pictures_gives_each_groups_difference_one_sign():
+    first, second = table([True] * 60 + [False] * 10), table([False] * 60 + [True] * 10)
+    assert mcnemar(first, second) < 1e-8
+    groups = np.repeat(
+        np.arange(7), 10
+    )  # six groups to one: signs as uneven as 50 of 70 have 2 * (1 + 7) ways
+    assert mcnemar(first.assign(group=groups), second) == pytest.approx(2 * (1 + 7) / 2**7)
+    alone = np.arange(70).astype(str)  # many ways, of which some are drawn
+    uneven = [True] * 28 + [False] * 42
+    by_hand = mcnemar(table([True] * 70), table([not right for right in uneven]))
+    assert by_hand < 1e-8
+    near = table(uneven[:14] + [True] * 20 + uneven[-36:])
+    exact = mcnemar(near, table([not right for right in near["correct"]]))
+    drawn = mcnemar(near.assign(group=alone), table([not right for right in near["correct"]]))
+    assert drawn == pytest.approx(exact, abs=0.02)
+
+
 def test_mcnemar_refuses_other_pictures():
     with pytest.raises(ValueError, match="different pictures"):
         mcnemar(table([True] * 4), table([True] * 4, first=2))

@@ -8,7 +8,7 @@ from scipy import stats
 from scipy.stats import binomtest
 
 from src import evaluation
-from src.results import curves
+from src.results import curves, opening
 
 N = 37  # not a multiple of the batch size: the last batch is a short one
 
@@ -132,7 +132,7 @@ def test_an_accuracy_one_picture_off_passes_the_check(wrong):
 
 def test_the_loss_is_not_the_sum_of_cross_entropy_and_penalties(model, batches):
     predictions = evaluation.predict_table(model, batches)
-    figures = evaluation.losses(model, batches, predictions)
+    figures = opening.losses(model, batches, predictions)
     kernels = [keras.ops.convert_to_numpy(layer.kernel) for layer in model.layers]
     penalty = 0.1 * (kernels[0] ** 2).sum() + 0.01 * (kernels[1] ** 2).sum()
     assert figures["penalty"] == pytest.approx(penalty, rel=1e-5)
@@ -160,11 +160,19 @@ def test_pictures_of_one_group_count_as_if_they_told_of_different_ones():
     alike = pd.Series(np.repeat(np.arange(50) < 40, 10))  # a group is right or wrong as a whole
     t = stats.t.ppf(0.975, 499) / stats.t.ppf(0.975, 49)
     assert evaluation.effective_number(alike, groups) == pytest.approx(49 * t**2)  # 50, of a sample
+    assert evaluation.effective_number(~alike, groups) == evaluation.effective_number(alike, groups)
     mixed = pd.Series(np.random.default_rng(0).permutation(alike))
     assert 300 < evaluation.effective_number(mixed, groups) <= 500
     spread = pd.Series(np.tile(np.arange(10) < 8, 50))  # each group has as many wrong ones as any other
     assert evaluation.effective_number(spread, groups) == 500
-    assert evaluation.effective_number(pd.Series([True] * 500), groups) == 50
+    halves = pd.Series(np.tile([True, False], 250))
+    assert evaluation.effective_number(halves, groups) == 500  # groups that do not differ at all
+    for outcome in (True, False):  # nothing is known of how alike a group's pictures are
+        assert evaluation.effective_number(pd.Series([outcome] * 500), groups) == 50
+    few = pd.Series(np.arange(500) % 120 != 0)  # one mistake in each of five groups
+    assert few[::10].sum() == 45 and evaluation.effective_number(few, groups) > 400
+    few[0] = True  # in each of four
+    assert evaluation.effective_number(few, groups) == 50
     assert evaluation.effective_number(mixed, pd.Series([0] * 500)) == 1
 
 
@@ -175,8 +183,8 @@ def test_the_interval_of_grouped_pictures_is_that_of_as_many_independent_ones():
     assert measures["accuracy"] == plain["accuracy"] == 0.8
     assert (measures["n"], measures["groups"]) == (100, 10)
     assert "groups" not in plain
-    assert measures["effective_n"] < 10
     number = measures["effective_n"]
+    assert number == 10  # the mistakes are in two of the groups
     assert (measures["low"], measures["high"]) == evaluation.accuracy_interval(0.8 * number, number)
     assert measures["high"] - measures["low"] > 2 * (plain["high"] - plain["low"])
 

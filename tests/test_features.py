@@ -246,7 +246,7 @@ def test_pictures_of_one_group_are_in_one_part_and_the_parts_keep_their_shares()
     assert table.groupby("group")["split"].nunique().max() == 1
     counts = table["split"].value_counts()
     assert counts.sum() == 600
-    assert abs(counts["train"] - 360) <= 12 and abs(counts["test"] - 120) <= 12
+    assert abs(counts["train"] - 360) <= 8 and abs(counts["test"] - 120) <= 4
     share = (table["category"] == "ill").groupby(table["split"]).mean()
     assert ((share - 1 / 3).abs() < 0.05).all()
     shuffled = split_features(table.sample(frac=1, random_state=3), seed=1, group_pattern="p([0-9]+)_")
@@ -263,18 +263,52 @@ def test_names_without_a_group_are_each_for_themselves_and_counted(caplog):
     assert "p003" in set(table["group"])
 
 
-def test_a_kept_test_folder_is_the_test_part_and_a_quarter_of_the_rest_validates(caplog):
-    table = pd.concat([patients(range(100), "train/"), patients(range(90, 120), "test_set/")])
+def test_groups_of_all_sizes_give_parts_of_their_shares_which_the_seed_draws():
+    sizes = [300, 90, 60, *range(2, 40), *[10] * 20]  # one film of 300 pictures, many short ones
+    table = pd.concat(
+        [patients(range(number, number + 1), pictures=size) for number, size in enumerate(sizes)],
+        ignore_index=True,
+    )
+    holds = []
+    for seed in range(30):
+        parts = split_features(table, seed, group_pattern="p([0-9]+)_")
+        counts = parts.groupby(["category", "split"]).size() / parts.groupby("category").size()
+        assert counts.xs("test", level="split").between(0.18, 0.22).all()
+        assert counts.xs("validation", level="split").between(0.18, 0.22).all()
+        groups = parts.drop_duplicates("group").set_index("group")["split"]
+        assert len(groups) == len(sizes)
+        holds.append(frozenset(groups[groups == "test"].index))
+    assert len(set(holds)) == 30
+    often = pd.Series([group for test in holds for group in test]).value_counts()
+    assert len(often) > 50, "nearly every group is in some seed's test part"
+    assert often.max() <= 20, "and none in all of them"
+
+
+def test_a_kept_test_folder_is_the_test_part_and_a_quarter_of_the_rest_validates():
+    table = pd.concat([patients(range(100), "train/"), patients(range(200, 230), "test_set/")])
     table = split_features(table.reset_index(drop=True), keep_test_folder=True)
     is_given = table["image_name"].str.startswith("test_set")
     assert ((table["split"] == "test") == is_given).all()
     assert (table["split"] == "validation").sum() == 100
     assert "group" not in table
     table = split_features(table, group_pattern="p[0-9]+", keep_test_folder=True)
-    assert "10 groups are in the test folder and outside, such as 'p090'" in caplog.text
-    rest = table[table["split"] != "test"]
-    assert rest.groupby("group")["split"].nunique().max() == 1
-    assert 84 <= (rest["split"] == "validation").sum() <= 116
+    assert ((table["split"] == "test") == is_given).all()
+    assert table.groupby("group")["split"].nunique().max() == 1
+    assert 92 <= (table["split"] == "validation").sum() <= 108
+
+
+def test_pictures_of_a_group_of_the_kept_test_folder_are_left_out_of_the_rest(tmp_path, caplog):
+    table = pd.concat([patients(range(100), "train/"), patients(range(90, 120), "test/")])
+    table = split_features(table.reset_index(drop=True), group_pattern="p[0-9]+", keep_test_folder=True)
+    assert "40 pictures outside of the test folder are of its groups: left out" in caplog.text
+    tested = table["image_name"].str.contains("train/.*/p09")
+    assert tested.sum() == 40
+    assert set(table["reason"][tested]) == {
+        f"its group is in the test folder: p{n:03d}" for n in range(90, 100)
+    }
+    assert (table["status"][tested] == "left out").all() and (table["split"][tested] == "").all()
+    assert (table["status"][~tested] == "used").all() and (table["split"][~tested] != "").all()
+    assert (table["split"] == "test").sum() == 120
 
 
 def test_a_split_that_cannot_be_made_is_refused_with_the_parameter():

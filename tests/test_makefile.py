@@ -17,7 +17,7 @@ PROJECT = Path(__file__).resolve().parents[1]
 STEPS = ["01_data", "02_generators", "03_tuning", "04_training", "05_evaluation"]
 STAND_IN = """#!/bin/sh
 [ "$2" = src.running.stamp ] && exec {executable} "$@"
-printf '%s|' "$@" >> "{log}"; echo >> "{log}"
+printf '%s¦' "$@" >> "{log}"; echo >> "{log}"
 [ "$4" = "$FAIL" ] && exit 1
 [ "$4" = summary ] || touch "$3/$4.ipynb"
 """
@@ -37,7 +37,7 @@ def make(tmp_path):
         command = ["make", "-C", PROJECT, *arguments, f"PYTHON={python}", "INSTALLED="]
         places = {"OUTPUT_ROOT": str(tmp_path / "output")}
         subprocess.run(command, env={**os.environ, **places, **environment}, capture_output=True)
-        return [line.split("|")[2:-1] for line in log.read_text().splitlines()]
+        return [line.split("¦")[2:-1] for line in log.read_text().splitlines()]
 
     return run
 
@@ -74,7 +74,7 @@ def test_a_path_with_blanks_arrives_whole_and_names_the_run(make, tmp_path):
     data.touch()
     call = make("run", "PROFILE=cpu", f"DATA={data}", "SET=epochs=2 seed=3")[0]
     folder = str(tmp_path / "output" / "cpu-cats_and_dogs")
-    wanted = [folder, "01_data", "--profile", "cpu", "--data", str(data), "--set", "epochs=2", "seed=3"]
+    wanted = [folder, "01_data", "--profile", "cpu", "--data", str(data), "--set", "epochs=2 seed=3"]
     assert call == [*wanted, "--settings", f"cpu {data} epochs=2 seed=3"]
 
 
@@ -95,7 +95,7 @@ def test_transfer_runs_its_notebook_alone_and_only_on_a_finished_run(make):
     assert make("transfer") == []
     make("run")
     call = make("transfer", "SET=backbone=MobileNetV2 weights=none")[0]
-    assert call[1:] == ["06_transfer", *call[2:6], "--set", "backbone=MobileNetV2", "weights=none"]
+    assert call[1:] == ["06_transfer", *call[2:6], "--set", "backbone=MobileNetV2 weights=none"]
     assert steps(make("run")) == ["summary"], "its settings are no reason to run the others again"
 
 
@@ -103,9 +103,9 @@ def test_the_submission_needs_a_finished_run_and_never_trains_again(make):
     assert make("submission") == []
     make("run", "SET=epochs=2")
     assert steps(make("submission")) == ["07_submission"], "also without the run's settings"
-    settings = ["pictures=/a/b.zip", "edition=labels", "model=transfer.keras", "clip=0.01"]
-    again = make("submission", f"SET={' '.join(settings)}")
-    assert steps(again) == ["07_submission"] and again[0][6:] == ["--set", *settings]
+    settings = "pictures=/a/b.zip edition=labels model=transfer.keras clip=0.01"
+    again = make("submission", f"SET={settings}")
+    assert steps(again) == ["07_submission"] and again[0][6:] == ["--set", settings]
     assert steps(make("run", "SET=epochs=2")) == ["summary"]
 
 
@@ -171,10 +171,19 @@ def test_what_a_link_leads_to_is_looked_at(make, tmp_path):
     assert steps(make("run", f"DATA={link}")) == [*STEPS, "summary"]
 
 
-def test_settings_with_quotes_and_places_with_a_tilde_arrive(make, tmp_path):
-    call = make("run", "RUN=mine", "SET=pictures='/a b'", OUTPUT_ROOT="~/out", HOME=str(tmp_path))[0]
+@pytest.mark.parametrize(
+    "setting", [r"group_pattern='(farm|person) [0-9]+\.jpg$' seed=7", "group_pattern=a|b;c $(d) `e` \\w*"]
+)
+def test_settings_arrive_as_they_were_typed_and_places_with_a_tilde_too(setting, make, tmp_path):
+    call = make("run", "RUN=mine", f"SET={setting}", OUTPUT_ROOT="~/out", HOME=str(tmp_path))[0]
     assert call[0] == str(tmp_path / "out" / "mine")
-    assert call[6:] == ["--set", "pictures=/a b", "--settings", "sample sample pictures='/a b'"]
+    assert call[6:] == ["--set", setting, "--settings", f"sample sample {setting}"]
+
+
+def test_a_dollar_in_the_name_of_the_data_stays(make, tmp_path):
+    (tmp_path / "my $pets").mkdir()
+    call = make("run", f"DATA={tmp_path / 'my $pets'}")[0]
+    assert call[5] == str(tmp_path / "my $pets") and call[0].endswith("/sample-my__pets")
 
 
 @pytest.mark.parametrize("words", [["RUN=a b"], ["DATA=a'b"]])

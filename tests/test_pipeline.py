@@ -60,6 +60,7 @@ def test_a_profile_that_is_no_mapping_is_named(text, tmp_path, monkeypatch):
         ({"epochs": "many"}, "epochs is 'many'; it has to be int"),
         ({"epochs": 2.5}, "epochs is 2.5; it has to be int"),
         ({"horizontal_flip": 1}, "horizontal_flip is 1; it has to be bool"),
+        ({"group_pattern": "person("}, r"group_pattern 'person\(' is no regular expression: "),
     ],
 )
 def test_a_wrong_parameter_is_named_before_anything_runs(values, words):
@@ -91,6 +92,18 @@ def test_a_path_in_the_settings_holds_in_the_notebooks_folder_too(tmp_path, monk
     assert read_settings("sample", ["pictures=mine"])["pictures"] == str(tmp_path / "mine")
     assert read_settings("sample", ["pictures=auto"])["pictures"] == "auto"
     assert "pictures" not in read_settings("sample", [])
+
+
+def test_settings_are_parted_by_blanks_and_held_together_by_quotes():
+    values = read_settings(
+        "sample", [r"group_pattern='farm (\d+)|[a-z]$' seed=7 deterministic=yes", "epochs=2"]
+    )
+    assert values["group_pattern"] == r"farm (\d+)|[a-z]$"
+    assert (values["seed"], values["epochs"]) == (7, 2)
+    assert values["deterministic"] == "yes", "a text, where YAML has a truth"
+    assert read_settings("sample", ["group_pattern=07"])["group_pattern"] == "07"
+    with pytest.raises(ValueError, match=r"No closing quotation; give quotes in pairs"):
+        read_settings("sample", ["group_pattern='a"])
 
 
 @pytest.mark.parametrize("setting", ["data=/my/pets", "run=mine"])

@@ -1,18 +1,21 @@
 """Which picture goes into which part: drawn one by one as published, by groups, around a given test part."""
 
 import logging
-import re
 
+import numpy as np
 import pandas as pd
-from sklearn.model_selection import StratifiedGroupKFold, train_test_split
+from sklearn.model_selection import train_test_split
 
 from src.config import PUBLISHED_HELD_BACK
 from src.datasets.layouts import is_in_test_folder
+from src.datasets.listing import LEFT_OUT
 from src.running.messages import quote
+from src.running.parameters import compile_pattern
 
 logger = logging.getLogger(__name__)
 
 FIFTHS = 5  # three of them train, one validates, one tests: the published shares
+DRAWS = 200  # of groups
 
 
 def find_groups(names: pd.Series, pattern: str) -> pd.Series:
@@ -27,10 +30,7 @@ def find_groups(names: pd.Series, pattern: str) -> pd.Series:
     Raises:
         ValueError: it is no regular expression, or finds nothing in any name.
     """
-    try:
-        matches = names.map(re.compile(pattern).search)
-    except re.error as error:
-        raise ValueError(f"group_pattern {quote(pattern)} is no regular expression: {error}") from error
+    matches = names.map(compile_pattern(pattern, "the split").search)
     found = matches.notna()
     if not found.any():
         example = quote(names.iloc[0])
@@ -51,8 +51,9 @@ def draw_parts(
     """Returns the column `split` (train, validation, test) and, with a pattern, the column `group`.
 
     One by one, as published: 40 % are taken off, stratified by category, then that is halved. By groups: a
-    fifth of the pictures tests and a fifth validates, as nearly as whole groups allow, stratified likewise.
-    With the test folder kept a quarter of all other pictures validates.
+    fifth of each class tests and a fifth validates, as nearly as whole groups allow. With the test folder
+    kept a quarter of all other pictures validates; those of them that belong to one of its groups are left
+    out, in columns `status` and `reason`.
 
     Args:
         used: rows of the features table, sorted by name.
@@ -65,35 +66,44 @@ def draw_parts(
     """
     category = used["category"]
     groups = find_groups(used["image_name"], group_pattern) if group_pattern else None
-    parts = pd.Series("train", used.index)
+    parts = used.assign(split="train")[["split", "status", "reason"]]
     if keep_test_folder:
         given = used["image_name"].map(is_in_test_folder).astype(bool)
         if not given.any():
             raise ValueError("keep_test_folder: no picture lies below a folder named test; set it to False")
-        parts[given] = "test"
-        if groups is not None and (both := set(groups[given]) & set(groups[~given])):
-            example = quote(min(both))
-            logger.warning("%d groups are in the test folder and outside, such as %s", len(both), example)
+        parts.loc[given, "split"] = "test"
+        if groups is not None:
+            _leave_out_tested(parts, groups, given)
     elif groups is not None:
-        parts[_draw_groups(category, groups, FIFTHS, seed)] = "test"
+        parts.loc[_draw_groups(category, groups, 1 / FIFTHS, seed), "split"] = "test"
+    rest = parts["split"] == "train"
     if groups is not None:
-        rest = parts == "train"
-        parts[_draw_groups(category[rest], groups[rest], FIFTHS - 1, seed)] = "validation"
+        validation = _draw_groups(category[rest], groups[rest], 1 / (FIFTHS - 1), seed)
     elif keep_test_folder:
-        parts[_draw(category[~given], 1 / (FIFTHS - 1), seed)] = "validation"
+        validation = _draw(category[rest], 1 / (FIFTHS - 1), seed)
     else:
         held_back = _draw(category, PUBLISHED_HELD_BACK, seed)
-        parts[held_back] = "validation"
-        parts[_draw(category[held_back], 0.5, seed)] = "test"
+        test = _draw(category[held_back], 0.5, seed)
+        validation = held_back.difference(test)
+        parts.loc[test, "split"] = "test"
+    parts.loc[validation, "split"] = "validation"
     for name in ("train", "validation", "test"):
-        found = sorted(category[parts == name].unique())
+        found = sorted(category[parts["split"] == name].unique())
         if len(found) < category.nunique():
             raise ValueError(
                 f"the {name} part would hold {', '.join(map(quote, found)) or 'no class'} alone; set "
                 "keep_test_folder to False, or group_pattern to what makes smaller groups"
             )
-    columns = {"split": parts} if groups is None else {"split": parts, "group": groups}
-    return pd.DataFrame(columns)
+    return parts if groups is None else parts.assign(group=groups)
+
+
+def _leave_out_tested(parts: pd.DataFrame, groups: pd.Series, given: pd.Series) -> None:
+    """Leaves out what is of a group of the given test part, and not in it."""
+    tested = ~given & groups.isin(groups[given])
+    if tested.any():
+        logger.warning("%d pictures outside of the test folder are of its groups: left out", tested.sum())
+    parts.loc[tested, ["split", "status"]] = ["", LEFT_OUT]
+    parts.loc[tested, "reason"] = groups[tested].map("its group is in the test folder: {}".format)
 
 
 def _draw(category: pd.Series, share: float, seed: int) -> pd.Index:
@@ -101,12 +111,19 @@ def _draw(category: pd.Series, share: float, seed: int) -> pd.Index:
     return train_test_split(category.index, test_size=share, stratify=category, random_state=seed)[1]
 
 
-def _draw_groups(category: pd.Series, groups: pd.Series, folds: int, seed: int) -> pd.Index:
-    """Returns the rows of one of so many folds of whole groups, stratified as nearly as they allow."""
-    number = groups.nunique()
-    if number < folds:
+def _draw_groups(category: pd.Series, groups: pd.Series, share: float, seed: int) -> pd.Index:
+    """Returns rows of whole groups, as near to that share of each class as the best of many draws comes."""
+    counts = pd.crosstab(groups, category)
+    if len(counts) * share < 1:
         raise ValueError(
-            f"group_pattern finds {number} groups in {len(groups)} pictures; it takes {folds} to divide them"
+            f"group_pattern finds {len(counts)} groups in {len(groups)} pictures; it takes "
+            f"{round(1 / share)} to divide them"
         )
-    folding = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
-    return category.index[next(folding.split(category, category, groups))[1]]
+    random, found = np.random.default_rng(seed), []
+    for _ in range(DRAWS):
+        order = random.permutation(len(counts))
+        shares = counts.to_numpy()[order].cumsum(axis=0) / counts.to_numpy().sum(axis=0)
+        errors = np.abs(shares[:-1] - share).max(axis=1)  # of the first groups of this order, at each end
+        found.append((errors.min(), order[: errors.argmin() + 1]))
+    best = min(found, key=lambda draw: draw[0])[1]
+    return category.index[groups.isin(counts.index[best])]

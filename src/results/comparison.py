@@ -6,7 +6,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pandas as pd
-from scipy.stats import binomtest
+from scipy.stats import binomtest, permutation_test
 
 from src import config
 from src.evaluation import accuracy_interval, measure
@@ -104,10 +104,11 @@ def mcnemar(first: pd.DataFrame, second: pd.DataFrame) -> float:
 
     Only pictures count that one of the two got right and the other wrong (Q. McNemar, "Note on the
     sampling error of the difference between correlated proportions or percentages", Psychometrika 12,
-    1947, 153-157).
+    1947, 153-157). Pictures of one group (column `group`) stand and fall together: then it is the share of
+    all ways to give each group's difference a sign that are as uneven, drawn where they are many.
 
     Args:
-        first: predictions of one network; `image_name` and `correct` are read.
+        first: predictions of one network; `image_name` and `correct` are read, and `group`.
         second: of the other one, on the same pictures in any order.
 
     Raises:
@@ -117,6 +118,10 @@ def mcnemar(first: pd.DataFrame, second: pd.DataFrame) -> float:
     if set(right[0].index) != set(right[1].index):
         raise ValueError("the two tables are of different pictures; compare networks on the same ones")
     other = right[1].reindex(right[0].index)
+    if "group" in first:
+        differences = right[0].astype(int) - other.astype(int)
+        sums = differences.groupby(first["group"].to_numpy()).sum()
+        return float(permutation_test((sums,), np.sum, permutation_type="samples", rng=0).pvalue)
     only_first, only_second = int((right[0] & ~other).sum()), int((~right[0] & other).sum())
     apart = only_first + only_second
     return float(binomtest(only_first, apart).pvalue) if apart else 1.0

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import keras
 import pandas as pd
 
-from src.evaluation import losses, predict_table
+from src.evaluation import cross_entropy, predict_table
 from src.features import load_features
 from src.generators import load_batches
 from src.networks.building import build_metrics
@@ -73,6 +73,21 @@ def open_test(run: Path, model_file: Path, input_file: str = "input.json") -> Op
     if "group" in features:  # what the interval has to know
         predictions = predictions.merge(features[["image_name", "group"]], on="image_name", validate="1:1")
     return Opening(predictions, read_json(figures_file), log)
+
+
+def losses(model: keras.Model, batches: keras.utils.PyDataset, predictions: pd.DataFrame) -> dict[str, float]:
+    """Returns Keras's loss, its two parts (cross_entropy, and penalty: the L2 terms) and Keras's accuracy.
+
+    `loss` and `accuracy` are `model.evaluate`'s, `cross_entropy` comes from the predictions. Loss and the
+    sum of its parts agree to float32, except that Keras may not clip a probability of exactly 0 or 1.
+    """
+    evaluated = model.evaluate(batches, verbose=0, return_dict=True)
+    return {
+        "loss": float(evaluated["loss"]),
+        "cross_entropy": cross_entropy(predictions),
+        "penalty": sum(float(keras.ops.convert_to_numpy(penalty)) for penalty in model.losses),
+        "accuracy": float(evaluated["accuracy"]),
+    }
 
 
 def load_classifier(model_file: Path, image_size: int, notebook: str = "04") -> keras.Model:

@@ -5,7 +5,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from src.evaluation import THRESHOLD, accuracy_interval, confusion
+from src.evaluation import THRESHOLD, confusion, interval_of
 from src.plots import plot_confusion_matrix
 
 
@@ -82,7 +82,7 @@ def compare_thresholds(
         positives = int(((decided["predicted"] == 1) & ~decided["correct"]).sum())
         negatives = int(((decided["predicted"] == 0) & ~decided["correct"]).sum())
         n, right = len(decided), int(decided["correct"].sum())
-        low, high = accuracy_interval(right, n)
+        low, high = interval_of(decided)
         rows[name] = {
             "threshold": threshold,
             "n": n,

@@ -3,7 +3,7 @@
 import cv2
 import pandas as pd
 
-from src.evaluation import accuracy_interval
+from src.evaluation import interval_of
 from src.generators import PictureBatches
 
 ENOUGH = 20  # pictures of a bin, before its interval says something
@@ -57,7 +57,7 @@ def accuracy_by_slice(predictions: pd.DataFrame, measures: pd.DataFrame, bins: i
         number = (rank / len(table) * bins).astype(int)
         for _, chosen in table.groupby(number):
             n, right = len(chosen), int(chosen["correct"].sum())
-            low, high = accuracy_interval(right, n)
+            low, high = interval_of(chosen)
             values = {"smallest": chosen[measure].min(), "largest": chosen[measure].max()}
             rows.append(
                 {"measure": measure, **values, "n": n, "accuracy": right / n, "low": low, "high": high}

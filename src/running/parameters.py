@@ -1,6 +1,8 @@
 """What a profile, a setting and `input.json` may say: plain values of their type and in their range."""
 
 import math
+import re
+import shlex
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
@@ -60,9 +62,21 @@ def check_value(name: str, value: object, wanted: type, source: str) -> None:
         raise ValueError(
             f"{source}: {name} is {quote(value)}; it has to be {wanted.__name__}: {HINTS[wanted]}"
         )
+    if name == "group_pattern":
+        compile_pattern(value, source)
     limit = LIMITS.get(name, NOT_NEGATIVE)
     if wanted in (int, float) and not limit.allows(value):
         raise ValueError(f"{source}: {name} is {quote(value)}; give {limit.words}")
+
+
+def compile_pattern(pattern: str, source: str) -> re.Pattern:
+    """Returns a regular expression; raises ValueError where it is none."""
+    try:
+        return re.compile(pattern)
+    except (re.error, OverflowError) as error:
+        raise ValueError(
+            f"{source}: group_pattern {quote(pattern)} is no regular expression: {one_line(error)}"
+        ) from error
 
 
 def check_cell(values: dict[str, object]) -> None:
@@ -105,13 +119,33 @@ def read_yaml_profile(path: Path) -> dict[str, object]:
     return _construct(text, str(path))
 
 
-def read_setting(setting: str) -> tuple[str, object]:
-    """Returns name and value of a `name=value` setting.
+def split_settings(text: str) -> list[str]:
+    """Returns the settings in a text, which are parted by blanks; quotes hold one together.
+
+    Raises:
+        ValueError: a quote that does not end.
+    """
+    parts = shlex.shlex(text, posix=True, punctuation_chars=False)
+    parts.whitespace_split, parts.escape, parts.commenters = True, "", ""
+    try:
+        return list(parts)
+    except ValueError as error:
+        raise ValueError(f"settings {quote(text)}: {one_line(error)}; give quotes in pairs") from error
+
+
+def read_setting(setting: str, known: dict[str, object]) -> tuple[str, object]:
+    """Returns name and value of a `name=value` setting: what a parameter of text says is taken as it is.
+
+    Args:
+        setting: one of them.
+        known: the parameters that there are, and their defaults.
 
     Raises:
         ValueError: the value is no plain YAML value.
     """
     name, _, text = setting.partition("=")
+    if isinstance(known.get(name), str):
+        return name, text
     source = f"setting {quote(setting)}"
     if not isinstance(_compose(text, source), yaml.ScalarNode | None):
         raise ValueError(f"{source} holds a list or mapping; give one plain value")
