@@ -16,7 +16,7 @@ from tqdm.auto import tqdm
 from src.config import PUBLISHED_SPLIT_SEED, is_headless
 from src.datasets.audit import describe_left_out
 from src.datasets.listing import USED, describe_file
-from src.datasets.splitting import draw_parts
+from src.datasets.splitting import PARTS, draw_parts
 from src.images.files import list_files
 from src.running.messages import one_line, quote
 from src.runs import write_table
@@ -26,7 +26,6 @@ COLUMNS = ["image_name", "category", "code", "size", "aspect_ratio", "height", "
 COLUMNS += ["status", "reason", "content_hash", "perceptual_hash"]
 WHOLE_NUMBERS = ["code", "height", "width", "bytes"]
 FILES_AT_A_TIME = 16  # that a thread takes; to hand them over one by one takes as long as to hash them
-PARTS = ("train", "validation", "test")
 AGAIN = "run notebook 01 again"
 MINIMUM_PER_CLASS = 10  # fewer cannot be split into three parts that mean something
 

@@ -49,11 +49,12 @@ def summarize(run: Path) -> str:
         lacks = f"{run / 'metrics.json'} lacks {', '.join(sorted(missing))}"
         raise ValueError(f"{lacks}; delete it and run notebook 05 again")
     interval = f"[{measures['low']:.4f}, {measures['high']:.4f}]"
+    among = f" in {measures['groups']} groups" if "groups" in measures else ""
     known = "larger_class" in measures  # not of runs made before it was measured
     always = f"; always saying the larger class: {measures['larger_class']:.4f}" if known else ""
     return "\n".join(
         [
-            f"test accuracy {measures['accuracy']:.4f} {interval} n={measures['n']}",
+            f"test accuracy {measures['accuracy']:.4f} {interval} n={measures['n']}{among}",
             f"test loss {measures['loss']:.4f}, of it cross-entropy {measures['cross_entropy']:.4f}{always}",
             f"confusion matrix: {run / 'figures' / 'confusion_matrix.png'}",
             f"tables and executed notebooks: {run}",

@@ -64,6 +64,15 @@ def test_exact_and_near_links_join_one_group():
     assert marks(mark_duplicates(table)) == dict.fromkeys("abcd", "a")
 
 
+def test_of_copies_the_one_in_a_kept_test_folder_stays():
+    names = ["Train/Cat/1.jpg", "test/Cat/9.jpg", "test_set/Cat/1.jpg"]
+    table = make_table(**{name: ("cat", "1", "") for name in names})
+    assert set(mark_duplicates(table)["duplicate_of"]) == {"Train/Cat/1.jpg"}
+    kept = mark_duplicates(table, keep_test_folder=True)
+    assert set(kept["duplicate_of"]) == {"test/Cat/9.jpg"}
+    assert statuses(leave_out_duplicates(kept))["test/Cat/9.jpg"] == ("used", "")
+
+
 def test_pictures_without_contrast_or_left_out_are_no_duplicates():
     table = make_table(a=("cat", "1", ""), b=("dog", "2", ""), c=("cat", "9", ""), d=("cat", "9", ""))
     table.loc[2:, "status"] = "left out"

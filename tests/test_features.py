@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from src.datasets import splitting
 from src.datasets.listing import describe_file
 from src.features import COLUMNS, extract_features, load_features, save_features, split_features
 
@@ -255,6 +256,16 @@ def test_pictures_of_one_group_are_in_one_part_and_the_parts_keep_their_shares()
     assert not other["split"].equals(table["split"])
 
 
+def test_the_groups_of_each_part_are_counted():
+    table = pd.concat([patients(range(40)), patients(range(40, 41), pictures=9)], ignore_index=True)
+    table = split_features(table, group_pattern="p[0-9]+")
+    counted = splitting.groups_table(table)
+    assert counted["groups"].sum() == 41 and counted["pictures"].sum() == 169
+    largest = counted[counted["largest_group"] == "p040"]
+    assert largest["its_size"].tolist() == [9]
+    assert largest.index[0] == table["split"][table["group"] == "p040"].iloc[0]
+
+
 def test_names_without_a_group_are_each_for_themselves_and_counted(caplog):
     table = pd.concat([patients(range(150)), plain_table(3, 3).replace({"cat": "ill", "dog": "well"})])
     table = split_features(table.reset_index(drop=True), group_pattern="p[0-9]+")
@@ -319,8 +330,21 @@ def test_a_split_that_cannot_be_made_is_refused_with_the_parameter():
         split_features(table, group_pattern="patient")
     with pytest.raises(ValueError, match=r"finds 1 groups in 48 pictures; it takes 5"):
         split_features(table, group_pattern="p0")
-    with pytest.raises(ValueError, match="keep_test_folder: no picture lies below a folder named test"):
+    with pytest.raises(
+        ValueError, match="no labelled picture that can be used lies below a folder named test"
+    ):
         split_features(table, keep_test_folder=True)
     one_sided = pd.concat([table, patients(range(1, 3), "test/")], ignore_index=True)
-    with pytest.raises(ValueError, match="the test part would hold 'well' alone"):
+    words = "the test part would hold 'well' alone: set keep_test_folder to False$"
+    with pytest.raises(ValueError, match=words):
         split_features(one_sided, keep_test_folder=True)
+    nearly_all = table.assign(
+        image_name=["test/" * (number > 0) + name for number, name in enumerate(table["image_name"])]
+    )
+    words = r"the test part leaves too few pictures for the others \(\{'ill': 1, 'well': 0\}\): set keep_test"
+    with pytest.raises(ValueError, match=words):
+        split_features(nearly_all, keep_test_folder=True)
+    two_ill = pd.concat([table[table["category"] == "well"], patients(range(0, 6, 3), pictures=30)])
+    words = "the test part would hold 'well' alone: give a group_pattern of smaller groups$"
+    with pytest.raises(ValueError, match=words):
+        split_features(two_ill.reset_index(drop=True), group_pattern="p[0-9]+")

@@ -155,6 +155,8 @@ def test_the_summary_is_one_line_for_the_accuracy(tmp_path):
     figures = {"accuracy": 0.91234, "low": 0.9, "high": 0.92, "n": 5000, "loss": 1.2, "cross_entropy": 0.3}
     write_json(tmp_path / "metrics.json", figures)
     assert summarize(tmp_path).splitlines()[0] == "test accuracy 0.9123 [0.9000, 0.9200] n=5000"
+    write_json(tmp_path / "metrics.json", {**figures, "groups": 70})
+    assert summarize(tmp_path).splitlines()[0].endswith(" n=5000 in 70 groups")
 
 
 def test_a_summary_of_damaged_figures_names_the_file_and_what_it_lacks(tmp_path):

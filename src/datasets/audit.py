@@ -7,6 +7,7 @@ import pandas as pd
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from src.datasets.layouts import is_in_test_folder
 from src.datasets.listing import LEFT_OUT, USED
 
 logger = logging.getLogger(__name__)
@@ -19,7 +20,7 @@ HASH_WORDS = 4  # of 64 bits
 BLOCK_ROWS = 256
 
 
-def mark_duplicates(table: pd.DataFrame, near: bool = True) -> pd.DataFrame:
+def mark_duplicates(table: pd.DataFrame, near: bool = True, keep_test_folder: bool = False) -> pd.DataFrame:
     """Returns the table with a column `duplicate_of`: the first of the group, by `image_name`.
 
     All members of a group have it, the first included; "" stands for used pictures that are alone, and
@@ -29,8 +30,13 @@ def mark_duplicates(table: pd.DataFrame, near: bool = True) -> pd.DataFrame:
     Args:
         table: the features table.
         near: whether pictures that only look the same count as duplicates.
+        keep_test_folder: whether a picture in the data set's folder `test` comes before all others.
     """
     used = table[table["status"] == USED].sort_values("image_name")
+    if keep_test_folder:
+        used = used.loc[
+            used["image_name"].map(is_in_test_folder).sort_values(ascending=False, kind="stable").index
+        ]
     pairs = [_pair_equal(used["content_hash"])]
     if near:
         pairs += [_pair_equal(used["perceptual_hash"]), _pair_similar(used["perceptual_hash"])]
@@ -69,7 +75,7 @@ def leave_out_duplicates(table: pd.DataFrame) -> pd.DataFrame:
     if len(reasons) > MANY_COPIES * used:
         logger.warning(
             "%d of %d pictures are left out as copies of others: look at them below. Where they are different"
-            " pictures of one scene leave_out_duplicates = False keeps them, in training and in test alike",
+            " pictures of one scene leave_out_duplicates = False keeps them, and group_pattern in one part",
             len(reasons),
             used,
         )

@@ -14,6 +14,7 @@ from src.running.parameters import compile_pattern
 
 logger = logging.getLogger(__name__)
 
+PARTS = ("train", "validation", "test")
 FIFTHS = 5  # three of them train, one validates, one tests: the published shares
 DRAWS = 200  # of groups
 
@@ -67,16 +68,29 @@ def draw_parts(
     category = used["category"]
     groups = find_groups(used["image_name"], group_pattern) if group_pattern else None
     parts = used.assign(split="train")[["split", "status", "reason"]]
+    remedies = {
+        "set keep_test_folder to False": keep_test_folder,
+        "give a group_pattern of smaller groups": groups is not None,
+    }
+    remedy = ", or ".join(words for words, applies in remedies.items() if applies)
     if keep_test_folder:
         given = used["image_name"].map(is_in_test_folder).astype(bool)
         if not given.any():
-            raise ValueError("keep_test_folder: no picture lies below a folder named test; set it to False")
+            raise ValueError(
+                "keep_test_folder: no labelled picture that can be used lies below a folder named test; set "
+                "it to False"
+            )
         parts.loc[given, "split"] = "test"
         if groups is not None:
             _leave_out_tested(parts, groups, given)
     elif groups is not None:
         parts.loc[_draw_groups(category, groups, 1 / FIFTHS, seed), "split"] = "test"
     rest = parts["split"] == "train"
+    counts = category[rest].value_counts().reindex(sorted(category.unique()), fill_value=0)
+    if counts.min() < 2:
+        raise ValueError(
+            f"the test part leaves too few pictures for the others ({counts.to_dict()}): {remedy}"
+        )
     if groups is not None:
         validation = _draw_groups(category[rest], groups[rest], 1 / (FIFTHS - 1), seed)
     elif keep_test_folder:
@@ -87,14 +101,23 @@ def draw_parts(
         validation = held_back.difference(test)
         parts.loc[test, "split"] = "test"
     parts.loc[validation, "split"] = "validation"
-    for name in ("train", "validation", "test"):
+    for name in PARTS:
         found = sorted(category[parts["split"] == name].unique())
         if len(found) < category.nunique():
-            raise ValueError(
-                f"the {name} part would hold {', '.join(map(quote, found)) or 'no class'} alone; set "
-                "keep_test_folder to False, or group_pattern to what makes smaller groups"
-            )
+            alone = ", ".join(map(quote, found)) or "no class"
+            raise ValueError(f"the {name} part would hold {alone} alone: {remedy}")
     return parts if groups is None else parts.assign(group=groups)
+
+
+def groups_table(table: pd.DataFrame) -> pd.DataFrame:
+    """Returns one row a part of a table split by groups: groups, pictures, the largest group and its size."""
+    used = table[table["split"] != ""]
+    rows = {}
+    for part in PARTS:
+        sizes = used.loc[used["split"] == part, "group"].value_counts()
+        largest = {"largest_group": sizes.index[0], "its_size": sizes.iloc[0]}
+        rows[part] = {"groups": len(sizes), "pictures": sizes.sum(), **largest}
+    return pd.DataFrame.from_dict(rows, orient="index")
 
 
 def _leave_out_tested(parts: pd.DataFrame, groups: pd.Series, given: pd.Series) -> None:
@@ -123,7 +146,7 @@ def _draw_groups(category: pd.Series, groups: pd.Series, share: float, seed: int
     for _ in range(DRAWS):
         order = random.permutation(len(counts))
         shares = counts.to_numpy()[order].cumsum(axis=0) / counts.to_numpy().sum(axis=0)
-        errors = np.abs(shares[:-1] - share).max(axis=1)  # of the first groups of this order, at each end
+        errors = np.square(shares[:-1] - share).sum(axis=1)  # of the first groups of this order, at each end
         found.append((errors.min(), order[: errors.argmin() + 1]))
     best = min(found, key=lambda draw: draw[0])[1]
     return category.index[groups.isin(counts.index[best])]
