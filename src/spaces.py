@@ -67,7 +67,7 @@ def modern(hp: keras_tuner.HyperParameters, **settings) -> keras.Model:
         dropout=hp.Float("dropout", 0.0, 0.4, step=0.1, default=0.2),
         label_smoothing=hp.Choice("label_smoothing", [0.0, 0.05, 0.1, 0.2], default=0.1),
         learning_rate=hp.Float("learning_rate", 2e-3, 5e-2, sampling="log", default=1e-2),
-        warmup=hp.Float("warmup", 0.1, 0.3, default=0.2),
+        warmup=hp.Float("warmup", 0.05, 0.25, default=0.1),
         weight_decay=hp.Float("weight_decay", 2e-3, 2e-1, sampling="log", default=2e-2),
         **settings,
     )
@@ -112,5 +112,5 @@ class Space(NamedTuple):
 SPACES = {
     "published": Space(published, as_settled, ("learning_rate",)),
     "described": Space(described, as_settled, ("learning_rate",)),
-    "modern": Space(modern, modern_batches, ("steps", "optimizer", "weight_averaging"), True),
+    "modern": Space(modern, modern_batches, ("steps", "cooldown", "optimizer", "weight_averaging"), True),
 }

@@ -42,14 +42,26 @@ def test_one_network_takes_pictures_of_any_size():
         assert model.predict(np.zeros((2, size, size, 3)), verbose=0).shape == (2, 1)
 
 
-def test_the_learning_rate_rises_to_its_peak_and_falls_to_nearly_nothing():
-    model = build_residual_cnn(width=8, stages=1, steps=100, warmup=0.2, learning_rate=1e-2)
-    rate = [float(model.optimizer._learning_rate(step)) for step in range(101)]
-    assert np.argmax(rate) == 20
-    assert rate[20] == pytest.approx(1e-2)
-    assert rate[0] == pytest.approx(1e-2 / 25)
-    assert rate[100] == pytest.approx(1e-5)
-    assert all(np.diff(rate[20:]) < 0)
+def test_the_learning_rate_rises_to_its_peak_stays_and_falls_to_nothing():
+    model = build_residual_cnn(
+        width=8, stages=1, steps=100, warmup=0.2, cooldown=0.4, learning_rate=1e-2, optimizer="adamw"
+    )
+    rate = [float(model.optimizer._learning_rate(step)) for step in range(121)]
+    assert rate[:21] == pytest.approx(list(np.linspace(1e-2 / 25, 1e-2, 21)))
+    assert rate[20:61] == pytest.approx([1e-2] * 41)
+    assert rate[60:101] == pytest.approx(list(np.linspace(1e-2, 0, 41)), abs=1e-8)
+    assert rate[101:] == [0.0] * 20
+    same = keras.optimizers.get(keras.optimizers.serialize(model.optimizer))._learning_rate
+    assert [float(same(step)) for step in range(101)] == rate[:101]
+
+
+def test_a_plan_of_the_learning_rate_that_is_no_plan_is_refused():
+    with pytest.raises(
+        ValueError, match=r"warmup 0\.6 and cooldown 0\.5: give fractions, together at most 1"
+    ):
+        build_residual_cnn(warmup=0.6)
+    for warmup, cooldown in ((0.0, 0.0), (0.0, 1.0), (1.0, 0.0)):
+        build_residual_cnn(width=8, stages=1, warmup=warmup, cooldown=cooldown)
 
 
 @pytest.mark.parametrize(("setting", "value"), [("pooling", "sum"), ("optimizer", "lion")])

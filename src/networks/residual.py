@@ -6,6 +6,7 @@ from keras import layers
 from src.networks.normalization import fused
 from src.networks.optimizers import ConvolutionMuon
 from src.networks.probability import log_loss, unsaturated
+from src.networks.schedule import Trapezoid
 
 POOLINGS = ["average", "max", "both"]
 OPTIMIZERS = ["muon", "adamw"]
@@ -26,7 +27,8 @@ def build_residual_cnn(
     label_smoothing: float = 0.1,
     optimizer: str = "muon",
     learning_rate: float = 1e-2,
-    warmup: float = 0.2,
+    warmup: float = 0.1,
+    cooldown: float = 0.5,
     weight_decay: float = 0.02,
     weight_averaging: float = 0.0,
 ) -> keras.Model:
@@ -36,8 +38,8 @@ def build_residual_cnn(
     block is two convolutions with batch normalization beside a shortcut, which averages where it halves;
     each block begins as its shortcut alone (K. He et al., "Bag of tricks", CVPR 2019: zero gamma, ResNet-D).
 
-    The learning rate rises for the first part of all steps and then falls along a cosine to nearly
-    nothing (L. N. Smith, "Super-convergence", 2018: one cycle).
+    The learning rate rises for the first part of all steps, stays, and falls to nothing over the last part
+    (`src.networks.schedule`; L. N. Smith, "Super-convergence", 2018: one cycle).
 
     Args:
         image_size: side of the square input pictures, in pixels; None takes pictures of any size.
@@ -54,6 +56,7 @@ def build_residual_cnn(
         optimizer: muon (convolutions by Muon, the rest by AdamW) or adamw.
         learning_rate: the optimizer's, at its peak.
         warmup: fraction of the steps in which it rises.
+        cooldown: fraction of the steps, the last ones, in which it falls.
         weight_decay: the optimizer's; biases and normalization are left out.
         weight_averaging: momentum of an exponential moving average of the weights, which are exchanged
             for it when training ends; 0 is none.
@@ -83,10 +86,7 @@ def build_residual_cnn(
     # In float32 also under mixed precision: a probability near 1 has few digits in 16 bits.
     last = layers.Dense(1, activation="sigmoid", dtype="float32", name="probability")
     model = keras.Model(pictures, unsaturated(last)(x), name="residual_cnn")
-    rising = round(warmup * steps)
-    schedule = keras.optimizers.schedules.CosineDecay(
-        learning_rate / 25, steps - rising, alpha=1e-3, warmup_target=learning_rate, warmup_steps=rising
-    )
+    schedule = Trapezoid(learning_rate, steps, warmup, cooldown)
     decay = {"weight_decay": weight_decay}
     averaging = {"use_ema": weight_averaging > 0, "ema_momentum": weight_averaging or 0.99}
     if optimizer == "muon":

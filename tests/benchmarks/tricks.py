@@ -41,6 +41,7 @@ VARIANTS: dict[str, dict] = {
     "transformations 1.5 times as strong": {"values": {"augmentation_strength": 1.5}},
     "no weight decay": {"values": {"weight_decay": 0.0}},
     "weights averaged (0.99)": {"settings": {"weight_averaging": 0.99}},
+    "learning rate without a plateau": {"settings": {"cooldown": 0.9}},
 }
 
 
