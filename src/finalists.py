@@ -48,9 +48,8 @@ def train_finalists(
     Each training leaves a folder with its history, its weights and its validation predictions; one that
     is there already, of the same settings, is not done again. Columns: trial, seed, first_score (the
     search's), val_accuracy and val_loss (of the weights that are kept), val_accuracy_unaveraged (of the
-    last epoch's weights as they were), epochs, planned_epochs, seconds, folder. Where the minutes end a
-    training between two validations, val_accuracy_unaveraged is the earlier one's. A training whose loss
-    becomes NaN is no row.
+    last validation, not always after the last epoch, whose weights were not yet averaged), epochs,
+    planned_epochs, seconds, folder. A training whose loss or predictions become NaN is no row.
 
     Args:
         training: what a training does; its `epochs` are the most that one gets.
@@ -74,11 +73,12 @@ def train_finalists(
     identity["validation_freq"] = training.validation_freq
     identity["minutes"] = round(minutes / (len(seeds) * len(candidates)), 2)  # of each
     folder, rows, failures = search_folder(folder, identity), [], []
-    expected, pace = 0.0, 1.0  # seconds by the search's epochs; how much longer it really took
+    expected, pace, lost = 0.0, 1.0, 0.0  # seconds by the search's pace; how much longer; in vain
     waiting = [(candidate, seed) for seed in seeds for candidate in candidates]
     with hold(folder):
         for number, (candidate, seed) in enumerate(waiting):
-            left = minutes - sum(row["seconds"] for row in rows) / 60 if minutes else math.inf
+            spent = (lost + sum(row["seconds"] for row in rows)) / 60
+            left = minutes - spent if minutes else math.inf
             share = max(left, 0) / (len(waiting) - number)
             place = folder / f"trial_{candidate['trial']}-seed_{seed}"
             try:
@@ -86,6 +86,7 @@ def train_finalists(
             except FailedTrialError as error:  # the others may do
                 logger.warning("%s failed and is left out: %s", place.name, error)
                 failures.append(f"{place.name}: {error}")
+                lost += read_json(place / "result.json")["seconds"]
                 continue
             expected += expected_seconds(training, candidate, rows[-1]["epochs"])
             pace = sum(row["seconds"] for row in rows) / max(expected, 1e-3)
@@ -107,8 +108,11 @@ def train_finalist(
     One that was interrupted goes on after its last whole epoch, as it was planned when it began.
     """
     values = candidate["hyperparameters"]
-    if (place / "result.json").exists() and read_json(place / "result.json")["hyperparameters"] == values:
-        row = read_json(place / "result.json")["row"]
+    result = read_json(place / "result.json") if (place / "result.json").exists() else {}
+    if result.get("hyperparameters") == values:
+        if "failure" in result:
+            raise FailedTrialError(f"{result['failure']}; delete {place} to train it anew")
+        row = result["row"]
         logger.info(
             "%s is trained already, for %d epochs; delete %s to train it anew",
             place.name,
@@ -124,8 +128,14 @@ def train_finalist(
         delete_checkpoint(place)  # of another training, whose minutes would be counted as this one's
         (place / "result.json").unlink(missing_ok=True)  # it would pass for that of the weights to come
     write_json(place / "plan.json", plan)
+    started = time.monotonic()
     try:
         row = within_memory(training, partial(_train, candidate, seed, place, plan), place)
+    except FailedTrialError as error:
+        failure = {"failure": str(error), "seconds": round(time.monotonic() - started, 1)}
+        write_json(place / "result.json", {"hyperparameters": values, **failure})
+        delete_checkpoint(place)
+        raise
     except Exception as error:
         raise (full_disk(place) if is_full(error) else error) from error
     write_json(place / "result.json", {"hyperparameters": values, "row": row})
@@ -146,6 +156,7 @@ def _train(candidate: dict, seed: int, place: Path, plan: dict, training: Pictur
     if plan["minutes"] is not None:
         spent = read_history(place)["seconds"].max() / 60 if checkpoint.path.exists() else 0.0
         deadline = Deadline.after(max(plan["minutes"] - spent, 1 / 60))
+        deadline.is_over = 0 < plan["minutes"] <= spent  # it had ended the training before the process ended
     progress = EpochProgress(place.name.replace("_", " "), training.epochs)
     watching = [progress, history, deadline, StopAtNaN()]
     if plan["minutes"] and "steps" in training.space.settings:  # a learning rate that falls over all epochs
@@ -157,7 +168,10 @@ def _train(candidate: dict, seed: int, place: Path, plan: dict, training: Pictur
         settle_normalization(model, training.untransformed())
     save_weights(model, place / "model.weights.h5")
     validation = training.serve("validation").once()  # also where epochs are shortened
-    predictions = predict_table(model, validation)
+    try:
+        predictions = predict_table(model, validation)
+    except ValueError as error:  # not finite, though the loss was: its last step, or 16 bits, were too much
+        raise FailedTrialError(str(error)) from error
     val_loss = model.evaluate(validation, verbose=0, return_dict=True)["loss"]
     with_mirror = predict_table(average_networks([model], mirrored=True), validation)
     predictions["probability_with_mirror"] = with_mirror["probability"]

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from src.evaluation import THRESHOLD
 from src.features import load_features
 from src.images.files import natural_order
 from src.networks.saved_model import SavedModel
@@ -75,7 +76,7 @@ def make_submission(predictions: pd.DataFrame, calibration: Calibration, edition
     label = calibration.apply(predictions["probability"]).round(9)
     if edition == "labels":
         is_read = predictions["reason"] == ""
-        label = (predictions["probability"] > 0.5).astype(int)
+        label = (predictions["probability"] > THRESHOLD).astype(int)
         label[~is_read] = int(label[is_read].mean() > 0.5) if is_read.any() else 0
     table = pd.DataFrame({"id": name_ids(list(predictions["image_name"])), "label": label})
     return table.sort_values("id", key=lambda ids: ids.map(_id_order), ignore_index=True)

@@ -121,8 +121,8 @@ class PictureTraining(keras_tuner.HyperModel):
         history.epoch = []
         checkpoint, pace = _find(Checkpoint, callbacks), _find(KeepPace, callbacks) or KeepPace.never()
         if checkpoint:
+            checkpoint.pace = pace
             initial_epoch = checkpoint.restore(model)
-            pace.restore(model, initial_epoch, len(training))
             if any(getattr(callback, "is_over", False) for callback in callbacks):
                 epochs = initial_epoch + pace.skipped  # early stopping or a pruner had ended it
             _extend(history, range(initial_epoch), checkpoint.columns())

@@ -1,5 +1,7 @@
 """Transfer: a head on a frozen backbone, then both fine-tuned as one network, by the engines of a search."""
 
+import logging
+import math
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
@@ -8,7 +10,7 @@ import keras
 import numpy as np
 import pandas as pd
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import StratifiedKFold, cross_val_predict
+from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -23,12 +25,17 @@ from src.pretrained.transfer_spaces import FINE_TUNING, HEAD
 from src.running.devices import has_accelerator
 from src.running.parameters import read_input
 from src.runs import read_json, write_json
-from src.searches.trials import TrialRecord
+from src.search import run_search
+from src.searches.trials import TrialRecord, trials_table
 from src.spaces import fixed
+from src.study import StudySearch
 from src.training import PictureTraining
+
+logger = logging.getLogger(__name__)
 
 INPUT = "transfer/input.json"  # the backbone's pictures, which are larger than those of `input.json`
 OBJECTIVE = "val_log_loss"  # of validation pictures, without penalties; less of it is luck than of accuracy
+LEAST = 0.1  # minutes; none would be no limit
 
 
 def prepare_pictures(run: Path, image_size: int) -> dict:
@@ -129,18 +136,20 @@ def cross_validate(features: Features, seed: int, folds: int = 5) -> pd.DataFram
     Args:
         features: of `compute_run_features`.
         seed: of the folds.
-        folds: how many; each has its share of both classes.
+        folds: how many; each has its share of both classes, and pictures of one group are in one.
 
     Returns:
         image_name, code, probability of code 1.
     """
     codes = features.table["code"].astype(int).to_numpy()
     heads = make_pipeline(StandardScaler(), LogisticRegression(C=1e-3, max_iter=300))
-    chosen = StratifiedKFold(folds, shuffle=True, random_state=seed)
+    groups = features.table.get("group")
+    kind = StratifiedKFold if groups is None else StratifiedGroupKFold
+    chosen = kind(folds, shuffle=True, random_state=seed)
     both = features.values.mean(axis=0)
-    probability = cross_val_predict(heads, both, codes, cv=chosen, method="predict_proba")[:, 1]
+    told = cross_val_predict(heads, both, codes, cv=chosen, groups=groups, method="predict_proba")
     columns = {"image_name": features.table["image_name"].to_numpy(), "code": codes}
-    return pd.DataFrame({**columns, "probability": probability})
+    return pd.DataFrame({**columns, "probability": told[:, 1]})
 
 
 def cached_pictures(run: Path, features: Features, names: Iterable[str]) -> list[np.ndarray]:
@@ -157,6 +166,16 @@ def save_start(frozen: keras.Model, run: Path) -> Path:
     return path
 
 
+def search_within(search: StudySearch, minutes: float) -> None:
+    """Runs the trials that are missing, in what earlier ones have left of the minutes; 0 is no limit."""
+    records = search.records()
+    spare = minutes_left(minutes, trials_table(records, OBJECTIVE)) if records else minutes
+    if 0 < spare <= LEAST and any(not math.isnan(record.score) for record in records):
+        logger.info("the trials have had their %g minutes", minutes)
+    else:
+        run_search(search, spare)
+
+
 def minutes_left(minutes: float, trials: pd.DataFrame) -> float:
     """Returns what of the minutes the trials have left; 0, no limit, where there was none."""
-    return max(minutes - trials["seconds"].sum() / 60, 0.1) if minutes else 0.0
+    return max(minutes - trials["seconds"].sum() / 60, LEAST) if minutes else 0.0

@@ -11,12 +11,15 @@ import pandas as pd
 import pytest
 from keras_tuner.errors import FailedTrialError
 
+import src.finalists
 from src.finalists import load_network, new_seeds, train_finalist, train_finalists
 from src.generators import PictureBatches
 from src.images.augmentation import Augmentation
 from src.images.growth import growing_sizes, grown_size, relative_costs, spans
 from src.results.averaging import averaging_gains, choose_members, finalists_table, saved_accuracy
-from src.searches.callbacks import HistoryFile
+from src.runs import read_json
+from src.searches.callbacks import Deadline, HistoryFile
+from src.searches.pace import KeepPace
 from src.searches.planning import candidates, expected_seconds, planned_epochs, rank_candidates
 from src.searches.trials import TrialRecord
 from src.spaces import Space, fixed
@@ -148,6 +151,64 @@ def test_a_training_that_goes_astray_is_left_out_and_the_others_go_on(tmp_path, 
         RuntimeError, match="each training of the finalists failed; the first: trial_4-seed_1"
     ):
         train(tmp_path, finalists=FINALISTS[:1])
+
+
+def test_predictions_that_are_not_finite_fail_one_training_and_its_minutes_are_spent(tmp_path, monkeypatch):
+    """The last step of the last epoch can be too much: the epoch's loss was finite."""
+    given, save = [], src.finalists.save_weights
+
+    def spoil(model, path):
+        model.layers[-1].bias.assign([math.nan] if "trial_4" in str(path) else [0.0])
+        save(model, path)
+
+    def note(*parts, **more):
+        given.append(parts[4])
+        return train_finalist(*parts, **more)
+
+    monkeypatch.setattr(src.finalists, "save_weights", spoil)
+    monkeypatch.setattr(src.finalists, "train_finalist", note)
+    table = train(tmp_path, minutes=1, seeds=(1,))
+    assert table["trial"].tolist() == [2]
+    place = next(tmp_path.glob("*/trial_4-seed_1"))
+    failed = read_json(place / "result.json")
+    assert "not finite" in failed["failure"] and failed["seconds"] > 0
+    assert given == [0.5, pytest.approx(1 - failed["seconds"] / 60)]
+    monkeypatch.setattr(PictureTraining, "fit", lambda *parts, **more: pytest.fail("it was trained again"))
+    pd.testing.assert_frame_equal(train(tmp_path, minutes=1, seeds=(1,)), table)
+
+
+@pytest.mark.parametrize("spent", [0.3, 2.0])
+def test_a_finalist_goes_on_in_the_minutes_that_it_has_left_and_not_beyond_them(spent, tmp_path, monkeypatch):
+    """Killed after its 20th epoch, or when its minute was over and only the result was to be written."""
+    seen, fit = [], PictureTraining.fit
+    candidate = {**FINALISTS[0], "seconds_an_epoch": 0.5, "seconds_a_validation": 0.0}
+
+    def kill(self, hp, model, epochs, callbacks, **more):
+        def end(epoch, logs):
+            if epoch == 20:
+                raise KeyboardInterrupt
+
+        return fit(self, hp, model, epochs, [*callbacks, keras.callbacks.LambdaCallback(on_epoch_begin=end)])
+
+    def note(self, hp, model, epochs, callbacks, **more):
+        seen.extend(callbacks)
+        return fit(self, hp, model, epochs, callbacks, **more)
+
+    monkeypatch.setattr(PictureTraining, "fit", kill)
+    with pytest.raises(KeyboardInterrupt):
+        train_finalist(make(50), candidate, 1, tmp_path, minutes=1.0)
+    history = pd.read_csv(tmp_path / "history.csv")
+    history.assign(seconds=history["seconds"] * 60 * spent / history["seconds"].max()).to_csv(
+        tmp_path / "history.csv", index=False
+    )
+    monkeypatch.setattr(PictureTraining, "fit", note)
+    row = train_finalist(make(50), candidate, 1, tmp_path, minutes=1.0)
+    deadline = next(each for each in seen if isinstance(each, Deadline))
+    pace = next(each for each in seen if isinstance(each, KeepPace))
+    assert pace.deadline is deadline and pace.most == 50
+    assert (row["epochs"] == 20) == (spent > 1)
+    if spent < 1:
+        assert deadline.moment - time.monotonic() < 60 * 0.7, "a minute, less what was spent before"
 
 
 def test_the_finalists_seeds_are_none_of_the_searchs():

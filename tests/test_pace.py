@@ -135,7 +135,7 @@ def test_a_pause_is_caught_up_with(clock, tmp_path):
     assert watch.steps[-1] == EPOCHS and len(watch.steps) >= EPOCHS - 8
 
 
-def test_the_last_epoch_is_trained_where_there_is_time_for_none(clock, tmp_path):
+def test_the_deadline_ends_a_training_that_has_no_time_left_for_its_plan(clock, tmp_path):
     watch, _ = train(clock, tmp_path, lambda epoch: cost(epoch) + 3600 * (epoch > 2), minutes=21)
     assert watch.steps == [1, 2, 3, 4], "the deadline has ended it"
 

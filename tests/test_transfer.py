@@ -1,7 +1,9 @@
 """Transfer: one network from two stages, the same in memory, on features and in the saved file."""
 
+import math
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -23,7 +25,7 @@ from src.runs import read_json, write_json
 from src.sample import draw_sample
 from src.search import make_search, run_search
 from src.searches.planning import candidates
-from src.searches.trials import best_trial
+from src.searches.trials import TrialRecord, best_trial
 from src.spaces import fixed
 
 pytestmark = pytest.mark.long
@@ -318,3 +320,47 @@ def test_a_picture_is_shown_by_its_name_not_by_its_place(stages):
         if name in row:
             np.testing.assert_array_equal(picture, batches.pixels[row[name]])
     assert any(name in row for name in names)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "score", "minutes", "given"),
+    [
+        ([], 0.3, 2.0, 2.0),  # nothing was tried yet
+        ([30.0], 0.3, 2.0, 1.5),
+        ([30.0, 100.0], 0.3, 2.0, None),  # no trial more: the last training has the other half
+        ([130.0], math.nan, 2.0, 0.1),  # no trial that the last training could be of
+        ([130.0], 0.3, 0.0, 0.0),
+    ],
+)
+def test_a_later_run_gives_the_trials_only_what_they_have_left(
+    seconds, score, minutes, given, tmp_path, monkeypatch
+):
+    records = []
+    for number, each in enumerate(seconds, start=1):
+        write_json(tmp_path / f"trial_{number}" / "record.json", {"seconds": each})
+        records.append(TrialRecord(number, {}, "interrupted", score, "", tmp_path / f"trial_{number}"))
+        pd.DataFrame({"epoch": [1], "val_log_loss": [0.3]}).to_csv(records[-1].folder / "history.csv")
+    asked = []
+    monkeypatch.setattr(transfer, "run_search", lambda search, minutes: asked.append(minutes))
+    transfer.search_within(SimpleNamespace(records=lambda: records), minutes)
+    assert asked == ([] if given is None else [pytest.approx(given)])
+
+
+def test_a_label_is_judged_by_heads_that_saw_no_picture_of_its_group():
+    """Ten wrong labels of one patient: a head that has seen nine of them believes the tenth."""
+    random = np.random.default_rng(0)
+    codes = np.repeat(np.arange(40) % 2, 10)
+    groups = np.repeat(np.arange(40), 10)
+    centres = random.normal(size=(40, 50))
+    values = centres[groups] + 0.1 * random.normal(size=(400, 50)) + codes[:, None] * 1.0
+    wrong = groups == 7
+    table = pd.DataFrame({"image_name": [f"{row}.jpg" for row in range(400)]})
+    table["code"] = np.where(wrong, 1 - codes, codes)
+    alone = transfer.cross_validate(Features(np.stack([values, values]), table, 0.0), seed=1)
+    together = transfer.cross_validate(
+        Features(np.stack([values, values]), table.assign(group=groups), 0.0), seed=1
+    )
+    trusted = [
+        judged["probability"][wrong].mean() for judged in (alone, together)
+    ]  # of the label, which is 0
+    assert trusted[1] > trusted[0] + 0.05

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from src.evaluation import THRESHOLD
 from src.results.calibration import calibrate, log_loss
 
 AVERAGES = ("none", "seeds", "finalists")
@@ -111,7 +112,7 @@ def _mean(tables: list[pd.DataFrame], view: str = "probability") -> pd.DataFrame
 
 def _accuracy(tables: list[pd.DataFrame], view: str) -> float:
     mean = _mean(tables, view)
-    return float(((mean["probability"] > 0.5) == (mean["code"] == 1)).mean())
+    return float(((mean["probability"] > THRESHOLD) == (mean["code"] == 1)).mean())
 
 
 def _log_loss(tables: list[pd.DataFrame]) -> float:

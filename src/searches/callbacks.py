@@ -116,6 +116,7 @@ class Deadline(keras.callbacks.Callback):
         super().__init__()
         self.moment = moment
         self.stopped_at = None
+        self.is_over = False  # whether there is nothing left to train before it begins
 
     def __deepcopy__(self, memo) -> "Deadline":
         """Returns itself, so that who made it can ask where it stopped."""

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from src.searches.callbacks import HistoryFile
+from src.searches.pace import KeepPace
 
 logger = logging.getLogger(__name__)
 
@@ -20,8 +21,8 @@ class Checkpoint(keras.callbacks.Callback):
 
     The state is every variable of the network (weights, moving statistics, states of random generators)
     and of its optimizer (moments, averages, the step that the learning rate's schedule counts by), the rows
-    of the epochs so far, and early stopping's best weights, best loss and patience. What Keras's
-    `BackupAndRestore` keeps of these is the first two.
+    of the epochs so far, the epochs that its plan left out or added, and early stopping's best weights, best
+    loss and patience. What Keras's `BackupAndRestore` keeps of these is the first two.
 
     The file is a NumPy archive, read without unpickling. It comes after `HistoryFile` among the callbacks.
     """
@@ -38,6 +39,7 @@ class Checkpoint(keras.callbacks.Callback):
         self.path, self.history = Path(path), history
         self.identity = json.dumps(identity, sort_keys=True, default=str)
         self.stopping: keras.callbacks.EarlyStopping | None = None  # set by who trains with patience
+        self.pace: KeepPace | None = None  # set by who trains: how far in its plan a training is
         self._patience: dict | None = None
 
     def __deepcopy__(self, memo) -> "Checkpoint":
@@ -68,6 +70,8 @@ class Checkpoint(keras.callbacks.Callback):
             for variable, value in zip(variables, arrays[name], strict=True):
                 variable.assign(value)
         self.history.restore(state["rows"])
+        if self.pace:
+            self.pace.skipped = state["skipped"]
         self._patience = state["patience"] and {**state["patience"], "best_weights": arrays["best"]}
         logger.info("going on after epoch %d", len(state["rows"]))
         return len(state["rows"])
@@ -99,6 +103,7 @@ class Checkpoint(keras.callbacks.Callback):
             patience = {name: _plain(getattr(self.stopping, name)) for name in names}
             arrays["best"] = self.stopping.best_weights or []
         state = {"identity": self.identity, "rows": self.history.rows, "patience": patience}
+        state["skipped"] = self.pace.skipped if self.pace else 0
         state["arrays"] = {name: len(values) for name, values in arrays.items()}
         flat = {f"{name}_{i}": np.asarray(keras.ops.convert_to_numpy(value))
                 for name, values in arrays.items() for i, value in enumerate(values)}  # fmt: skip

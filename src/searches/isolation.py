@@ -53,6 +53,7 @@ class IsolatedTrials:
         """
         if not self.search.claims.has_one_free():
             return None
+        self._before = len(self.search.claims.study.get_trials(deepcopy=False))
         settings = (self.search.recipe, deadline.seconds_left(), self.deterministic, self.precision)
         process = multiprocessing.get_context("spawn").Process(target=train_one, args=settings, daemon=True)
         process.start()
@@ -98,7 +99,10 @@ class IsolatedTrials:
     def _trial_of(self, process: BaseProcess) -> FrozenTrial | None:
         trials = self.search.claims.study.get_trials(deepcopy=False)
         mine = [
-            trial for trial in trials if trial.user_attrs.get(PROCESS, [])[:2] == [machine(), process.pid]
+            trial
+            for trial in trials
+            if trial.user_attrs.get(PROCESS, [])[:2] == [machine(), process.pid]
+            and trial.number >= self._before  # an earlier one is of a process that had the same number
         ]
         taken = [trial for trial in mine if PLACE in trial.user_attrs]
         return taken[-1] if taken else None

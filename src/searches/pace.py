@@ -26,7 +26,7 @@ class KeepPace(keras.callbacks.Callback):
     pictures grow with it. A training that is in time is not touched.
 
     Attributes:
-        skipped: epochs of the plan left out so far; below 0, epochs added.
+        skipped: epochs of the plan left out so far; below 0, epochs added. A checkpoint keeps it.
         part_end: the epoch of the plan, from 0, at which the pictures' size changes or the plan ends.
         ends_part: whether it has stopped Keras because that epoch has come.
     """
@@ -53,19 +53,6 @@ class KeepPace(keras.callbacks.Callback):
     def never(cls) -> "KeepPace":
         """Returns one that stays out of a training: it belongs to one without a deadline."""
         return cls(Deadline(math.inf), [], 0, EpochProgress("", 0))
-
-    def restore(self, model: keras.Model, epochs: int, steps_an_epoch: int) -> None:
-        """Takes from the optimizer's step where an interrupted training is in its plan.
-
-        Args:
-            model: with the state that the training had after its last epoch.
-            epochs: that it was trained for.
-            steps_an_epoch: batches.
-        """
-        if not self.expected:
-            return
-        steps = int(keras.ops.convert_to_numpy(model.optimizer.iterations))
-        self.skipped = min(round(steps / steps_an_epoch), len(self.expected)) - epochs
 
     def on_train_begin(self, logs=None):
         """Notes that the first epoch of these pictures is yet to come: it takes longer, for compiling."""
