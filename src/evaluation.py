@@ -186,9 +186,11 @@ def confident_mistakes(predictions: pd.DataFrame, number: int = 12) -> pd.DataFr
 
 
 def class_balance(features: pd.DataFrame) -> pd.DataFrame:
-    """Returns numbers of pictures, `split` down and `category` across; no split counts as "left out"."""
+    """Returns numbers of files, `split` down and `category` across; no split counts as "left out"."""
     named = {"split": "left out", "category": "unlabelled"}
     filled = [features[column].astype(object).replace("", None).fillna(named[column]) for column in named]
     counts = pd.crosstab(*filled)
     first = [part for part in ("train", "validation", "test") if part in counts.index]
+    last = [name for name in ("unlabelled",) if name in counts]
+    counts = counts[[*counts.columns.drop(last), *last]]
     return counts.reindex(first + [part for part in counts.index if part not in first])

@@ -19,6 +19,8 @@ LONGEST_LINE = 25  # characters above a picture of a grid
 # For letters that matplotlib's own font lacks: class names are the user's.
 OTHERS = ["Noto Sans CJK JP", "Noto Sans CJK SC", "Arial Unicode MS", "Microsoft YaHei"]
 plt.rcParams["font.family"] = ["DejaVu Sans", *sorted(set(OTHERS) & set(font_manager.get_font_names()))]
+FONTS = [font_manager.get_font(font_manager.findfont(name)) for name in plt.rcParams["font.family"]]
+LETTERS = {ord("\n")}.union(*(font.get_charmap() for font in FONTS))
 
 
 def make_axes(ax: Axes | None, width: float = 6.4, height: float = 4.8) -> Axes:
@@ -48,7 +50,7 @@ def label(name: object, width: int = 24) -> str:
     Lines end behind a blank, a hyphen or an underscore; a word that is longer than a line is shortened.
     """
     lines = [""]
-    for word in re.findall(r"[^\s_-]+[\s_-]*|[\s_-]+", str(name)):
+    for word in re.findall(r"[^\s_-]+[\s_-]*|[\s_-]+", _spelled(str(name))):
         if lines[-1] and len(lines[-1] + word.rstrip()) > width:
             lines.append("")
         lines[-1] += word
@@ -57,15 +59,19 @@ def label(name: object, width: int = 24) -> str:
 
 def title(text: str) -> str:
     """Returns a picture's title, each line of which stays above its own picture: its middle is left out."""
-    return "\n".join(shorten(line, LONGEST_LINE) for line in text.split("\n")).replace("$", r"\$")
+    lines = (shorten(line, LONGEST_LINE) for line in _spelled(text).split("\n"))
+    return "\n".join(lines).replace("$", r"\$")
+
+
+def _spelled(text: str) -> str:
+    """Returns a text with the Unicode number of each letter that no font has: two names would look alike."""
+    return "".join(letter if ord(letter) in LETTERS else f"U+{ord(letter):04X}" for letter in text)
 
 
 def shorten(text: str, width: int) -> str:
     """Returns a text of at most so many characters; what tells files apart is mostly at their end."""
-    if len(text) <= width:
-        return text
     end = 2 * (width - 1) // 3
-    return f"{text[: width - 1 - end]}…{text[-end:]}"
+    return text if len(text) <= width else f"{text[: width - 1 - end]}…{text[-end:]}"
 
 
 def plot_confusion_matrix(matrix: pd.DataFrame, ax: Axes | None = None) -> Axes:
@@ -88,9 +94,8 @@ def plot_pictures(pictures: list[np.ndarray], titles: list[str], columns: int = 
     """Returns a grid of RGB pictures (height, width, 3), each under its title."""
     columns = max(1, min(columns, len(pictures)))
     rows = max(1, -(-len(pictures) // columns))
-    figure, grid = plt.subplots(
-        rows, columns, figsize=(max(4, 2.1 * columns), 2.5 * rows), squeeze=False, layout="constrained"
-    )
+    size = (max(4, 2.1 * columns), 2.5 * rows)
+    figure, grid = plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained")
     for ax in grid.flat:
         ax.axis("off")
     for ax, picture, text in zip(grid.flat, pictures, titles, strict=False):
@@ -120,6 +125,7 @@ def plot_learning_curves(history: pd.DataFrame, monitor: str = "val_loss") -> Fi
         ax.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
     if rated:
         draw(panels[2], "learning_rate", BLUE)
+        panels[2].ticklabel_format(axis="y", useOffset=False)
         panels[2].set(ylabel="learning rate at the epoch's end", title="Learning rate by epoch")
     for ax, metric in zip(panels[:2], ("loss", "accuracy"), strict=True):
         for name, color, what in ((metric, BLUE, "training"), (f"val_{metric}", ORANGE, "validation")):
@@ -127,14 +133,11 @@ def plot_learning_curves(history: pd.DataFrame, monitor: str = "val_loss") -> Fi
         if best is not None:
             value = epochs[f"val_{metric}"][best]
             ax.axvline(best, color="0.5", linestyle="--", linewidth=1)
-            ax.plot(
-                best, value, "*", color=ORANGE, ms=15, mec="black", label=f"best epoch: {best}, {value:.4g}"
-            )
+            star = {"color": ORANGE, "ms": 15, "mec": "black", "label": f"best epoch: {best}, {value:.4g}"}
+            ax.plot(best, value, "*", **star)
         ax.set(ylabel=metric, title=f"{metric.capitalize()} by epoch")
         ax.legend(frameon=False)
-    figure.suptitle(
-        f"Learning curves: best {monitor} after epoch {best}" if best is not None else "Learning curves"
-    )
+    figure.suptitle("Learning curves" + f": best {monitor} after epoch {best}" * (best is not None))
     return figure
 
 
@@ -157,10 +160,8 @@ def plot_precision_recall(table: pd.DataFrame, positive: str = "class 1", ax: Ax
     share = table["precision"].iloc[0]  # its first row calls every picture positive
     ax.axhline(share, color=GREY, linestyle="--", label=f"chance: {share:.1%} are {positive}")
     ax.set(xlabel=f"recall: share of all {positive} pictures found", xlim=(-0.01, 1.01), ylim=(0, 1.02))
-    ax.set(
-        ylabel=f"precision: share right of those called {positive}",
-        title=f"Precision and recall of {positive}",
-    )
+    ax.set(ylabel=f"precision: share right of those called {positive}")
+    ax.set_title(f"Precision and recall of {positive}")
     ax.legend(frameon=False)  # where it covers least: a rare class has its lines at the bottom
     return ax
 
@@ -189,8 +190,7 @@ def plot_calibration(
 def plot_speed(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
     """Returns bars of `pictures_per_second` by `method`, with its `ratio` to the first method."""
     ax = make_axes(ax, 8, 1.2 + 0.55 * len(table))
-    colours = [GREY] + [BLUE] * (len(table) - 1)
-    bars = ax.barh(table["method"], table["pictures_per_second"], color=colours)
+    bars = ax.barh(table["method"], table["pictures_per_second"], color=[GREY, *[BLUE] * (len(table) - 1)])
     rows = zip(table["pictures_per_second"], table["ratio"], strict=True)
     ax.bar_label(bars, [f"{speed:,.0f}  ({ratio:.1f} ×)" for speed, ratio in rows], padding=4)
     ax.invert_yaxis()

@@ -263,6 +263,8 @@ def test_pictures_without_a_split_vanish_from_the_class_balance():
     assert balance.loc["train"].to_dict() == {"a": 1, "b": 1, "unlabelled": 0}
     assert balance.loc["left out"].to_dict() == {"a": 1, "b": 0, "unlabelled": 1}
     assert balance.to_numpy().sum() == len(features)
+    zebras = evaluation.class_balance(features.replace("b", "zebra"))
+    assert list(zebras) == ["a", "zebra", "unlabelled"], "each class keeps its place, and its colour"
 
 
 def test_a_curve_does_not_pass_through_its_known_points():

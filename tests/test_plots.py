@@ -74,7 +74,7 @@ def test_given_axes_are_not_drawn_on():
 def test_a_bar_of_the_class_balance_has_another_number_than_its_table():
     balance = pd.DataFrame({"cat": [1500, 20], "dog": [1490, 30]}, index=["train", "test"])
     ax = data_plots.plot_class_balance(balance)
-    assert (ax.get_xlabel(), ax.get_ylabel()) == ("split", "pictures")
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("split", "files")
     assert texts(ax.get_xticklabels()) == ["train", "test"] and legend(ax) == ["cat", "dog"]
     for bars, name in zip(ax.containers, ["cat", "dog"], strict=True):
         assert [bar.get_height() for bar in bars] == list(balance[name])
@@ -95,6 +95,15 @@ def test_height_and_width_of_the_pictures_are_swapped():
     assert ax.collections[0].get_offsets().tolist() == [[200, 100], [150, 300]]
     assert ax.collections[0].get_array().tolist() == [-1, 1]  # log2 of 0.5 and of 2
     assert "2 pictures" in ax.get_title()
+
+
+def test_one_panorama_does_not_squeeze_all_others_into_a_corner():
+    features = pd.DataFrame({"height": [400.0] * 200, "width": [*range(301, 500), 12_000]})
+    features["aspect_ratio"] = features["height"] / features["width"]
+    ax = data_plots.plot_picture_sizes(features)
+    assert 500 < ax.get_xlim()[1] < 2_000
+    assert "; 1 larger, not shown" in ax.get_title()
+    assert "larger" not in data_plots.plot_picture_sizes(features[:-1]).get_title()
 
 
 def test_a_picture_stands_under_the_title_of_another():
@@ -500,10 +509,15 @@ STRANGE = ["under_$10_{new}_$", "a$b$"]  # with two `$` matplotlib would take wh
         ("a" * 40, f"{'a' * 8}…{'a' * 15}"),
         ("$5", r"\$5"),
         ("", ""),
+        ("\ue12a wolf", "U+E12A wolf"),  # a letter that no font has would be a box, whatever it is
     ],
 )
 def test_a_label_has_short_lines(name, shown):
     assert label(name) == shown
+
+
+def test_a_title_spells_a_letter_that_no_font_has():
+    assert title("\ue12a.jpg\nGröße") == "U+E12A.jpg\nGröße"
 
 
 def test_a_title_keeps_its_lines_and_each_files_end():

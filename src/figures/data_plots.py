@@ -9,7 +9,7 @@ from src.plots import label, make_axes
 
 
 def plot_class_balance(balance: pd.DataFrame, ax: Axes | None = None) -> Axes:
-    """Returns bars of the number of pictures of each category (columns) in each split (rows)."""
+    """Returns bars of the number of files of each category (columns) in each split (rows)."""
     ax = make_axes(ax, 7, 4.2)
     colours = sns.color_palette("colorblind", balance.shape[1])
     balance.plot.bar(ax=ax, rot=0, width=0.75, color=colours)
@@ -17,7 +17,7 @@ def plot_class_balance(balance: pd.DataFrame, ax: Axes | None = None) -> Axes:
         ax.bar_label(bars, fmt="{:,.0f}", padding=2, fontsize="small")
     ax.grid(visible=False, axis="x")
     ax.margins(y=0.12)
-    ax.set(xlabel="split", ylabel="pictures", title=f"Class balance of {balance.to_numpy().sum():,} pictures")
+    ax.set(xlabel="split", ylabel="files", title=f"Class balance of {balance.to_numpy().sum():,} files")
     outside = {"bbox_to_anchor": (1, 1), "loc": "upper left"}
     ax.legend(
         ax.containers, [label(name) for name in balance.columns], title="category", frameon=False, **outside
@@ -26,10 +26,15 @@ def plot_class_balance(balance: pd.DataFrame, ax: Axes | None = None) -> Axes:
 
 
 def plot_picture_sizes(features: pd.DataFrame, ax: Axes | None = None) -> Axes:
-    """Returns every picture's height against its width, coloured by aspect ratio (height / width)."""
+    """Returns every picture's height against its width, coloured by aspect ratio (height / width).
+
+    A few that are far larger than all others lie outside, and are counted in the title.
+    """
     ax = make_axes(ax, 7, 5)
     sizes = features.dropna(subset=["height", "width", "aspect_ratio"])
-    longest = sizes[["height", "width"]].max().max() * 1.05 if len(sizes) else 1
+    longer = sizes[["height", "width"]].max(axis=1).astype(float)
+    longest = min(longer.max(), 3 * longer.quantile(0.99)) * 1.05 if len(sizes) else 1
+    outside = (longer > longest).sum()
     points = ax.scatter(
         sizes["width"], sizes["height"], c=np.log2(sizes["aspect_ratio"].astype(float)), s=14, alpha=0.7,
         cmap="cividis", vmin=-2, vmax=2,
@@ -37,7 +42,11 @@ def plot_picture_sizes(features: pd.DataFrame, ax: Axes | None = None) -> Axes:
     for ratio in (0.5, 1, 2):
         ax.axline((0, 0), slope=ratio, color="0.6", linewidth=0.8, linestyle="--", zorder=1)
     ax.set(xlim=(0, longest), ylim=(0, longest), xlabel="width (pixels)", ylabel="height (pixels)")
-    ax.set(title=f"Sizes of {len(sizes):,} pictures (dashed: aspect ratios 0.5, 1 and 2)", aspect="equal")
+    beyond = f"; {outside} larger, not shown" if outside else ""
+    ax.set(
+        title=f"Sizes of {len(sizes):,} pictures{beyond}\n(dashed: aspect ratios 0.5, 1 and 2)",
+        aspect="equal",
+    )
     bar = ax.figure.colorbar(points, ax=ax, label="aspect ratio: height / width", extend="both")
     bar.set_ticks(range(-2, 3), labels=["0.25", "0.5", "1", "2", "4"])
     bar.solids.set_alpha(1)
