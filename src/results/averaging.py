@@ -117,6 +117,4 @@ def _accuracy(tables: list[pd.DataFrame], view: str) -> float:
 
 def _log_loss(tables: list[pd.DataFrame]) -> float:
     mean = _mean(tables)
-    if mean["probability"].isna().any():  # of a training that went astray
-        return math.inf
     return log_loss(mean, calibrate(mean))

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 from sklearn import metrics
 
-from src.evaluation import accuracy_interval
+from src.evaluation import interval_of
 
 
 def roc_table(predictions: pd.DataFrame) -> pd.DataFrame:
@@ -41,7 +41,7 @@ def calibration_table(predictions: pd.DataFrame, bins: int = 10) -> pd.DataFrame
     table["count"] = grouped.size().reindex(table.index, fill_value=0)
     table["mean_probability"] = grouped["probability"].mean().reindex(table.index)
     table["observed"] = grouped["code"].mean().reindex(table.index)
-    ends = {i: accuracy_interval(codes.sum(), len(codes)) for i, codes in grouped["code"]}
+    ends = {i: interval_of(each.assign(correct=each["code"])) for i, each in grouped}
     table[["low", "high"]] = [ends.get(i, (np.nan, np.nan)) for i in table.index]
     return table
 
