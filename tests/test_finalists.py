@@ -394,14 +394,6 @@ def test_a_training_that_ended_at_chance_is_not_averaged_in(tmp_path):
     assert choose_members(trainings, "finalists", tmp_path)["folder"].tolist() == ["a", "b"]
 
 
-def test_a_training_that_knows_no_probability_is_not_averaged_in(tmp_path):
-    leave_validation(tmp_path, [1, 0, 1, 0], {"a": [math.nan] * 4, "b": [0.9, 0.1, 0.6, 0.4]})
-    trainings = pd.DataFrame(
-        {"trial": [1, 2], "first_score": 0.9, "val_accuracy": [0.5, 1.0], "folder": ["a", "b"]}
-    )
-    assert choose_members(trainings, "finalists", tmp_path)["folder"].tolist() == ["b"]
-
-
 def test_one_picture_more_or_less_does_not_decide_what_is_averaged(tmp_path):
     """Each network makes one mistake and is sure of it; their mean makes both and is sure of neither."""
     leave_validation(tmp_path, 1, {"a": [0.9] * 18 + [0.02, 0.9], "b": [0.9] * 18 + [0.9, 0.02]})
