@@ -601,7 +601,7 @@ PROFILES = {
     "setting, unknown": refused_setting("epoch=3", "no notebook has a parameter 'epoch'"),
     "setting, size -5": refused_setting("image_size=-5", "image_size is -5; give 8"),
     "setting, a list": refused_setting("epochs=[1]", "holds a list or mapping"),
-    "setting, an object": refused_setting("epochs=!!python/object/apply:os.getcwd []", "holds a list"),
+    "setting, an object": refused_setting("epochs='!!python/object/apply:os.getcwd []'", "holds a list"),
     "setting, not closed": refused_setting("epochs=[1", "not readable YAML"),
     "setting, a tag that does not suit": refused_setting("epochs=!!timestamp now", "no value of it"),
     "setting, sensible": Case(

@@ -92,6 +92,7 @@ def test_a_space_builds_with_every_setting_it_says_it_takes(name):
         "learning_rate": 1e-3,
         "decay_steps": 7,
         "steps": 50,
+        "cooldown": 0.4,
         "weight_averaging": 0.9,
         "optimizer": "adamw",
     }
