@@ -14,6 +14,10 @@ THRESHOLD = 0.5  # a probability above it means class 1: strictly above, as in K
 FEW_GROUPS = 5  # with the rarer outcome: fewer do not show how alike the pictures of a group are
 
 
+class NotFinite(ValueError):
+    """Says that a network has gone astray: some of its predictions are no numbers."""
+
+
 def predict_table(model: keras.Model, batches: keras.utils.PyDataset) -> pd.DataFrame:
     """Returns one row a picture: image_name, code, probability of class 1, predicted code, correct.
 
@@ -49,7 +53,7 @@ def predict_table(model: keras.Model, batches: keras.utils.PyDataset) -> pd.Data
             "serve every picture once, to a model with one output"
         )
     if not np.isfinite(probability).all():
-        raise ValueError(
+        raise NotFinite(
             f"{(~np.isfinite(probability)).sum()} predictions are not finite: train the model again"
         )
     table = pd.DataFrame({"image_name": names, "code": codes.astype(int), "probability": probability.ravel()})

@@ -15,7 +15,7 @@ import keras
 import pandas as pd
 from keras_tuner.errors import FailedTrialError
 
-from src.evaluation import predict_table
+from src.evaluation import NotFinite, predict_table
 from src.networks.ensemble import average_networks, save_weights, without_optimizer
 from src.networks.normalization import settle_normalization
 from src.running.locks import hold
@@ -62,7 +62,7 @@ def train_finalists(
 
     Raises:
         ValueError: averaged weights are asked for together with patience.
-        RuntimeError: the loss of each training became NaN.
+        RuntimeError: each training failed.
     """
     if training.patience and training.settings.get("weight_averaging"):
         raise ValueError(
@@ -113,12 +113,8 @@ def train_finalist(
         if "failure" in result:
             raise FailedTrialError(f"{result['failure']}; delete {place} to train it anew")
         row = result["row"]
-        logger.info(
-            "%s is trained already, for %d epochs; delete %s to train it anew",
-            place.name,
-            row["epochs"],
-            place,
-        )
+        known = "%s is trained already, for %d epochs; delete %s to train it anew"
+        logger.info(known, place.name, row["epochs"], place)
         return {**row, "first_score": candidate["score"]}  # another search may have come to the same values
     epochs = planned_epochs(training, candidate, minutes, pace)
     plan = {"hyperparameters": values, "epochs": epochs, "minutes": None if math.isinf(minutes) else minutes}
@@ -132,7 +128,11 @@ def train_finalist(
     try:
         row = within_memory(training, partial(_train, candidate, seed, place, plan), place)
     except FailedTrialError as error:
-        failure = {"failure": str(error), "seconds": round(time.monotonic() - started, 1)}
+        seconds = [
+            time.monotonic() - started,
+            *read_history(place).get("seconds", []),
+        ]  # an earlier process's
+        failure = {"failure": str(error), "seconds": max(seconds)}
         write_json(place / "result.json", {"hyperparameters": values, **failure})
         delete_checkpoint(place)
         raise
@@ -170,10 +170,10 @@ def _train(candidate: dict, seed: int, place: Path, plan: dict, training: Pictur
     validation = training.serve("validation").once()  # also where epochs are shortened
     try:
         predictions = predict_table(model, validation)
-    except ValueError as error:  # not finite, though the loss was: its last step, or 16 bits, were too much
+        with_mirror = predict_table(average_networks([model], mirrored=True), validation)
+    except NotFinite as error:  # not finite, though the loss was: its last step, or 16 bits, were too much
         raise FailedTrialError(str(error)) from error
     val_loss = model.evaluate(validation, verbose=0, return_dict=True)["loss"]
-    with_mirror = predict_table(average_networks([model], mirrored=True), validation)
     predictions["probability_with_mirror"] = with_mirror["probability"]
     write_table(predictions, place / "validation.csv")
     return {

@@ -123,7 +123,7 @@ class PictureTraining(keras_tuner.HyperModel):
         if checkpoint:
             checkpoint.pace = pace
             initial_epoch = checkpoint.restore(model)
-            if any(getattr(callback, "is_over", False) for callback in callbacks):
+            if initial_epoch and any(getattr(callback, "is_over", False) for callback in callbacks):
                 epochs = initial_epoch + pace.skipped  # early stopping or a pruner had ended it
             _extend(history, range(initial_epoch), checkpoint.columns())
         build_metrics(model, validation)

@@ -1,5 +1,6 @@
 """A training that is killed and goes on: the same numbers as without, and no whole epoch trained twice."""
 
+import json
 import os
 import signal
 import subprocess
@@ -157,6 +158,18 @@ def test_the_state_of_another_training_is_not_gone_on_from(tmp_path, caplog):
     train(tmp_path, stop_at=3)
     assert train(tmp_path, stop_at=2, identity="y")[2] == [0, 1]
     assert "is of another training" in caplog.text
+
+
+def test_the_state_of_an_earlier_version_is_not_gone_on_from(tmp_path, caplog):
+    """It does not say how far in its plan the training was."""
+    train(tmp_path, stop_at=3)
+    with np.load(tmp_path / "checkpoint.npz") as kept:
+        arrays = dict(kept)
+    state = json.loads(str(arrays.pop("state")))
+    assert state.pop("skipped") == 0
+    np.savez(tmp_path / "checkpoint.npz", state=np.array(json.dumps(state)), **arrays)
+    assert train(tmp_path, stop_at=2)[2] == [0, 1]
+    assert "this one begins anew" in caplog.text
 
 
 def test_a_full_disk_leaves_the_state_of_the_epoch_before(tmp_path, monkeypatch):

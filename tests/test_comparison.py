@@ -33,8 +33,11 @@ def note(run: Path, title: str, predictions: pd.DataFrame, hashes: str = "h") ->
     features = predictions[["image_name", "code"]].assign(
         split="test", status="used", height=8, width=8, bytes=9
     )
+    if "group" in predictions:
+        features["group"] = predictions["group"]
     features["content_hash"] = hashes + features["image_name"]
-    write_table(features.reindex(columns=[*COLUMNS, "split"]), run / "features.csv")
+    columns = list(dict.fromkeys([*COLUMNS, "split", *features]))
+    write_table(features.reindex(columns=columns), run / "features.csv")
     note_result(run, title, title, predictions, COST)
 
 
@@ -61,12 +64,32 @@ def test_mcnemar_of_grouped_pictures_gives_each_groups_difference_one_sign():
     assert mcnemar(first.assign(group=groups), second) == pytest.approx(2 * (1 + 7) / 2**7)
     alone = np.arange(70).astype(str)  # many ways, of which some are drawn
     uneven = [True] * 28 + [False] * 42
-    by_hand = mcnemar(table([True] * 70), table([not right for right in uneven]))
-    assert by_hand < 1e-8
     near = table(uneven[:14] + [True] * 20 + uneven[-36:])
     exact = mcnemar(near, table([not right for right in near["correct"]]))
     drawn = mcnemar(near.assign(group=alone), table([not right for right in near["correct"]]))
     assert drawn == pytest.approx(exact, abs=0.02)
+
+
+def test_mcnemar_of_groups_counts_those_that_differ():
+    groups = np.repeat(np.arange(35), 2)
+    first = table([True] * 70).assign(group=groups)
+    assert mcnemar(first, table([False] * 10 + [True] * 60)) == pytest.approx(2 / 2**5)  # five of 35
+    assert mcnemar(first, table([False] * 2 + [True] * 68)) == 1.0
+    assert mcnemar(first, table([True] * 70)) == 1.0
+    assert mcnemar(first.assign(group=7), table([False] * 10 + [True] * 60)) == 1.0, (
+        "one group proves nothing"
+    )
+
+
+def test_results_that_were_noted_before_there_were_groups_are_measured_with_them(tmp_path):
+    weak, strong = [False] * 8 + [True] * 32, [True] * 39 + [False]
+    note(tmp_path / "a", "weak", table(weak))
+    note(tmp_path / "a", "strong", table(strong).assign(group=np.repeat(list("abcd"), 10)))
+    results = collect_results(tmp_path / "a")
+    ends = [
+        accuracy_interval(share * 4, 4) for share in (32 / 40, 39 / 40)
+    ]  # of four groups, two with mistakes
+    assert results["low"].tolist()[1:] == pytest.approx([low for low, _ in ends])
 
 
 def test_mcnemar_refuses_other_pictures():

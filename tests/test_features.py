@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from src.datasets import splitting
+from src.datasets.layouts import is_in_test_folder
 from src.datasets.listing import describe_file
 from src.features import COLUMNS, extract_features, load_features, save_features, split_features
 
@@ -295,6 +296,23 @@ def test_groups_of_all_sizes_give_parts_of_their_shares_which_the_seed_draws():
     assert often.max() <= 20, "and none in all of them"
 
 
+def test_an_empty_finding_is_no_group_and_what_did_not_take_part_is_not_in_its_name():
+    names = pd.Series(["a/p1.jpg", "a/x.jpg", "a/y.jpg", "a/p1b.jpg", "a/q2.jpg"])
+    for pattern in ("(p[0-9])?", "(p[0-9])|(z)", "p[0-9]|"):
+        found = splitting.find_groups(names.str.removeprefix("a/"), pattern).tolist()
+        assert found == ["p1", "alone: x.jpg", "alone: y.jpg", "p1", "alone: q2.jpg"]
+    assert splitting.find_groups(names, "(p)([0-9])|q(2)").tolist()[-1] == "2"
+    with pytest.raises(ValueError, match="finds nothing in any name"):
+        splitting.find_groups(names, "[0-9]*$")
+
+
+@pytest.mark.parametrize("top", ["", "train_test_split/", "my test data/"])
+def test_the_part_is_the_folder_above_the_class_whatever_lies_above_it(top):
+    kinds = {"train/cats/1.jpg": False, "test_set/test_set/cats/1.jpg": True, "test/Cat/1.jpg": True}
+    kinds |= {"train/test_strip/1.jpg": False, "valid/cats/1.jpg": False}
+    assert {name: is_in_test_folder(top + name) for name in kinds} == kinds
+
+
 def test_a_kept_test_folder_is_the_test_part_and_a_quarter_of_the_rest_validates():
     table = pd.concat([patients(range(100), "train/"), patients(range(200, 230), "test_set/")])
     table = split_features(table.reset_index(drop=True), keep_test_folder=True)
@@ -328,7 +346,9 @@ def test_a_split_that_cannot_be_made_is_refused_with_the_parameter():
         split_features(table, group_pattern="(")
     with pytest.raises(ValueError, match=r"'patient' finds nothing in any name, such as 'ill/p000_0\.jpg'"):
         split_features(table, group_pattern="patient")
-    with pytest.raises(ValueError, match=r"finds 1 groups in 48 pictures; it takes 5"):
+    with pytest.raises(
+        ValueError, match=r"1 groups of group_pattern are too few for 48 pictures .*: it takes 5"
+    ):
         split_features(table, group_pattern="p0")
     with pytest.raises(
         ValueError, match="no labelled picture that can be used lies below a folder named test"

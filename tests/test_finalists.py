@@ -211,6 +211,15 @@ def test_a_finalist_goes_on_in_the_minutes_that_it_has_left_and_not_beyond_them(
         assert deadline.moment - time.monotonic() < 60 * 0.7, "a minute, less what was spent before"
 
 
+def test_a_training_whose_minutes_are_over_and_whose_state_is_lost_trains_an_epoch(tmp_path):
+    """Else it would keep the weights that it was built with."""
+    train_finalist(make(50), FINALISTS[0], 1, tmp_path, minutes=1.0)
+    (tmp_path / "result.json").unlink()
+    (tmp_path / "checkpoint.npz").write_bytes(b"damaged")
+    pd.DataFrame({"execution": [0], "epoch": [1], "seconds": [120.0]}).to_csv(tmp_path / "history.csv")
+    assert train_finalist(make(50), FINALISTS[0], 1, tmp_path, minutes=1.0)["epochs"] >= 1
+
+
 def test_the_finalists_seeds_are_none_of_the_searchs():
     """A trial's seed is the run's and its place; its lucky score would come again with it."""
     assert len(set(new_seeds(42, 3))) == 3 and not set(new_seeds(42, 3)) & set(range(42, 42 + 10_000))

@@ -102,6 +102,8 @@ def test_settings_are_parted_by_blanks_and_held_together_by_quotes():
     assert (values["seed"], values["epochs"]) == (7, 2)
     assert values["deterministic"] == "yes", "a text, where YAML has a truth"
     assert read_settings("sample", ["group_pattern=07"])["group_pattern"] == "07"
+    with pytest.raises(ValueError, match="setting 'group_pattern' has no value; write group_pattern=value"):
+        read_settings("sample", ["keep_test_folder=true group_pattern"])
     with pytest.raises(ValueError, match=r"No closing quotation; give quotes in pairs"):
         read_settings("sample", ["group_pattern='a"])
 

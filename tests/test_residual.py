@@ -60,7 +60,7 @@ def test_a_plan_of_the_learning_rate_that_is_no_plan_is_refused():
         ValueError, match=r"warmup 0\.6 and cooldown 0\.5: give fractions, together at most 1"
     ):
         build_residual_cnn(warmup=0.6)
-    for warmup, cooldown in ((0.0, 0.0), (0.0, 1.0), (1.0, 0.0)):
+    for warmup, cooldown in ((0.0, 0.0), (0.0, 1.0), (1.0, 0.0), (0.1, 0.9)):
         build_residual_cnn(width=8, stages=1, warmup=warmup, cooldown=cooldown)
 
 

@@ -93,9 +93,9 @@ def _words(name: str) -> list[str]:
 
 
 def is_in_test_folder(name: str) -> bool:
-    """Returns whether the first part (`train`, `test_set`) in a picture's path is one for testing."""
-    parts = [folder for folder in PurePosixPath(name).parts[:-1] if _is_part(folder)]
-    return bool(parts) and not TEST_NAMES.isdisjoint(_words(parts[0]))
+    """Returns whether the innermost part (`train`, `test_set`) above a picture's class is one for testing."""
+    parts = [folder for folder in PurePosixPath(name).parts[:-2] if _is_part(folder)]
+    return bool(parts) and not TEST_NAMES.isdisjoint(_words(parts[-1]))
 
 
 def _count_classes(top: PurePosixPath, pictures: Iterable[PurePosixPath]) -> Counter:

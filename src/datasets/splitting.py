@@ -1,6 +1,7 @@
 """Which picture goes into which part: drawn one by one as published, by groups, around a given test part."""
 
 import logging
+import re
 
 import numpy as np
 import pandas as pd
@@ -22,7 +23,7 @@ DRAWS = 200  # of groups
 def find_groups(names: pd.Series, pattern: str) -> pd.Series:
     """Returns what the pattern finds in each name: its groups, joined, or the whole match without any.
 
-    A name in which it finds nothing is a group of its own; a warning says how many there are.
+    A name in which it finds nothing, or an empty text, is a group of its own; a warning says how many.
 
     Args:
         names: of the pictures, with their folders.
@@ -31,8 +32,9 @@ def find_groups(names: pd.Series, pattern: str) -> pd.Series:
     Raises:
         ValueError: it is no regular expression, or finds nothing in any name.
     """
-    matches = names.map(compile_pattern(pattern, "the split").search)
-    found = matches.notna()
+    expression = compile_pattern(pattern, "the split")
+    texts = names.map(lambda name: _join(expression.search(name)))
+    found = texts != ""
     if not found.any():
         example = quote(names.iloc[0])
         raise ValueError(f"group_pattern {quote(pattern)} finds nothing in any name, such as {example}")
@@ -41,9 +43,11 @@ def find_groups(names: pd.Series, pattern: str) -> pd.Series:
         logger.warning(
             "group_pattern finds nothing in %d names, such as %s: each for itself", (~found).sum(), example
         )
-    groups = names.map("alone: {}".format)
-    groups[found] = matches[found].map(lambda match: " ".join(map(str, match.groups() or [match[0]])))
-    return groups
+    return texts.where(found, names.map("alone: {}".format))
+
+
+def _join(match: re.Match | None) -> str:
+    return " ".join(filter(None, match.groups() or [match[0]])) if match else ""
 
 
 def draw_parts(
@@ -139,8 +143,8 @@ def _draw_groups(category: pd.Series, groups: pd.Series, share: float, seed: int
     counts = pd.crosstab(groups, category)
     if len(counts) * share < 1:
         raise ValueError(
-            f"group_pattern finds {len(counts)} groups in {len(groups)} pictures; it takes "
-            f"{round(1 / share)} to divide them"
+            f"{len(counts)} groups of group_pattern are too few for {len(groups)} pictures to be divided: it "
+            f"takes {round(1 / share)}"
         )
     random, found = np.random.default_rng(seed), []
     for _ in range(DRAWS):

@@ -23,7 +23,7 @@ class Trapezoid(keras.optimizers.schedules.LearningRateSchedule):
             warmup: fraction of the steps in which the rate rises, from a 25th of its peak.
             cooldown: fraction of the steps, the last ones, in which it falls.
         """
-        if not 0 <= warmup <= 1 - cooldown <= 1:
+        if min(warmup, cooldown) < 0 or warmup + cooldown > 1 + 1e-9:
             raise ValueError(f"warmup {warmup} and cooldown {cooldown}: give fractions, together at most 1")
         self.peak, self.steps, self.warmup, self.cooldown = peak, steps, warmup, cooldown
 

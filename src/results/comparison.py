@@ -87,11 +87,11 @@ def collect_results(run: Path) -> pd.DataFrame:
     """
     if not any((run / "results").glob("*.json")):
         raise FileNotFoundError(f"{run / 'results'} holds no result; run notebook 05 first")
-    found, test_part = [], _test_part(run)
+    found, test_part, features = [], _test_part(run), load_features(run / "features.csv")
     for file in sorted(run.parent.glob("*/results/*.json")):  # written after the table of the same name
         facts = read_json(file)
         if facts.get("test_part") == test_part:
-            measured = _measure_table(file.with_suffix(".csv"))
+            measured = _measure_table(file.with_suffix(".csv"), features)
             found.append({**measured, **facts, "run": file.parents[1].name})
     found.sort(key=lambda row: (row["accuracy"], row["run"], row["result"]))
     for below, above in zip(found[1:], found[:-1], strict=True):
@@ -105,7 +105,8 @@ def mcnemar(first: pd.DataFrame, second: pd.DataFrame) -> float:
     Only pictures count that one of the two got right and the other wrong (Q. McNemar, "Note on the
     sampling error of the difference between correlated proportions or percentages", Psychometrika 12,
     1947, 153-157). Pictures of one group (column `group`) stand and fall together: then it is the share of
-    all ways to give each group's difference a sign that are as uneven, drawn where they are many.
+    all ways to give each group's difference a sign that are as uneven, of 9,999 drawn ones where more than 13
+    groups differ.
 
     Args:
         first: predictions of one network; `image_name` and `correct` are read, and `group`.
@@ -121,16 +122,22 @@ def mcnemar(first: pd.DataFrame, second: pd.DataFrame) -> float:
     if "group" in first:
         differences = right[0].astype(int) - other.astype(int)
         sums = differences.groupby(first["group"].to_numpy()).sum()
-        return float(permutation_test((sums,), np.sum, permutation_type="samples", rng=0).pvalue)
+        sums = sums[sums != 0]  # the others have no sign
+        drawn = {"permutation_type": "samples", "batch": 500, "rng": 0}
+        return float(permutation_test((sums,), np.sum, **drawn).pvalue) if len(sums) > 1 else 1.0
     only_first, only_second = int((right[0] & ~other).sum()), int((~right[0] & other).sum())
     apart = only_first + only_second
     return float(binomtest(only_first, apart).pvalue) if apart else 1.0
 
 
-def _measure_table(file: Path) -> dict:
-    """Returns the measures of the predictions in a file, and these."""
+def _measure_table(file: Path, features: pd.DataFrame) -> dict:
+    """Returns the measures of the predictions in a file, and these; groups are those that the run has now."""
     try:
-        predictions = pd.read_csv(file, converters={"group": str})
+        predictions = pd.read_csv(file).drop(columns="group", errors="ignore")
+        if "group" in features:
+            predictions = predictions.merge(
+                features[["image_name", "group"]], on="image_name", validate="1:1"
+            )
         return {**measure(predictions), "predictions": predictions}
     except (OSError, ValueError, KeyError) as error:
         remedy = f"delete {file.parent}, and run its notebooks 05 and 06 again if it is to be compared"

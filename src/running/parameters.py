@@ -143,7 +143,9 @@ def read_setting(setting: str, known: dict[str, object]) -> tuple[str, object]:
     Raises:
         ValueError: the value is no plain YAML value.
     """
-    name, _, text = setting.partition("=")
+    name, equals, text = setting.partition("=")
+    if not equals and name in known:
+        raise ValueError(f"setting {quote(setting)} has no value; write {name}=value")
     if isinstance(known.get(name), str):
         return name, text
     source = f"setting {quote(setting)}"

@@ -62,7 +62,7 @@ class Checkpoint(keras.callbacks.Callback):
         except Exception as error:  # a damaged archive raises errors of many kinds
             logger.warning("%s is not whole (%s); this training begins anew", self.path, error)
             return 0
-        if state["identity"] != self.identity:
+        if state["identity"] != self.identity or "skipped" not in state:  # or an earlier version's
             logger.warning("%s is of another training; this one begins anew", self.path)
             return 0
         model.optimizer.build(model.trainable_variables)
