@@ -596,7 +596,7 @@ PROFILES = {
     "profile, whole number for a fraction": used_profile("epoch_fraction: 1", epoch_fraction=1),
     "profile, a mark of byte order": used_profile("\ufeffepochs: 3", epochs=3),
     "profile, ends of lines of Windows": used_profile("epochs: 3\r\nseed: 0\r\n", epochs=3, seed=0),
-    "setting, no value": refused_setting("epochs", "epochs is None"),
+    "setting, no value": refused_setting("epochs", "has no value; write epochs=value"),
     "setting, no name": refused_setting("=3", "no notebook has a parameter ''"),
     "setting, unknown": refused_setting("epoch=3", "no notebook has a parameter 'epoch'"),
     "setting, size -5": refused_setting("image_size=-5", "image_size is -5; give 8"),
