@@ -125,7 +125,7 @@ def plot_learning_curves(history: pd.DataFrame, monitor: str = "val_loss") -> Fi
         ax.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
     if rated:
         draw(panels[2], "learning_rate", BLUE)
-        panels[2].set_ylim(bottom=0)
+        panels[2].set_ylim(0, 1.05 * epochs["learning_rate"].max() or None)
         panels[2].set(ylabel="learning rate at the epoch's end", title="Learning rate by epoch")
     for ax, metric in zip(panels[:2], ("loss", "accuracy"), strict=True):
         for name, color, what in ((metric, BLUE, "training"), (f"val_{metric}", ORANGE, "validation")):
