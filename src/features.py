@@ -43,6 +43,7 @@ def extract_features(
     height and width in pixels, bytes, status, reason, content_hash, perceptual_hash.
 
     Args:
+        folder: where the files are.
         workers: threads; by default one a core, 8 at most.
         keep: is given the row and the RGB pixels of each picture that has a label, in any order, by
             any thread, so that nobody has to decode it again.
@@ -121,8 +122,7 @@ def load_features(path: Path) -> pd.DataFrame:
         FileNotFoundError: there is no such file.
         ValueError: a column is missing or holds something else than numbers.
     """
-    path = Path(path)
-    if not path.is_file():
+    if not Path(path).is_file():
         raise FileNotFoundError(f"{path} is missing; run notebook 01 first")
     try:
         table = pd.read_csv(path, dtype=str, keep_default_na=False)

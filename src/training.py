@@ -124,7 +124,7 @@ class PictureTraining(keras_tuner.HyperModel):
             checkpoint.pace = pace
             initial_epoch = checkpoint.restore(model)
             if initial_epoch and any(getattr(callback, "is_over", False) for callback in callbacks):
-                epochs = initial_epoch + pace.skipped  # early stopping or a pruner had ended it
+                epochs = initial_epoch + pace.skipped  # early stopping, a pruner or the deadline had
             _extend(history, range(initial_epoch), checkpoint.columns())
         build_metrics(model, validation)
         finish = model.optimizer.finalize_variable_values  # puts averaged weights in place: once, at the end

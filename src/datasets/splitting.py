@@ -113,6 +113,14 @@ def draw_parts(
     return parts if groups is None else parts.assign(group=groups)
 
 
+def add_groups(predictions: pd.DataFrame, features: pd.DataFrame) -> pd.DataFrame:
+    """Returns predictions with the column `group` where the features table has it, else without."""
+    predictions = predictions.drop(columns="group", errors="ignore")
+    if "group" not in features:
+        return predictions
+    return predictions.merge(features[["image_name", "group"]], on="image_name", validate="1:1")
+
+
 def groups_table(table: pd.DataFrame) -> pd.DataFrame:
     """Returns one row a part of a table split by groups: groups, pictures, the largest group and its size."""
     used = table[table["split"] != ""]

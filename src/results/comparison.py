@@ -9,6 +9,7 @@ import pandas as pd
 from scipy.stats import binomtest, permutation_test
 
 from src import config
+from src.datasets.splitting import add_groups
 from src.evaluation import accuracy_interval, measure
 from src.features import data_fingerprint, load_features
 from src.generators import PictureBatches
@@ -66,7 +67,8 @@ def note_result(run: Path, name: str, title: str, predictions: pd.DataFrame, fac
     """
     folder = run / "results"
     write_table(predictions, folder / f"{name}.csv")
-    write_json(folder / f"{name}.json", {"result": title, "test_part": _test_part(run), **facts})
+    test_part = _test_part(load_features(run / "features.csv"))
+    write_json(folder / f"{name}.json", {"result": title, "test_part": test_part, **facts})
 
 
 def collect_results(run: Path) -> pd.DataFrame:
@@ -87,7 +89,8 @@ def collect_results(run: Path) -> pd.DataFrame:
     """
     if not any((run / "results").glob("*.json")):
         raise FileNotFoundError(f"{run / 'results'} holds no result; run notebook 05 first")
-    found, test_part, features = [], _test_part(run), load_features(run / "features.csv")
+    found, features = [], load_features(run / "features.csv")
+    test_part = _test_part(features)
     for file in sorted(run.parent.glob("*/results/*.json")):  # written after the table of the same name
         facts = read_json(file)
         if facts.get("test_part") == test_part:
@@ -104,7 +107,7 @@ def mcnemar(first: pd.DataFrame, second: pd.DataFrame) -> float:
 
     Only pictures count that one of the two got right and the other wrong (Q. McNemar, "Note on the
     sampling error of the difference between correlated proportions or percentages", Psychometrika 12,
-    1947, 153-157). Pictures of one group (column `group`) stand and fall together: then it is the share of
+    1947, 153-157). Pictures of one group (column `group`) stand and fall together: there it is the share of
     all ways to give each group's difference a sign that are as uneven, of 9,999 drawn ones where more than 13
     groups differ.
 
@@ -133,11 +136,7 @@ def mcnemar(first: pd.DataFrame, second: pd.DataFrame) -> float:
 def _measure_table(file: Path, features: pd.DataFrame) -> dict:
     """Returns the measures of the predictions in a file, and these; groups are those that the run has now."""
     try:
-        predictions = pd.read_csv(file).drop(columns="group", errors="ignore")
-        if "group" in features:
-            predictions = predictions.merge(
-                features[["image_name", "group"]], on="image_name", validate="1:1"
-            )
+        predictions = add_groups(pd.read_csv(file), features)
         return {**measure(predictions), "predictions": predictions}
     except (OSError, ValueError, KeyError) as error:
         remedy = f"delete {file.parent}, and run its notebooks 05 and 06 again if it is to be compared"
@@ -146,9 +145,8 @@ def _measure_table(file: Path, features: pd.DataFrame) -> dict:
         ) from error
 
 
-def _test_part(run: Path) -> str:
+def _test_part(features: pd.DataFrame) -> str:
     """Returns what tells a run's test part from others: names, contents and classes of its pictures."""
-    features = load_features(run / "features.csv")
     return data_fingerprint(features[features["split"] == "test"])
 
 

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import keras
 import pandas as pd
 
+from src.datasets.splitting import add_groups
 from src.evaluation import cross_entropy, predict_table
 from src.features import load_features
 from src.generators import load_batches
@@ -69,9 +70,7 @@ def open_test(run: Path, model_file: Path, input_file: str = "input.json") -> Op
         write_table(predictions, predictions_file)
         build_metrics(model, batches)
         write_json(figures_file, losses(model, batches, predictions))
-    predictions, features = _read_table(predictions_file), load_features(run / "features.csv")
-    if "group" in features:  # what the interval has to know
-        predictions = predictions.merge(features[["image_name", "group"]], on="image_name", validate="1:1")
+    predictions = add_groups(_read_table(predictions_file), load_features(run / "features.csv"))
     return Opening(predictions, read_json(figures_file), log)
 
 
