@@ -2,12 +2,11 @@
 
 import logging
 import os
-from collections import Counter
 from pathlib import Path
 
-from src.config import PART_NAMES, Paths
+from src.config import Paths
 from src.datasets import archives, downloads, layouts
-from src.datasets.contents import is_zip, list_names
+from src.datasets.contents import SET_PATTERN, is_zip, list_names, refuse_unclear, survey
 from src.running.messages import one_line, quote
 from src.sample import draw_sample
 
@@ -16,29 +15,30 @@ logger = logging.getLogger(__name__)
 COMPETITION = "dogs-vs-cats"
 DEEPEST_NESTING = 3  # zips in zips
 MANY = 20  # pictures: fewer are no data set, such as a notebook's figures
-WANTED = "pictures named like cat.0.jpg and dog.0.jpg, two class folders (Cat/0.jpg, Dog/0.jpg), or a zip"
 
 
-def find_data(data: str, paths: Paths) -> Path:
+def find_data(data: str, paths: Paths, class_pattern: str = "") -> Path:
     """Returns the canonical folder of the data set that the parameter `data` names.
 
     Args:
         data: `auto` (Kaggle's input if there, else `raw` if filled, else the sample), `sample`,
             `filtered`, `petimages`, `kaggle`, or the path of a folder or a zip.
         paths: where to look, and where to put what is fetched, drawn or unpacked.
+        class_pattern: regular expression that finds the class in a path; "": as `src.datasets.layouts` says.
 
     Raises:
         FileNotFoundError: no such path.
         ValueError: no labelled pictures there, other than two classes, or more than one data set.
         OSError: a download failed, or `paths.data` cannot be written.
     """
-    source, why = find_source(data, paths)
-    found = locate(source, paths.data / "unpacked") if source else draw_sample(paths.data / "sample")
+    source, why = find_source(data, paths, class_pattern)
+    unpacked = paths.data / "unpacked"
+    found = locate(source, unpacked, class_pattern) if source else draw_sample(paths.data / "sample")
     logger.info("pictures in %s (%s)", found, why)
     return found
 
 
-def find_source(data: str, paths: Paths) -> tuple[Path | None, str]:
+def find_source(data: str, paths: Paths, class_pattern: str = "") -> tuple[Path | None, str]:
     """Returns the folder or zip that the parameter `data` names, None for the sample, and why it is that one.
 
     Arguments and errors are those of `find_data`.
@@ -46,7 +46,7 @@ def find_source(data: str, paths: Paths) -> tuple[Path | None, str]:
     raw = paths.data / "raw"
     source, why = None, f"data = '{data}'"
     if data == "auto":
-        source, why = _choose(paths)
+        source, why = _choose(paths, class_pattern)
     elif data in downloads.SOURCES:
         source = downloads.download(data, raw)
     elif data == "kaggle":
@@ -73,7 +73,7 @@ def find_path(text: str, words: list[str]) -> Path:
     return path
 
 
-def _choose(paths: Paths) -> tuple[Path | None, str]:
+def _choose(paths: Paths, class_pattern: str) -> tuple[Path | None, str]:
     """Returns what `auto` means here, None for the sample, and why."""
     for folder in (paths.input / COMPETITION, paths.input / "competitions" / COMPETITION):
         if _is_filled(folder):
@@ -82,7 +82,7 @@ def _choose(paths: Paths) -> tuple[Path | None, str]:
         folder
         for pattern in ("*", "competitions/*", "datasets/*/*")
         for folder in sorted(paths.input.glob(pattern))
-        if folder.name not in ("competitions", "datasets") and _is_understood(folder)
+        if folder.name not in ("competitions", "datasets") and _is_understood(folder, class_pattern)
     ]
     if len(others) > 1:
         names = ", ".join(map(str, others))
@@ -96,7 +96,7 @@ def _choose(paths: Paths) -> tuple[Path | None, str]:
     if attached := [str(folder) for folder in sorted(paths.input.glob("*")) if _may_hold_data(folder)]:
         raise ValueError(
             f"{', '.join(attached)}: not understood as one data set of two classes; give the path of the "
-            "folder or zip that is one as `data`, or 'sample' for drawn pictures"
+            f"folder or zip that is one as `data`, or 'sample' for drawn pictures, or {SET_PATTERN}"
         )
     return None, f"nothing in {paths.input} nor in {raw}: the drawn sample"
 
@@ -113,9 +113,9 @@ def _is_filled(folder: Path) -> bool:
     return folder.is_dir() and any(not path.name.startswith((".", "README")) for path in folder.iterdir())
 
 
-def _is_understood(source: Path) -> bool:
+def _is_understood(source: Path, class_pattern: str) -> bool:
     try:
-        readings, zips = _survey(source)
+        readings, zips = survey(source, class_pattern)
         plain = all(len(reading.classes) == 2 and not reading.beside for reading in readings)
         return len(readings) + len(zips) == 1 and plain
     except (OSError, ValueError) as error:
@@ -123,7 +123,7 @@ def _is_understood(source: Path) -> bool:
         return False
 
 
-def locate(source: Path, unpacked: Path, outer: tuple[Path, ...] = ()) -> Path:
+def locate(source: Path, unpacked: Path, class_pattern: str = "", outer: tuple[Path, ...] = ()) -> Path:
     """Returns the canonical folder in `source`, a folder or a zip; zips are unpacked below `unpacked`.
 
     `outer` are the zips that `source` came out of, the outermost first.
@@ -131,57 +131,13 @@ def locate(source: Path, unpacked: Path, outer: tuple[Path, ...] = ()) -> Path:
     Raises:
         ValueError: none or more than one data set, other than two classes, or zips in zips too deep.
     """
-    readings, zips = _survey(source)
-    found = [
-        *(f"{source / reading.folder} ({_count(reading.classes)})" for reading in readings),
-        *(str(path) for path in zips),
-    ]
-    if not found:
-        seen = layouts.describe(list_names(source))
-        raise _refusal(
-            f"no labelled pictures of two classes in {source}: found {seen}; wanted {WANTED}. Folders named "
-            f"{', '.join(sorted(PART_NAMES))} are parts, not classes"
-        )
-    if len(found) > 1:
-        raise _refusal(
-            f"more than one data set in {source}: {'; '.join(found)}; give the path of one as `data`, or put "
-            "all pictures of a class into one folder"
-        )
-    if readings and len(readings[0].classes) != 2:
-        raise _refusal(
-            f"two classes are wanted, found {len(readings[0].classes)}: {found[0]}; move the rest away, or "
-            "give a folder that holds two as `data`"
-        )
-    if readings and (beside := readings[0].beside):
-        raise _refusal(
-            f"which folders are the classes in {source}? {found[0]} looks like them, but beside it lie "
-            f"{_count(beside)}; put all pictures of a class into one folder, or give the former as `data`"
-        )
+    readings, zips = survey(source, class_pattern)
+    refuse_unclear(source, readings, zips, class_pattern)
     if source.is_dir() and readings:
         return source / readings[0].folder
     if len(outer) == DEEPEST_NESTING:
-        raise _refusal(f"zips in zips, more than {len(outer)} deep, in {outer[0]}; unpack them by hand")
+        what = f"zips in zips, more than {len(outer)} deep, in {outer[0]}; unpack them by hand"
+        raise ValueError(one_line(what))
     whole = source if source.is_file() else zips[0]
     folder = unpacked / f"{whole.stem[:50]}-{archives.fingerprint(whole)}"
-    return locate(archives.unpack(whole, folder), unpacked, (*outer, whole))
-
-
-def _survey(source: Path) -> tuple[list[layouts.Reading], list[Path]]:
-    """Returns the readings of a folder or zip, and the zips in it that may hold a data set themselves."""
-    names = list_names(source)
-    readings = layouts.find_readings(names)
-    zips = [source / name for name in names if is_zip(name)]
-    if source.is_file():
-        return readings, zips[:1] if not readings else []  # told apart when they are unpacked
-    understood = [source / reading.folder for reading in readings]
-    unpacked = {path for folder in understood for path in (folder, *folder.parents)}
-    # A zip that was unpacked where it lies counts once; Kaggle's test1.zip, without labels, not at all.
-    return readings, [path for path in zips if path.with_suffix("") not in unpacked and any(_survey(path))]
-
-
-def _refusal(message: str) -> ValueError:
-    return ValueError(one_line(message))  # names in it are those of strangers
-
-
-def _count(classes: Counter) -> str:
-    return ", ".join(f"{name} {number:,}" for name, number in sorted(classes.items()))
+    return locate(archives.unpack(whole, folder), unpacked, class_pattern, (*outer, whole))

@@ -27,11 +27,12 @@ COLUMNS += ["status", "reason", "content_hash", "perceptual_hash"]
 WHOLE_NUMBERS = ["code", "height", "width", "bytes"]
 FILES_AT_A_TIME = 16  # that a thread takes; to hand them over one by one takes as long as to hash them
 AGAIN = "run notebook 01 again"
+Keep = Callable[[int, np.ndarray], None]  # is given a row and its pixels
 MINIMUM_PER_CLASS = 10  # fewer cannot be split into three parts that mean something
 
 
 def extract_features(
-    folder: Path, workers: int | None = None, keep: Callable[[int, np.ndarray], None] | None = None
+    folder: Path, workers: int | None = None, keep: Keep | None = None, class_pattern: str = ""
 ) -> pd.DataFrame:
     """Returns the features of all files below a folder, hidden ones included, sorted by `image_name`.
 
@@ -47,6 +48,7 @@ def extract_features(
         workers: threads; by default one a core, 8 at most.
         keep: is given the row and the RGB pixels of each picture that has a label, in any order, by
             any thread, so that nobody has to decode it again.
+        class_pattern: regular expression that finds the label elsewhere in the path; "": as above.
 
     Raises:
         FileNotFoundError: there is no such folder.
@@ -59,7 +61,7 @@ def extract_features(
 
     def describe(first: int) -> list[dict]:
         numbered = enumerate(files[first : first + FILES_AT_A_TIME], first)
-        return [describe_file(name, path, keep and partial(keep, row)) for row, (name, path) in numbered]
+        return [describe_file(*file, class_pattern, keep and partial(keep, row)) for row, file in numbered]
 
     rows = []
     with (
@@ -75,8 +77,7 @@ def extract_features(
             progress.update(len(described))
     table = pd.DataFrame(rows, columns=COLUMNS)
     positive, classes = _find_classes(table, str(folder))
-    code = {name: int(name == positive) for name in classes}
-    table["code"] = table["category"].map(code)
+    table["code"] = table["category"].map({name: int(name == positive) for name in classes})
     return _complete(table)
 
 

@@ -184,6 +184,22 @@ def test_another_choice_or_split_of_the_same_files_shares_the_cache(pictures, tm
     assert {build_cache(folder, other, tmp_path / "c", 16) for other in others} == {path}
 
 
+def test_a_pattern_that_labels_other_pictures_makes_another_cache(tmp_path):
+    """A picture without a label has no pixels in the cache: with one it must not be a black square."""
+    names = [
+        f"{film}/{kind}_{number}.png" for film in "ab" for kind in ("cat", "dog") for number in range(10)
+    ]
+    for brightness, name in enumerate(names, 100):
+        (tmp_path / "d" / name).parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(tmp_path / "d" / name), np.full((20, 20, 3), brightness, "uint8"))
+    found = []
+    for pattern in ("a/(cat|dog)", "cat|dog"):
+        table = extract_and_cache(tmp_path / "d", tmp_path / "c", 16, class_pattern=pattern)
+        cache = open_cache(build_cache(tmp_path / "d", table, tmp_path / "c", 16), len(table))
+        found.append((cache[:, 0, 0, 0] > 0).tolist())
+    assert found == [[True] * 20 + [False] * 20, [True] * 40]
+
+
 def test_a_picture_that_cannot_be_read_leaves_no_half_cache(pictures, tmp_path):
     folder, table = pictures
     (folder / "cat.4.png").write_bytes(b"")

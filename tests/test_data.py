@@ -2,6 +2,7 @@
 
 import logging
 import shutil
+import time
 import zipfile
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from src import data
 from src.config import PART_NAMES, Paths
 from src.datasets.layouts import find_readings
+from src.datasets.listing import read_label
 
 PHOTOGRAPHS = Path(__file__).resolve().parents[2] / "shared" / "data"
 
@@ -216,18 +218,112 @@ def test_a_class_may_be_rare(rare, refused, tmp_path, paths):
     healthy = [f"NORMAL/{kind}/{i}.jpg" for kind in ("adult", "child") for i in range(200)]
     fill(tmp_path / "d", [*healthy, *(f"PNEUMONIA/{i}.jpg" for i in range(rare))])
     if refused:
-        with pytest.raises(ValueError, match=r"beside it lie .*PNEUMONIA.*or give the former as `data`"):
+        with pytest.raises(
+            ValueError, match=r"beside it lie .*PNEUMONIA.*; give the former as `data`, or set"
+        ):
             data.find_data(str(tmp_path / "d"), paths)
     assert data.find_data(str(tmp_path / "d" / "NORMAL"), paths) == tmp_path / "d" / "NORMAL"
 
 
-def test_a_copy_of_the_data_within_the_data_is_named_whole(tmp_path, paths):
-    """As Kaggle has them: a folder of parts, and all of it once more below."""
-    for part in ("train", "val", "test"):
-        fill(tmp_path / "x", [f"{top}{part}/{name}" for top in ("", "x/") for name in CLASSES])
-    with pytest.raises(ValueError, match=r"more than one data set .*/x/x \(cat 9, dog 6\)"):
-        data.find_data(str(tmp_path / "x"), paths)
+@pytest.mark.parametrize("parts", [["train/", "val/", "test/"], [""]], ids=["parts", "class folders"])
+def test_a_copy_of_the_data_within_the_data_is_read_once(parts, tmp_path, paths):
+    """As Kaggle has them: a folder of parts, or of classes, and all of it once more below."""
+    for part in parts:
+        fill(tmp_path / "x", [f"{top}{part}{name}" for top in ("", "x/") for name in CLASSES])
+    assert data.find_data(str(tmp_path / "x"), paths) == tmp_path / "x" / "x"
     assert data.find_data(str(tmp_path / "x" / "x"), paths) == tmp_path / "x" / "x"
+    fill(tmp_path / "x", [f"{parts[0]}Cat/more.jpg"])
+    with pytest.raises(ValueError, match=r"more than one data set in .*/x \(cat .*/x/x \(cat "):
+        data.find_data(str(tmp_path / "x"), paths)
+
+
+# Each form holds three ill and two well; a class_pattern, and whether it is understood without one.
+PATTERNS = {
+    "patients in classes": (
+        ["ill/p1/0.jpg", "ill/p1/1.jpg", "ill/p2/0.jpg", "Well/p3/0.jpg", "Well/p4/0.jpg"],
+        "ill|Well",
+    ),
+    "classes in patients": (
+        ["p1/ill/0.jpg", "p1/ill/1.jpg", "p1/well/0.jpg", "p2/ill/0.jpg", "p2/well/0.jpg"],
+        "(ill|well)/",
+    ),
+    "labelled parts": (
+        ["train/ill.0.jpg", "train/well.0.jpg", "train/ill.1.jpg", "test/ill.2.jpg", "test/well.2.jpg"],
+        r"[a-z]+(?=\.\d)",
+    ),
+    "one of five kinds": (
+        ["ill/0.jpg", "ill/1.jpg", "ill/2.jpg", "well/0.jpg", "well/1.jpg", "a/0.jpg", "b/0.jpg"],
+        "ill|well",
+    ),
+    "names of one folder": (
+        ["ill (1).jpg", "ill (2).jpg", "ill (3).jpg", "WELL_1.jpg", "WELL_2.jpg", "x.jpg"],
+        "^(ill|WELL)",
+    ),
+    "kinds within a class": (
+        ["well/0.jpg", "well/1.jpg", "ill/a/0.jpg", "ill/a/1.jpg", "ill/b/1.jpg"],
+        "^(ill|well)",
+    ),
+}
+
+
+@pytest.mark.parametrize("form", PATTERNS)
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_pattern_finds_the_classes_wherever_they_are_named(form, packed, tmp_path, paths):
+    names, pattern = PATTERNS[form]
+    source = pack(tmp_path / "d.zip", names) if packed else fill(tmp_path / "d", names)
+    with pytest.raises(ValueError, match=r"set class_pattern to what finds the class in a path"):
+        data.find_data(str(source), paths)
+    found = data.find_data(str(source), paths, pattern)
+    read = [read_label(path.relative_to(found).as_posix(), pattern) for path in found.rglob("*.jpg")]
+    assert sorted(filter(None, read)) == ["ill"] * 3 + ["well"] * 2
+
+
+def test_a_pattern_goes_into_zips_where_nothing_lies_open(tmp_path, paths):
+    pack(tmp_path / "d" / "train.zip", CLASSES, "train/")
+    pack(tmp_path / "d" / "test1.zip", TEST, "test1/")
+    assert data.find_data(str(tmp_path / "d"), paths, "Cat|Dog").match("unpacked/train-*")
+    fill(tmp_path / "d", CLASSES, "train")
+    assert data.find_data(str(tmp_path / "d"), paths, "Cat|Dog") == tmp_path / "d"
+
+
+@pytest.mark.parametrize(
+    ("pattern", "message"),
+    [
+        (
+            "Bird",
+            r"class_pattern 'Bird' finds nothing in the path of any picture below .*: found 3 '\.jpg' files",
+        ),
+        ("Cat", "two classes are wanted, found 1: .*cat 3"),
+        ("[0-9]", "two classes are wanted, found 3: .*0 2, 1 2, 2 1"),
+        ("(", r"class_pattern '\(' is no regular expression"),
+    ],
+)
+def test_a_pattern_that_finds_no_two_classes_is_refused(pattern, message, tmp_path, paths):
+    fill(tmp_path / "d", CLASSES)
+    with pytest.raises(ValueError, match=message) as caught:
+        data.find_data(str(tmp_path / "d"), paths, pattern)
+    assert "\n" not in str(caught.value)
+
+
+def test_attached_input_may_need_a_pattern(paths):
+    fill(
+        paths.input / "tissue",
+        [f"{patient}/{kind}/{i}.png" for patient in "ab" for kind in "01" for i in range(9)],
+    )
+    with pytest.raises(ValueError, match="not understood as one data set .* or set class_pattern"):
+        data.find_data("auto", paths)
+    assert data.find_data("auto", paths, "/([01])/") == paths.input / "tissue"
+
+
+def test_many_folders_are_told_apart_in_seconds(tmp_path, paths):
+    """A folder a patient, two classes in each: it took minutes, and the refusal named all of them."""
+    start = time.monotonic()
+    names = [f"{patient}/{kind}/{i}.png" for patient in range(300) for kind in "01" for i in range(50)]
+    assert len(find_readings(names)) == 300
+    assert time.monotonic() - start < 30
+    fill(tmp_path / "d", [name for name in names if name.endswith("/0.png")])
+    with pytest.raises(ValueError, match=r"; and 292 more; give the path of one"):
+        data.find_data(str(tmp_path / "d"), paths)
 
 
 def test_auto_does_not_draw_pictures_where_some_were_attached(paths, monkeypatch):

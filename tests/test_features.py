@@ -91,6 +91,22 @@ def test_without_a_dog_the_second_class_of_the_alphabet_has_code_1(tmp_path):
     assert dict(zip(table["category"], table["code"], strict=True)) == {"apple": 0, "zebra": 1}
 
 
+def test_a_pattern_finds_the_label_and_what_has_none_is_left_out(tmp_path):
+    for index in range(20):
+        write_picture(tmp_path / f"p{index}" / f"{'Well' if index % 2 else 'ill'}_{index}.jpg", index)
+    write_picture(tmp_path / "p0" / "plan.jpg", 90)
+    write_picture(tmp_path / ".thumbs" / "ill_1.jpg", 91)
+    table = extract_features(tmp_path, class_pattern="ill|Well").set_index("image_name")
+    used = table[table["status"] == "used"]
+    assert used.groupby("category")["code"].agg(["size", "min", "max"]).to_numpy().tolist() == [
+        [10, 0, 0],
+        [10, 1, 1],
+    ]
+    assert list(used["category"].unique()) == ["ill", "well"]
+    assert table.loc["p0/plan.jpg", ["category", "reason"]].tolist() == ["", "the name carries no label"]
+    assert table.loc[".thumbs/ill_1.jpg", "category"] == ""
+
+
 @pytest.mark.parametrize("place", [".thumbs/cat/1.jpg", "cat/.ipynb_checkpoints/1.jpg", "cat/._1.jpg"])
 def test_a_programs_own_pictures_are_no_class_and_take_nobodys_place(place, tmp_path):
     (tmp_path / place).parent.mkdir(parents=True)
@@ -310,6 +326,11 @@ def test_an_empty_finding_is_no_group_and_what_did_not_take_part_is_not_in_its_n
 def test_the_part_is_the_folder_above_the_class_whatever_lies_above_it(top):
     kinds = {"train/cats/1.jpg": False, "test_set/test_set/cats/1.jpg": True, "test/Cat/1.jpg": True}
     kinds |= {"train/test_strip/1.jpg": False, "valid/cats/1.jpg": False}
+    kinds |= {
+        "test/cat.1.jpg": True,
+        "train/cat.1.jpg": False,
+        "test/ill/p1/1.jpg": True,
+    }  # by a class_pattern
     assert {name: is_in_test_folder(top + name) for name in kinds} == kinds
 
 

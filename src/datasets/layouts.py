@@ -2,9 +2,10 @@
 
 The label of a file below the canonical folder: the name of the folder it lies in (`Cat/0.jpg` is a cat),
 unless that is the name of a part (`train`); directly in the canonical folder, the part of its name
-before the first dot (`cat.0.jpg`).
+before the first dot (`cat.0.jpg`). A `class_pattern` finds it anywhere in the path instead.
 """
 
+import itertools
 import os
 import re
 from collections import Counter, defaultdict
@@ -13,6 +14,7 @@ from pathlib import PurePosixPath
 from typing import NamedTuple
 
 from src.config import PART_NAMES, TEST_NAMES
+from src.datasets.patterns import compile_pattern, find_text
 
 PICTURES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff"}
 FLAT_NAME = re.compile(r"([^\W\d_]+)\.\d+\.\w+")  # cat.0.jpg
@@ -21,32 +23,51 @@ FLAT_NAME = re.compile(r"([^\W\d_]+)\.\d+\.\w+")  # cat.0.jpg
 BESIDE, ENOUGH = 0.05, 10
 
 
+Files = dict[PurePosixPath, list[str]]  # names of pictures by folder
+
+
 class Reading(NamedTuple):
     """One way to understand a tree of files."""
 
     folder: str  # the canonical folder, relative and posix
     classes: Counter  # pictures by category
-    beside: Counter  # pictures by folder, of those outside which may be a class as well
+    beside: Counter  # of the only reading: pictures by folder, of those outside which may be a class as well
 
 
-def find_readings(names: Iterable[str]) -> list[Reading]:
+def find_readings(names: Iterable[str], class_pattern: str = "") -> list[Reading]:
     """Returns every data set of two or more classes among files given by their relative posix paths.
 
     Class folders in several parts (`train/cats`, `validation/cats`) are one data set, the folder above
-    the parts being the canonical one. Extensions decide what may be a picture: nothing is opened.
+    the parts being the canonical one. A data set that lies within its like, name for name, is there once.
+    Extensions decide what may be a picture: nothing is opened.
+
+    Args:
+        names: of the files.
+        class_pattern: regular expression that finds a picture's class in its path: then all of them are one
+            data set, of however many classes. "": folders and names are understood as said above.
     """
-    pictures = [PurePosixPath(name) for name in names if is_picture(name)]
-    files: dict[PurePosixPath, list[str]] = defaultdict(list)
-    for path in pictures:
+    pictures = [name for name in names if is_picture(name)]
+    if class_pattern:
+        expression = compile_pattern(class_pattern, "class_pattern", "the data")
+        counts = Counter(find_text(expression, name).lower() for name in pictures)
+        counts.pop("", None)
+        return [Reading(".", counts, Counter())] if counts else []
+    files: Files = defaultdict(list)
+    for path in map(PurePosixPath, pictures):
         files[path.parent].append(path.name)
     flat = {folder for folder in files if _is_flat(files[folder])}
     tops = flat | _find_class_tops(files.keys() - flat)
-    classes = {top: _count_classes(top, pictures) for top in sorted(tops)}
-    return [
-        Reading(str(top), counts, _count_beside(top, counts.total(), pictures))
-        for top, counts in classes.items()
-        if len(counts) > 1
-    ]
+    for top, inner in itertools.permutations(sorted(tops), 2):
+        if top in tops and top in inner.parents and (outside := _find_copied(top, inner, files)):
+            tops.remove(top)
+            for folder in outside:
+                del files[folder]
+    classes = {top: _count_classes(top, files) for top in sorted(tops)}
+    found = {top: counts for top, counts in classes.items() if len(counts) > 1}
+    beside = {
+        top: _count_beside(top, counts.total(), files) for top, counts in found.items() if len(found) == 1
+    }
+    return [Reading(str(top), counts, beside.get(top, Counter())) for top, counts in found.items()]
 
 
 def _is_flat(files: list[str]) -> bool:
@@ -76,6 +97,19 @@ def _find_class_tops(folders: Iterable[PurePosixPath]) -> set[PurePosixPath]:
     return tops
 
 
+def _find_copied(top: PurePosixPath, inner: PurePosixPath, files: Files) -> list[PurePosixPath]:
+    """Returns the folders below `top` if all their files lie in the folder `inner` again, name for name.
+
+    So some of Kaggle's data sets are packed: `chest_xray/train` and `chest_xray/chest_xray/train`.
+    """
+    below = {folder for folder in files if _is_below(folder, top)}
+    copies = {folder for folder in below if _is_below(folder, inner)}
+    outside = sorted(below - copies)
+    first = {folder.relative_to(top): sorted(files[folder]) for folder in outside}
+    second = {folder.relative_to(inner): sorted(files[folder]) for folder in copies}
+    return outside if first == second else []
+
+
 def _above_parts(folder: PurePosixPath) -> PurePosixPath:
     """Returns what lies above the first part (`train`) in a path; the path itself where there is none."""
     for above, name in zip([*folder.parents][::-1], folder.parts, strict=True):
@@ -94,31 +128,38 @@ def _words(name: str) -> list[str]:
 
 def is_in_test_folder(name: str) -> bool:
     """Returns whether the innermost part (`train`, `test_set`) above a picture's class is one for testing."""
-    parts = [folder for folder in PurePosixPath(name).parts[:-2] if _is_part(folder)]
+    folders = PurePosixPath(name).parts[:-1]
+    if folders and folders[-1].lower() not in PART_NAMES:
+        folders = folders[:-1]  # the class, though it may be called `test_positive`
+    parts = [folder for folder in folders if _is_part(folder)]
     return bool(parts) and not TEST_NAMES.isdisjoint(_words(parts[-1]))
 
 
-def _count_classes(top: PurePosixPath, pictures: Iterable[PurePosixPath]) -> Counter:
+def _is_below(folder: PurePosixPath, top: PurePosixPath) -> bool:
+    return folder == top or top in folder.parents
+
+
+def _count_classes(top: PurePosixPath, files: Files) -> Counter:
     classes: Counter = Counter()
-    for path in pictures:
-        if path.parent == top:
-            classes[read_prefix(path.name)] += 1
-        elif top in path.parents and path.parent.name.lower() not in PART_NAMES:
-            classes[path.parent.name.lower()] += 1
+    for folder, names in files.items():
+        if folder == top:
+            classes.update(map(read_prefix, names))
+        elif top in folder.parents and folder.name.lower() not in PART_NAMES:
+            classes[folder.name.lower()] += len(names)
     classes.pop(None, None)
     return classes
 
 
-def _count_beside(top: PurePosixPath, inside: int, pictures: Iterable[PurePosixPath]) -> Counter:
+def _count_beside(top: PurePosixPath, inside: int, files: Files) -> Counter:
     """Returns the pictures of folders such as `NORMAL`, where the classes are PNEUMONIA's own two folders."""
     beside: Counter = Counter()
-    for path in pictures:
-        if top in path.parents:
+    for folder, names in files.items():
+        if _is_below(folder, top):
             continue
-        above = PurePosixPath(os.path.commonpath([f"./{top}", f"./{path}"]))
-        ours, theirs = top.relative_to(above).parts, path.parent.relative_to(above).parts
+        above = PurePosixPath(os.path.commonpath([f"./{top}", f"./{folder}"]))
+        ours, theirs = top.relative_to(above).parts, folder.relative_to(above).parts
         if theirs and not _is_part(ours[0]) and not _is_part(theirs[0]):
-            beside[str(above / theirs[0])] += 1
+            beside[str(above / theirs[0])] += len(names)
     least = min(ENOUGH, max(2, 1 + int(BESIDE * inside)))
     return Counter({folder: number for folder, number in beside.items() if number >= least})
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from src.config import PART_NAMES
 from src.datasets.layouts import read_prefix
+from src.datasets.patterns import compile_pattern, find_text
 from src.images.files import content_hash, refuse_file
 from src.images.hashing import perceptual_hash
 from src.images.pictures import decode_picture
@@ -16,7 +17,9 @@ USED = "used"
 LEFT_OUT = "left out"
 
 
-def describe_file(name: str, path: Path, keep: Callable[[np.ndarray], None] | None = None) -> dict:
+def describe_file(
+    name: str, path: Path, class_pattern: str = "", keep: Callable[[np.ndarray], None] | None = None
+) -> dict:
     """Returns the row of one file.
 
     Keys: image_name, category, status, reason, content_hash and perceptual_hash (texts, "" where there
@@ -25,9 +28,10 @@ def describe_file(name: str, path: Path, keep: Callable[[np.ndarray], None] | No
     Args:
         name: as `files.list_files` gives it.
         path: where the file is.
+        class_pattern: as of `read_label`.
         keep: is given the decoded picture, where there is one and its label is known.
     """
-    row = {"image_name": name, "category": read_label(name), "status": LEFT_OUT, "reason": ""}
+    row = {"image_name": name, "category": read_label(name, class_pattern), "status": LEFT_OUT, "reason": ""}
     row |= {"content_hash": "", "perceptual_hash": ""}
     if not path.as_posix().endswith(name):
         return row | {"reason": "the name is not UTF-8: no table can hold it, rename the file"}
@@ -50,7 +54,7 @@ def describe_file(name: str, path: Path, keep: Callable[[np.ndarray], None] | No
     row["perceptual_hash"] = perceptual_hash(picture)
     if not row["category"]:
         folder = Path(name).parent.name
-        is_part = folder.lower() in PART_NAMES
+        is_part = folder.lower() in PART_NAMES and not class_pattern
         return row | {
             "reason": f"no label: {folder} names a part" if is_part else "the name carries no label"
         }
@@ -64,14 +68,17 @@ def is_hidden(name: str) -> bool:
     return any(part.startswith(".") or part == "__MACOSX" for part in name.split("/"))
 
 
-def read_label(name: str) -> str:
+def read_label(name: str, class_pattern: str = "") -> str:
     """Returns the class that a path below the data folder states, in lower case, or "".
 
-    In a folder it is the folder's name, unless that is the name of a part such as `train`; otherwise
-    the first part of names such as `cat.0.jpg`. A hidden file has none.
+    It is what the regular expression `class_pattern` finds in the path, as `patterns.find_text`. Without one
+    it is the folder's name, unless that is the name of a part such as `train`; outside of folders the first
+    part of names such as `cat.0.jpg`. A hidden file has none.
     """
     if is_hidden(name):
         return ""
+    if class_pattern:
+        return find_text(compile_pattern(class_pattern, "class_pattern", "the data"), name).lower()
     *parents, file = name.split("/")
     if parents:
         return "" if parents[-1].lower() in PART_NAMES else parents[-1].lower()

@@ -1,7 +1,6 @@
 """Which picture goes into which part: drawn one by one as published, by groups, around a given test part."""
 
 import logging
-import re
 
 import numpy as np
 import pandas as pd
@@ -10,8 +9,8 @@ from sklearn.model_selection import train_test_split
 from src.config import PUBLISHED_HELD_BACK
 from src.datasets.layouts import is_in_test_folder
 from src.datasets.listing import LEFT_OUT
+from src.datasets.patterns import compile_pattern, find_text
 from src.running.messages import quote
-from src.running.parameters import compile_pattern
 
 logger = logging.getLogger(__name__)
 
@@ -21,7 +20,7 @@ DRAWS = 200  # of groups
 
 
 def find_groups(names: pd.Series, pattern: str) -> pd.Series:
-    """Returns what the pattern finds in each name: its groups, joined, or the whole match without any.
+    """Returns what the pattern finds in each name, as `patterns.find_text`.
 
     A name in which it finds nothing, or an empty text, is a group of its own; a warning says how many.
 
@@ -32,8 +31,8 @@ def find_groups(names: pd.Series, pattern: str) -> pd.Series:
     Raises:
         ValueError: it is no regular expression, or finds nothing in any name.
     """
-    expression = compile_pattern(pattern, "the split")
-    texts = names.map(lambda name: _join(expression.search(name)))
+    expression = compile_pattern(pattern, "group_pattern", "the split")
+    texts = names.map(lambda name: find_text(expression, name))
     found = texts != ""
     if not found.any():
         example = quote(names.iloc[0])
@@ -44,10 +43,6 @@ def find_groups(names: pd.Series, pattern: str) -> pd.Series:
             "group_pattern finds nothing in %d names, such as %s: each for itself", (~found).sum(), example
         )
     return texts.where(found, names.map("alone: {}".format))
-
-
-def _join(match: re.Match | None) -> str:
-    return " ".join(filter(None, match.groups() or [match[0]])) if match else ""
 
 
 def draw_parts(

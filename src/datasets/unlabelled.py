@@ -16,13 +16,13 @@ logger = logging.getLogger(__name__)
 NAMES = {name for name in PART_NAMES if name.startswith("test")}
 
 
-def find_unlabelled(pictures: str, data: str, paths: Paths) -> Path:
+def find_unlabelled(pictures: str, data: str, paths: Paths, class_pattern: str = "") -> Path:
     """Returns the folder of the unlabelled pictures that the parameter `pictures` names; a zip is unpacked.
 
     Args:
         pictures: the path of a folder or zip, all of whose pictures are meant; or `auto`: the folder or zip
             named test1 (or test, testing, test2) in the data set or beside it, whose pictures carry no label.
-        data: the data set, as in `find_data`.
+        data: the data set, as in `find_data`, as `class_pattern` is.
         paths: where to look, and where to put what is drawn or unpacked.
 
     Raises:
@@ -33,7 +33,7 @@ def find_unlabelled(pictures: str, data: str, paths: Paths) -> Path:
     if pictures != "auto":
         found = _unpack(find_path(pictures, ["auto"]), unpacked)
     else:
-        source, _ = find_source(data, paths)
+        source, _ = find_source(data, paths, class_pattern)
         if source is None:
             found = draw_unlabelled(paths.data / "sample_test1")
         else:

@@ -26,7 +26,7 @@ class StalePictures(ValueError):
 
 
 def extract_and_cache(
-    folder: Path, caches: Path, image_size: int, interpolation: str = "area"
+    folder: Path, caches: Path, image_size: int, interpolation: str = "area", class_pattern: str = ""
 ) -> pd.DataFrame:
     """Returns the features of all files below a folder, and makes their cache from the same decoding.
 
@@ -35,7 +35,7 @@ def extract_and_cache(
     """
     _check_space(caches, len(list_files(folder)) if folder.is_dir() else 0, image_size)
     with CacheWriter(caches, image_size, interpolation) as writer:
-        table = extract_features(folder, keep=writer.write)
+        table = extract_features(folder, keep=writer.write, class_pattern=class_pattern)
         writer.finish(len(table), cache_key(table, image_size, interpolation))
     return table
 
@@ -83,10 +83,12 @@ def _check_space(caches: Path, files: int, image_size: int) -> None:
 def cache_key(table: pd.DataFrame, image_size: int, interpolation: str) -> str:
     """Returns 16 hex digits that change whenever any cached pixel might.
 
-    They stand for the names and contents of the files, the size and the way of resizing.
+    They stand for the names of the files and the contents of those with a label, which have pixels in it,
+    the size and the way of resizing.
     """
     files = table.sort_values("image_name")
-    text = f"2 {image_size} {interpolation}\n" + "\n".join(files["image_name"] + " " + files["content_hash"])
+    contents = files["content_hash"].where(files["category"] != "", "")
+    text = f"2 {image_size} {interpolation}\n" + "\n".join(files["image_name"] + " " + contents)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

@@ -1,7 +1,6 @@
 """What a profile, a setting and `input.json` may say: plain values of their type and in their range."""
 
 import math
-import re
 import shlex
 from collections.abc import Callable
 from dataclasses import fields
@@ -10,6 +9,7 @@ from typing import NamedTuple
 
 import yaml
 
+from src.datasets.patterns import compile_pattern
 from src.images.augmentation import FRACTIONS, Augmentation
 from src.running.messages import one_line, quote, refuse_passwords
 from src.runs import read_json
@@ -62,21 +62,11 @@ def check_value(name: str, value: object, wanted: type, source: str) -> None:
         raise ValueError(
             f"{source}: {name} is {quote(value)}; it has to be {wanted.__name__}: {HINTS[wanted]}"
         )
-    if name == "group_pattern":
-        compile_pattern(value, source)
+    if name in ("class_pattern", "group_pattern"):
+        compile_pattern(value, name, source)
     limit = LIMITS.get(name, NOT_NEGATIVE)
     if wanted in (int, float) and not limit.allows(value):
         raise ValueError(f"{source}: {name} is {quote(value)}; give {limit.words}")
-
-
-def compile_pattern(pattern: str, source: str) -> re.Pattern:
-    """Returns a regular expression; raises ValueError where it is none."""
-    try:
-        return re.compile(pattern)
-    except (re.error, OverflowError) as error:
-        raise ValueError(
-            f"{source}: group_pattern {quote(pattern)} is no regular expression: {one_line(error)}"
-        ) from error
 
 
 def check_cell(values: dict[str, object]) -> None:
