@@ -334,6 +334,16 @@ def test_the_part_is_the_folder_above_the_class_whatever_lies_above_it(top):
     assert {name: is_in_test_folder(top + name) for name in kinds} == kinds
 
 
+def test_a_rare_class_is_told_with_what_is_to_be_done(caplog):
+    split_features(plain_table(cats=19, dogs=171))
+    assert caplog.text == ""
+    split_features(plain_table(cats=18, dogs=190))
+    assert (
+        "cat are 8.7 % of the pictures: who always says dog is right for the others. objective ="
+        in caplog.text
+    )
+
+
 def test_a_kept_test_folder_is_the_test_part_and_a_quarter_of_the_rest_validates():
     table = pd.concat([patients(range(100), "train/"), patients(range(200, 230), "test_set/")])
     table = split_features(table.reset_index(drop=True), keep_test_folder=True)

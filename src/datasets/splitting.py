@@ -17,6 +17,7 @@ logger = logging.getLogger(__name__)
 PARTS = ("train", "validation", "test")
 FIFTHS = 5  # three of them train, one validates, one tests: the published shares
 DRAWS = 200  # of groups
+RARE = 0.1  # share of a class, below which accuracy says little of it
 
 
 def find_groups(names: pd.Series, pattern: str) -> pd.Series:
@@ -65,6 +66,15 @@ def draw_parts(
         ValueError: there is no test folder, there are too few groups, or a part would lack a class.
     """
     category = used["category"]
+    shares = category.value_counts(normalize=True)
+    if shares.min() < RARE:
+        logger.warning(
+            "%s are %.1f %% of the pictures: who always says %s is right for the others. objective ="
+            " 'val_log_loss' makes the search look at probabilities, not only at what is right",
+            shares.index[-1],
+            100 * shares.min(),
+            shares.index[0],
+        )
     groups = find_groups(used["image_name"], group_pattern) if group_pattern else None
     parts = used.assign(split="train")[["split", "status", "reason"]]
     remedies = {
