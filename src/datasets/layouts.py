@@ -22,7 +22,6 @@ FLAT_NAME = re.compile(r"([^\W\d_]+)\.\d+\.\w+")  # cat.0.jpg
 # or enough to be split: a rare class can be smaller than that.
 BESIDE, ENOUGH = 0.05, 10
 
-
 Files = dict[PurePosixPath, list[str]]  # names of pictures by folder
 
 
@@ -62,12 +61,12 @@ def find_readings(names: Iterable[str], class_pattern: str = "") -> list[Reading
             tops.remove(top)
             for folder in outside:
                 del files[folder]
-    classes = {top: _count_classes(top, files) for top in sorted(tops)}
-    found = {top: counts for top, counts in classes.items() if len(counts) > 1}
-    beside = {
-        top: _count_beside(top, counts.total(), files) for top, counts in found.items() if len(found) == 1
-    }
-    return [Reading(str(top), counts, beside.get(top, Counter())) for top, counts in found.items()]
+    readings = [Reading(str(top), _count_classes(top, files), Counter()) for top in sorted(tops)]
+    readings = [reading for reading in readings if len(reading.classes) > 1]
+    if len(readings) == 1:
+        folder, classes, _ = readings[0]
+        return [Reading(folder, classes, _count_beside(PurePosixPath(folder), classes.total(), files))]
+    return readings
 
 
 def _is_flat(files: list[str]) -> bool:
