@@ -7,6 +7,7 @@ from pathlib import Path
 from src.config import Paths
 from src.datasets import archives, downloads, layouts
 from src.datasets.contents import SET_PATTERN, is_zip, list_names, refuse_unclear, survey
+from src.datasets.patterns import compile_pattern
 from src.running.messages import one_line, quote
 from src.sample import draw_sample
 
@@ -32,8 +33,7 @@ def find_data(data: str, paths: Paths, class_pattern: str = "") -> Path:
         OSError: a download failed, or `paths.data` cannot be written.
     """
     source, why = find_source(data, paths, class_pattern)
-    unpacked = paths.data / "unpacked"
-    found = locate(source, unpacked, class_pattern) if source else draw_sample(paths.data / "sample")
+    found = locate(source or draw_sample(paths.data / "sample"), paths.data / "unpacked", class_pattern)
     logger.info("pictures in %s (%s)", found, why)
     return found
 
@@ -43,6 +43,8 @@ def find_source(data: str, paths: Paths, class_pattern: str = "") -> tuple[Path 
 
     Arguments and errors are those of `find_data`.
     """
+    if class_pattern:
+        compile_pattern(class_pattern, "class_pattern", "the data")  # before anything is fetched
     raw = paths.data / "raw"
     source, why = None, f"data = '{data}'"
     if data == "auto":
@@ -134,6 +136,8 @@ def locate(source: Path, unpacked: Path, class_pattern: str = "", outer: tuple[P
     readings, zips = survey(source, class_pattern)
     refuse_unclear(source, readings, zips, class_pattern)
     if source.is_dir() and readings:
+        if readings[0].copies:
+            logger.info("%d pictures lie in %s twice: one of each counts", readings[0].copies, source)
         return source / readings[0].folder
     if len(outer) == DEEPEST_NESTING:
         what = f"zips in zips, more than {len(outer)} deep, in {outer[0]}; unpack them by hand"

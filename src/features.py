@@ -15,7 +15,7 @@ from tqdm.auto import tqdm
 
 from src.config import PUBLISHED_SPLIT_SEED, is_headless
 from src.datasets.audit import describe_left_out
-from src.datasets.listing import USED, describe_file
+from src.datasets.listing import USED, describe_file, warn_unlabelled
 from src.datasets.splitting import PARTS, draw_parts
 from src.images.files import list_files
 from src.running.messages import one_line, quote
@@ -76,6 +76,7 @@ def extract_features(
             rows += described
             progress.update(len(described))
     table = pd.DataFrame(rows, columns=COLUMNS)
+    warn_unlabelled(table, class_pattern)
     positive, classes = _find_classes(table, str(folder))
     table["code"] = table["category"].map({name: int(name == positive) for name in classes})
     return _complete(table)
@@ -131,8 +132,7 @@ def load_features(path: Path) -> pd.DataFrame:
         raise ValueError(f"{path} is not a features table ({one_line(error)}); {AGAIN}") from error
     if not isinstance(table.index, pd.RangeIndex):  # pandas has taken the first columns for an index
         raise ValueError(f"{path} has rows with more values than columns; {AGAIN}")
-    missing = [name for name in COLUMNS if name not in table]
-    if missing:
+    if missing := [name for name in COLUMNS if name not in table]:
         raise ValueError(f"{path} lacks the column {', '.join(missing)}; {AGAIN}")
     for name in [*WHOLE_NUMBERS, "aspect_ratio"]:
         try:

@@ -3,6 +3,7 @@
 import logging
 import shutil
 import time
+import unicodedata
 import zipfile
 from pathlib import Path
 
@@ -226,14 +227,40 @@ def test_a_class_may_be_rare(rare, refused, tmp_path, paths):
 
 
 @pytest.mark.parametrize("parts", [["train/", "val/", "test/"], [""]], ids=["parts", "class folders"])
-def test_a_copy_of_the_data_within_the_data_is_read_once(parts, tmp_path, paths):
-    """As Kaggle has them: a folder of parts, or of classes, and all of it once more below."""
-    for part in parts:
-        fill(tmp_path / "x", [f"{top}{part}{name}" for top in ("", "x/") for name in CLASSES])
-    assert data.find_data(str(tmp_path / "x"), paths) == tmp_path / "x" / "x"
-    assert data.find_data(str(tmp_path / "x" / "x"), paths) == tmp_path / "x" / "x"
-    fill(tmp_path / "x", [f"{parts[0]}Cat/more.jpg"])
-    with pytest.raises(ValueError, match=r"more than one data set in .*/x \(cat .*/x/x \(cat "):
+@pytest.mark.parametrize("pattern", ["", "cat|dog"])
+def test_a_copy_of_the_data_within_the_data_is_read_once(parts, pattern, tmp_path, paths, caplog):
+    """As Kaggle has them: a folder of parts, or of classes, and all of it once more below, or twice."""
+    caplog.set_level(logging.INFO)
+    names = [part + name for part in parts for name in CLASSES]
+    for inside in ("", "x", "x/y"):
+        fill(tmp_path / "x", names, inside)
+    found = data.find_data(str(tmp_path / "x"), paths, pattern)
+    assert found == tmp_path / "x" / "x" / "y"
+    assert f"{2 * len(names)} pictures lie in {tmp_path / 'x'} twice: one of each counts" in caplog.text
+    packed = shutil.make_archive(str(tmp_path / "all"), "zip", tmp_path, "x")
+    assert data.find_data(packed, paths, pattern).match("unpacked/all-*/x/x/y")
+
+
+@pytest.mark.parametrize("inside", ["masks", "test", "train/augmented"])
+def test_what_has_the_names_of_others_but_not_their_size_is_no_copy(inside, tmp_path, paths):
+    fill(tmp_path / "x", [f"train/{name}" for name in CLASSES])
+    for name in CLASSES:
+        path = tmp_path / "x" / inside / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"another picture")
+    if inside == "test":
+        assert data.find_data(str(tmp_path / "x"), paths) == tmp_path / "x"
+    else:
+        with pytest.raises(ValueError, match="more than one data set|which folders are the classes|found 4"):
+            data.find_data(str(tmp_path / "x"), paths)
+    assert data.find_data(str(tmp_path / "x"), paths, "cat|dog") == tmp_path / "x"
+
+
+def test_a_kept_copy_of_a_class_does_not_become_a_class(tmp_path, paths):
+    fill(tmp_path / "x", CLASSES)
+    fill(tmp_path / "x", ["0.jpg", "1.jpg", "2.jpg"], "Cat")
+    fill(tmp_path / "x", ["0.jpg", "1.jpg", "2.jpg"], "Cat/old")
+    with pytest.raises(ValueError, match="found 3: .*cat 3, dog 2, old 3"):
         data.find_data(str(tmp_path / "x"), paths)
 
 
@@ -284,6 +311,42 @@ def test_a_pattern_goes_into_zips_where_nothing_lies_open(tmp_path, paths):
     assert data.find_data(str(tmp_path / "d"), paths, "Cat|Dog").match("unpacked/train-*")
     fill(tmp_path / "d", CLASSES, "train")
     assert data.find_data(str(tmp_path / "d"), paths, "Cat|Dog") == tmp_path / "d"
+    pack(tmp_path / "d" / "more.zip", CLASSES)
+    with pytest.raises(ValueError, match=r"more than one data set .*/d/more\.zip; give the path of one"):
+        data.find_data(str(tmp_path / "d"), paths, "Cat|Dog")
+
+
+def test_upper_case_and_parted_accents_are_found_as_they_are_typed(tmp_path, paths):
+    names = ["train/Größe/0.jpg", "test/größe/1.jpg", "train/CAFÉ/0.jpg"]
+    fill(tmp_path / "d", [unicodedata.normalize("NFD", name) for name in names])
+    found = data.find_data(str(tmp_path / "d"), paths, unicodedata.normalize("NFC", "größe|café"))
+    assert [read_label(name, "größe|café") for name in names] == ["größe", "größe", "café"]
+    assert found == tmp_path / "d"
+
+
+def test_a_refusal_that_has_to_name_hundreds_of_classes_keeps_its_remedy(tmp_path, paths):
+    fill(
+        tmp_path / "d", [f"patient{number}_{kind}/0.jpg" for number in range(300) for kind in ("ill", "well")]
+    )
+    with pytest.raises(ValueError, match=r"found 600: .*, and 592 more\); .* or set class_pattern"):
+        data.find_data(str(tmp_path / "d"), paths)
+
+
+def test_data_sets_in_a_zip_cannot_be_given_by_their_path(tmp_path, paths):
+    pack(
+        tmp_path / "d.zip",
+        [f"{top}/{name}" for top in ("one", "other") for name in CLASSES[:2] + CLASSES[3:]],
+    )
+    with pytest.raises(ValueError, match="; unpack the zip and give the path of one as `data`, or put"):
+        data.find_data(str(tmp_path / "d.zip"), paths)
+
+
+def test_the_drawn_sample_is_asked_for_its_pattern_before_it_is_read(paths):
+    assert data.find_data("sample", paths, "cat|dog") == paths.data / "sample"
+    with pytest.raises(ValueError, match="nothing found in the path of any picture in .*sample"):
+        data.find_data("sample", paths, "benign|malignant")
+    with pytest.raises(ValueError, match=r"class_pattern '\(' is no regular expression"):
+        data.find_data("auto", paths, "(")
 
 
 @pytest.mark.parametrize(
@@ -291,9 +354,12 @@ def test_a_pattern_goes_into_zips_where_nothing_lies_open(tmp_path, paths):
     [
         (
             "Bird",
-            r"class_pattern 'Bird' finds nothing in the path of any picture below .*: found 3 '\.jpg' files",
+            r"nothing found in the path of any picture in .*, but 3 '\.jpg' files .*; correct class_pattern",
         ),
-        ("Cat", "two classes are wanted, found 1: .*cat 3"),
+        (
+            "Cat",
+            "two classes are wanted, found 1: .*cat 3.* or correct class_pattern 'Cat': what it finds first",
+        ),
         ("[0-9]", "two classes are wanted, found 3: .*0 2, 1 2, 2 1"),
         ("(", r"class_pattern '\(' is no regular expression"),
     ],
@@ -319,7 +385,7 @@ def test_many_folders_are_told_apart_in_seconds(tmp_path, paths):
     """A folder a patient, two classes in each: it took minutes, and the refusal named all of them."""
     start = time.monotonic()
     names = [f"{patient}/{kind}/{i}.png" for patient in range(300) for kind in "01" for i in range(50)]
-    assert len(find_readings(names)) == 300
+    assert len(find_readings(dict.fromkeys(names))) == 300
     assert time.monotonic() - start < 30
     fill(tmp_path / "d", [name for name in names if name.endswith("/0.png")])
     with pytest.raises(ValueError, match=r"; and 292 more; give the path of one"):
@@ -412,8 +478,9 @@ def test_data_with_the_same_content_are_unpacked_once(tmp_path, paths):
 
 
 def test_reading_names_opens_nothing():
-    (reading,) = find_readings(["PetImages/Cat/0.jpg", "PetImages/Dog/0.jpg", "PetImages/Dog/1.jpg", "a.txt"])
-    assert reading == ("PetImages", {"cat": 1, "dog": 2}, {})
+    names = ["PetImages/Cat/0.jpg", "PetImages/Dog/0.jpg", "PetImages/Dog/1.jpg", "a.txt"]
+    (reading,) = find_readings(dict.fromkeys(names))
+    assert reading == ("PetImages", {"cat": 1, "dog": 2}, {}, 0)
 
 
 @pytest.mark.photographs

@@ -324,14 +324,21 @@ def test_an_empty_finding_is_no_group_and_what_did_not_take_part_is_not_in_its_n
 
 @pytest.mark.parametrize("top", ["", "train_test_split/", "my test data/"])
 def test_the_part_is_the_folder_above_the_class_whatever_lies_above_it(top):
-    kinds = {"train/cats/1.jpg": False, "test_set/test_set/cats/1.jpg": True, "test/Cat/1.jpg": True}
-    kinds |= {"train/test_strip/1.jpg": False, "valid/cats/1.jpg": False}
+    kinds = {"train/cats/1.jpg": False, "test_set/test_set/cats/1.jpg": True, "test/cats/1.jpg": True}
+    kinds |= {"valid/cats/1.jpg": False, "validation_set/Cats/1.jpg": False}
+    assert {name: is_in_test_folder(top + name, "cats") for name in kinds} == kinds
+    assert not is_in_test_folder(top + "train/test_strip/1.jpg", "test_strip")
+
+
+@pytest.mark.parametrize("top", ["", "my test data/"])
+def test_the_part_may_lie_below_the_class_that_a_pattern_finds(top):
+    kinds = {"test_set/ill_1.jpg": True, "training_set/ill_1.jpg": False, "test/ill/p1/1.jpg": True}
     kinds |= {
-        "test/cat.1.jpg": True,
-        "train/cat.1.jpg": False,
-        "test/ill/p1/1.jpg": True,
-    }  # by a class_pattern
-    assert {name: is_in_test_folder(top + name) for name in kinds} == kinds
+        "ill/test_set/1.jpg": True,
+        "test_set/hard/ill_1.jpg": True,
+        "train/test_strip_ill/1.jpg": False,
+    }
+    assert {name: is_in_test_folder(top + name, "ill") for name in kinds} == kinds
 
 
 def test_a_rare_class_is_told_with_what_is_to_be_done(caplog):
@@ -378,7 +385,8 @@ def test_a_split_that_cannot_be_made_is_refused_with_the_parameter():
     with pytest.raises(ValueError, match=r"'patient' finds nothing in any name, such as 'ill/p000_0\.jpg'"):
         split_features(table, group_pattern="patient")
     with pytest.raises(
-        ValueError, match=r"1 groups of group_pattern are too few for 48 pictures .*: it takes 5"
+        ValueError,
+        match=r"group_pattern makes too few groups \(1\) of 48 pictures to divide them: it takes 5",
     ):
         split_features(table, group_pattern="p0")
     with pytest.raises(

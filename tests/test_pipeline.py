@@ -230,6 +230,15 @@ def test_the_pictures_of_a_run_stay_as_they_are_while_a_worker_searches(tmp_path
     assert made == ["03_tuning", "01_data"] and not worker.exists()
 
 
+@pytest.mark.parametrize("name", ["class_pattern", "group_pattern"])
+def test_a_pattern_typed_into_a_cell_is_checked_before_pictures_are_read(name):
+    check_cell({name: "ill|well"})
+    with pytest.raises(ValueError, match=rf"the parameters cell: {name} '\(' is no regular expression"):
+        check_cell({name: "("})
+    with pytest.raises(ValueError, match=f"the parameters cell: {name} is 7; it has to be str"):
+        check_cell({name: 7})
+
+
 SECRET = "postgresql://me:s3cret@host/trials"
 
 

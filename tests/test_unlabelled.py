@@ -77,6 +77,20 @@ def test_a_test_part_with_labels_is_not_taken_for_it(tmp_path, paths, names):
         find_unlabelled("auto", str(tmp_path / "given"), paths)
 
 
+def test_a_test_part_that_a_pattern_labels_is_not_taken_for_it(tmp_path, paths):
+    names = [
+        f"{part}/{kind}_{number}.jpg"
+        for part in ("train", "test")
+        for kind in ("ill", "well")
+        for number in (1, 2)
+    ]
+    fill(tmp_path / "given", names)
+    with pytest.raises(ValueError, match="no unlabelled pictures: neither in .*given nor beside it"):
+        find_unlabelled("auto", str(tmp_path / "given"), paths, "ill|well")
+    fill(tmp_path / "given", UNLABELLED)
+    assert find_unlabelled("auto", str(tmp_path / "given"), paths, "ill|well") == tmp_path / "given" / "test1"
+
+
 def test_two_places_are_told_and_none_is_chosen(tmp_path, paths):
     fill(tmp_path / "given", [*LABELLED, *UNLABELLED, "test2/1.jpg"])
     with pytest.raises(ValueError, match=r"more than one place: .*test1, .*test2; give one as `pictures`"):

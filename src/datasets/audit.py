@@ -7,8 +7,7 @@ import pandas as pd
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from src.datasets.layouts import is_in_test_folder
-from src.datasets.listing import LEFT_OUT, USED
+from src.datasets.listing import LEFT_OUT, USED, in_test_folder
 
 logger = logging.getLogger(__name__)
 
@@ -34,9 +33,7 @@ def mark_duplicates(table: pd.DataFrame, near: bool = True, keep_test_folder: bo
     """
     used = table[table["status"] == USED].sort_values("image_name")
     if keep_test_folder:
-        used = used.loc[
-            used["image_name"].map(is_in_test_folder).sort_values(ascending=False, kind="stable").index
-        ]
+        used = used.loc[in_test_folder(used).sort_values(ascending=False, kind="stable").index]
     pairs = [_pair_equal(used["content_hash"])]
     if near:
         pairs += [_pair_equal(used["perceptual_hash"]), _pair_similar(used["perceptual_hash"])]
@@ -74,10 +71,12 @@ def leave_out_duplicates(table: pd.DataFrame) -> pd.DataFrame:
     used = (table["status"] == USED).sum()
     if len(reasons) > MANY_COPIES * used:
         logger.warning(
-            "%d of %d pictures are left out as copies of others: look at them below. Where they are different"
-            " pictures of one scene leave_out_duplicates = False keeps them, and group_pattern in one part",
+            "%d of %d pictures are left out as copies of others, %d byte for byte: look at them below. Where"
+            " the rest are different pictures of one scene leave_out_duplicates = False keeps them, and"
+            " group_pattern in one part",
             len(reasons),
             used,
+            members["content_hash"].duplicated().sum(),
         )
     return _leave_out(table, reasons)
 

@@ -5,24 +5,22 @@ unless that is the name of a part (`train`); directly in the canonical folder, t
 before the first dot (`cat.0.jpg`). A `class_pattern` finds it anywhere in the path instead.
 """
 
-import itertools
 import os
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable, Mapping
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
 from src.config import PART_NAMES, TEST_NAMES
-from src.datasets.patterns import compile_pattern, find_text
+from src.datasets.copies import Files, drop_copies, is_below
+from src.datasets.patterns import find_class
 
 PICTURES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff"}
 FLAT_NAME = re.compile(r"([^\W\d_]+)\.\d+\.\w+")  # cat.0.jpg
 # A folder beside a reading may be a class, too, if it holds more than this share of the reading's pictures,
 # or enough to be split: a rare class can be smaller than that.
 BESIDE, ENOUGH = 0.05, 10
-
-Files = dict[PurePosixPath, list[str]]  # names of pictures by folder
 
 
 class Reading(NamedTuple):
@@ -31,45 +29,41 @@ class Reading(NamedTuple):
     folder: str  # the canonical folder, relative and posix
     classes: Counter  # pictures by category
     beside: Counter  # of the only reading: pictures by folder, of those outside which may be a class as well
+    copies: int = 0  # pictures of the tree that lie once more within it, and are not counted
 
 
-def find_readings(names: Iterable[str], class_pattern: str = "") -> list[Reading]:
+def find_readings(names: Mapping[str, Hashable], class_pattern: str = "") -> list[Reading]:
     """Returns every data set of two or more classes among files given by their relative posix paths.
 
     Class folders in several parts (`train/cats`, `validation/cats`) are one data set, the folder above
-    the parts being the canonical one. A data set that lies within its like, name for name, is there once.
-    Extensions decide what may be a picture: nothing is opened.
+    the parts being the canonical one. What lies within a copy of itself is read once. Extensions decide what
+    may be a picture: nothing is opened.
 
     Args:
-        names: of the files.
+        names: of the files, each with what equal files share, such as their size.
         class_pattern: regular expression that finds a picture's class in its path: then all of them are one
             data set, of however many classes. "": folders and names are understood as said above.
     """
-    pictures = [name for name in names if is_picture(name)]
+    files: Files = defaultdict(dict)
+    for name in filter(is_picture, names):
+        path = PurePosixPath(name)
+        files[path.parent][path.name] = names[name]
+    base, dropped = drop_copies(files)
     if class_pattern:
-        expression = compile_pattern(class_pattern, "class_pattern", "the data")
-        counts = Counter(find_text(expression, name).lower() for name in pictures)
+        below = [folder.relative_to(base) / name for folder in files for name in files[folder]]
+        counts = Counter(find_class(class_pattern, str(path)) for path in below)
         counts.pop("", None)
-        return [Reading(".", counts, Counter())] if counts else []
-    files: Files = defaultdict(list)
-    for path in map(PurePosixPath, pictures):
-        files[path.parent].append(path.name)
+        return [Reading(str(base), counts, Counter(), dropped)] if counts else []
     flat = {folder for folder in files if _is_flat(files[folder])}
-    tops = flat | _find_class_tops(files.keys() - flat)
-    for top, inner in itertools.permutations(sorted(tops), 2):
-        if top in tops and top in inner.parents and (outside := _find_copied(top, inner, files)):
-            tops.remove(top)
-            for folder in outside:
-                del files[folder]
-    readings = [Reading(str(top), _count_classes(top, files), Counter()) for top in sorted(tops)]
-    readings = [reading for reading in readings if len(reading.classes) > 1]
-    if len(readings) == 1:
-        folder, classes, _ = readings[0]
-        return [Reading(folder, classes, _count_beside(PurePosixPath(folder), classes.total(), files))]
-    return readings
+    classes = _count_classes(flat | _find_class_tops(files.keys() - flat), files)
+    found = {top: counts for top, counts in classes.items() if len(counts) > 1}
+    beside = [_count_beside(top, counts.total(), files) for top, counts in found.items() if len(found) == 1]
+    return [
+        Reading(str(top), found[top], beside[0] if beside else Counter(), dropped) for top in sorted(found)
+    ]
 
 
-def _is_flat(files: list[str]) -> bool:
+def _is_flat(files: Iterable[str]) -> bool:
     """Tells a mixed folder (cat.0.jpg beside dog.0.jpg) from a class's own (cat.0.jpg, cat.1.jpg)."""
     prefixes = Counter(map(read_prefix, files))
     unlabelled = prefixes.pop(None, 0)
@@ -96,19 +90,6 @@ def _find_class_tops(folders: Iterable[PurePosixPath]) -> set[PurePosixPath]:
     return tops
 
 
-def _find_copied(top: PurePosixPath, inner: PurePosixPath, files: Files) -> list[PurePosixPath]:
-    """Returns the folders below `top` if all their files lie in the folder `inner` again, name for name.
-
-    So some of Kaggle's data sets are packed: `chest_xray/train` and `chest_xray/chest_xray/train`.
-    """
-    below = {folder for folder in files if _is_below(folder, top)}
-    copies = {folder for folder in below if _is_below(folder, inner)}
-    outside = sorted(below - copies)
-    first = {folder.relative_to(top): sorted(files[folder]) for folder in outside}
-    second = {folder.relative_to(inner): sorted(files[folder]) for folder in copies}
-    return outside if first == second else []
-
-
 def _above_parts(folder: PurePosixPath) -> PurePosixPath:
     """Returns what lies above the first part (`train`) in a path; the path itself where there is none."""
     for above, name in zip([*folder.parents][::-1], folder.parts, strict=True):
@@ -125,27 +106,30 @@ def _words(name: str) -> list[str]:
     return re.split(r"[\W_]+", name.lower())  # training_set is a part, too
 
 
-def is_in_test_folder(name: str) -> bool:
-    """Returns whether the innermost part (`train`, `test_set`) above a picture's class is one for testing."""
+def is_in_test_folder(name: str, category: str) -> bool:
+    """Returns whether the innermost part (`train`, `test_set`) above a picture is one for testing.
+
+    The folder that names its class is none, though it may be called `test_positive`; and one that is called
+    just `train` or `test` is meant before others with such a word in their name.
+    """
     folders = PurePosixPath(name).parts[:-1]
-    if folders and folders[-1].lower() not in PART_NAMES:
-        folders = folders[:-1]  # the class, though it may be called `test_positive`
-    parts = [folder for folder in folders if _is_part(folder)]
+    if folders and folders[-1].lower() == category:
+        folders = folders[:-1]
+    plain = [folder for folder in folders if folder.lower() in PART_NAMES]
+    parts = plain or [folder for folder in folders if _is_part(folder)]
     return bool(parts) and not TEST_NAMES.isdisjoint(_words(parts[-1]))
 
 
-def _is_below(folder: PurePosixPath, top: PurePosixPath) -> bool:
-    return folder == top or top in folder.parents
-
-
-def _count_classes(top: PurePosixPath, files: Files) -> Counter:
-    classes: Counter = Counter()
+def _count_classes(tops: set[PurePosixPath], files: Files) -> dict[PurePosixPath, Counter]:
+    """Returns the pictures by category below each of these folders."""
+    classes: dict[PurePosixPath, Counter] = {top: Counter() for top in tops}
     for folder, names in files.items():
-        if folder == top:
-            classes.update(map(read_prefix, names))
-        elif top in folder.parents and folder.name.lower() not in PART_NAMES:
-            classes[folder.name.lower()] += len(names)
-    classes.pop(None, None)
+        if folder in classes:
+            classes[folder].update(filter(None, map(read_prefix, names)))
+        if folder.name.lower() not in PART_NAMES:
+            for top in folder.parents:
+                if top in classes:
+                    classes[top][folder.name.lower()] += len(names)
     return classes
 
 
@@ -153,7 +137,7 @@ def _count_beside(top: PurePosixPath, inside: int, files: Files) -> Counter:
     """Returns the pictures of folders such as `NORMAL`, where the classes are PNEUMONIA's own two folders."""
     beside: Counter = Counter()
     for folder, names in files.items():
-        if _is_below(folder, top):
+        if is_below(folder, top):
             continue
         above = PurePosixPath(os.path.commonpath([f"./{top}", f"./{folder}"]))
         ours, theirs = top.relative_to(above).parts, folder.relative_to(above).parts

@@ -1,17 +1,22 @@
 """Every file below a folder as one row: its label, its picture's size and hashes, or why it is not used."""
 
+import logging
 import os
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from src.config import PART_NAMES
-from src.datasets.layouts import read_prefix
-from src.datasets.patterns import compile_pattern, find_text
+from src.datasets.layouts import is_in_test_folder, read_prefix
+from src.datasets.patterns import find_class
 from src.images.files import content_hash, refuse_file
 from src.images.hashing import perceptual_hash
 from src.images.pictures import decode_picture
+from src.running.messages import quote
+
+logger = logging.getLogger(__name__)
 
 USED = "used"
 LEFT_OUT = "left out"
@@ -71,15 +76,30 @@ def is_hidden(name: str) -> bool:
 def read_label(name: str, class_pattern: str = "") -> str:
     """Returns the class that a path below the data folder states, in lower case, or "".
 
-    It is what the regular expression `class_pattern` finds in the path, as `patterns.find_text`. Without one
+    It is what the regular expression `class_pattern` first finds in the path. Without one
     it is the folder's name, unless that is the name of a part such as `train`; outside of folders the first
     part of names such as `cat.0.jpg`. A hidden file has none.
     """
     if is_hidden(name):
         return ""
     if class_pattern:
-        return find_text(compile_pattern(class_pattern, "class_pattern", "the data"), name).lower()
+        return find_class(class_pattern, name)
     *parents, file = name.split("/")
     if parents:
         return "" if parents[-1].lower() in PART_NAMES else parents[-1].lower()
     return read_prefix(file) or ""
+
+
+def warn_unlabelled(table: pd.DataFrame, class_pattern: str) -> None:
+    """Warns of the pictures of a features table for which the pattern, where there is one, finds no class."""
+    names = table.loc[(table["category"] == "") & table["height"].notna(), "image_name"]
+    if class_pattern and len(names):
+        logger.warning(
+            "class_pattern finds nothing in %d paths, such as %s", len(names), quote(names.iloc[0])
+        )
+
+
+def in_test_folder(table: pd.DataFrame) -> pd.Series:
+    """Returns which rows of a features table lie in the data set's own folder for testing."""
+    rows = zip(table["image_name"], table["category"], strict=True)
+    return pd.Series([is_in_test_folder(*row) for row in rows], table.index, bool)

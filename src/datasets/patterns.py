@@ -1,12 +1,13 @@
-"""Regular expressions of the user's own: what they find in a picture's name is its class, or its group."""
+"""Regular expressions of the user's own: what they find in a picture's path is its class, or its group."""
 
 import re
+import unicodedata
 
 from src.running.messages import one_line, quote
 
 
 def compile_pattern(pattern: str, parameter: str, source: str) -> re.Pattern:
-    """Returns a regular expression.
+    """Returns a regular expression; upper and lower case are one to a `class_pattern`, as to all labels.
 
     Args:
         pattern: its text.
@@ -17,7 +18,8 @@ def compile_pattern(pattern: str, parameter: str, source: str) -> re.Pattern:
         ValueError: it is no regular expression.
     """
     try:
-        return re.compile(pattern)
+        flags = re.IGNORECASE if parameter == "class_pattern" else 0
+        return re.compile(unicodedata.normalize("NFC", pattern), flags)
     except (re.error, OverflowError) as error:
         raise ValueError(
             f"{source}: {parameter} {quote(pattern)} is no regular expression: {one_line(error)}"
@@ -27,7 +29,17 @@ def compile_pattern(pattern: str, parameter: str, source: str) -> re.Pattern:
 def find_text(expression: re.Pattern, name: str) -> str:
     """Returns what an expression first finds in a name: its groups, joined, or the whole match without any.
 
-    "" where it finds nothing, or an empty text.
+    "" where it finds nothing, or an empty text. Letters with accents are one character each, as they are
+    typed (NFC), though macOS parts them.
     """
-    match = expression.search(name)
+    match = expression.search(unicodedata.normalize("NFC", name))
     return " ".join(filter(None, match.groups() or [match[0]])) if match else ""
+
+
+def find_class(pattern: str, name: str) -> str:
+    """Returns the class that a `class_pattern` finds in a path, in lower case; "" where it finds none.
+
+    Raises:
+        ValueError: it is no regular expression.
+    """
+    return find_text(compile_pattern(pattern, "class_pattern", "the data"), name).lower()

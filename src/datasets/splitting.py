@@ -7,8 +7,7 @@ import pandas as pd
 from sklearn.model_selection import train_test_split
 
 from src.config import PUBLISHED_HELD_BACK
-from src.datasets.layouts import is_in_test_folder
-from src.datasets.listing import LEFT_OUT
+from src.datasets.listing import LEFT_OUT, in_test_folder
 from src.datasets.patterns import compile_pattern, find_text
 from src.running.messages import quote
 
@@ -83,7 +82,7 @@ def draw_parts(
     }
     remedy = ", or ".join(words for words, applies in remedies.items() if applies)
     if keep_test_folder:
-        given = used["image_name"].map(is_in_test_folder).astype(bool)
+        given = in_test_folder(used)
         if not given.any():
             raise ValueError(
                 "keep_test_folder: no labelled picture that can be used lies below a folder named test; set "
@@ -156,8 +155,8 @@ def _draw_groups(category: pd.Series, groups: pd.Series, share: float, seed: int
     counts = pd.crosstab(groups, category)
     if len(counts) * share < 1:
         raise ValueError(
-            f"{len(counts)} groups of group_pattern are too few for {len(groups)} pictures to be divided: it "
-            f"takes {round(1 / share)}"
+            f"group_pattern makes too few groups ({len(counts)}) of {len(groups)} pictures to divide them: "
+            f"it takes {round(1 / share)}"
         )
     random, found = np.random.default_rng(seed), []
     for _ in range(DRAWS):

@@ -9,6 +9,7 @@ from src.data import find_path, find_source
 from src.datasets import archives
 from src.datasets.contents import is_zip, list_names
 from src.datasets.layouts import PICTURES, read_prefix
+from src.datasets.patterns import find_class
 from src.sample import draw_unlabelled
 
 logger = logging.getLogger(__name__)
@@ -37,19 +38,19 @@ def find_unlabelled(pictures: str, data: str, paths: Paths, class_pattern: str =
         if source is None:
             found = draw_unlabelled(paths.data / "sample_test1")
         else:
-            found = _unpack(_choose(source, unpacked), unpacked)
+            found = _unpack(_choose(source, unpacked, class_pattern), unpacked)
     logger.info("unlabelled pictures in %s (pictures = '%s')", found, pictures)
     return found
 
 
-def _choose(source: Path, unpacked: Path) -> Path:
+def _choose(source: Path, unpacked: Path, class_pattern: str) -> Path:
     """Returns the one folder or zip of unlabelled pictures in a data set, or else beside it."""
-    found = _find(source, list_names(source))
+    found = _find(source, list_names(source), class_pattern)
     if source.is_file() and found:  # in the zip: unpacked long since, as the data set itself
         folder = _unpack(source, unpacked)
-        found = _find(folder, list_names(folder))
+        found = _find(folder, list_names(folder), class_pattern)
     if not found:
-        found = _find(source.parent, _list_near(source.parent))
+        found = _find(source.parent, _list_near(source.parent), class_pattern)
     if not found:
         raise ValueError(
             f"no unlabelled pictures: neither in {source} nor beside it is a folder or zip named test1; "
@@ -61,14 +62,15 @@ def _choose(source: Path, unpacked: Path) -> Path:
     return found[0]
 
 
-def _find(top: Path, names: list[str]) -> list[Path]:
+def _find(top: Path, names: list[str], class_pattern: str) -> list[Path]:
     """Returns the folders and zips of unlabelled pictures among the names of files below a folder or zip."""
     files = [PurePosixPath(name) for name in names]
     labels = defaultdict(set)
     for file in files:
         if file.suffix.lower() in PICTURES and file.parent.name.lower() in NAMES:
-            labels[file.parent].add(read_prefix(file.name))
-    folders = [folder for folder, found in labels.items() if found == {None}]
+            label = find_class(class_pattern, str(file)) if class_pattern else read_prefix(file.name)
+            labels[file.parent].add(label or "")
+    folders = [folder for folder, found in labels.items() if found == {""}]
     unpacked = {above for folder in folders for above in (folder, *folder.parents)}
     zips = [file for file in files if is_zip(file.name) and file.stem.lower() in NAMES]
     packed = [file for file in zips if file.with_suffix("") not in unpacked]

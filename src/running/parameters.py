@@ -51,6 +51,7 @@ HINTS = {
     int: "a whole number",
     dict: "a mapping",
 }
+PATTERNS = {"class_pattern", "group_pattern"}
 # What batches are made of, and its type.
 INPUT = {"cache": str, "image_size": int, "interpolation": str, "batch_size": int, "epoch_fraction": float}
 INPUT |= {"seed": int, "workers": int, "augmentation": dict}
@@ -62,7 +63,7 @@ def check_value(name: str, value: object, wanted: type, source: str) -> None:
         raise ValueError(
             f"{source}: {name} is {quote(value)}; it has to be {wanted.__name__}: {HINTS[wanted]}"
         )
-    if name in ("class_pattern", "group_pattern"):
+    if name in PATTERNS:
         compile_pattern(value, name, source)
     limit = LIMITS.get(name, NOT_NEGATIVE)
     if wanted in (int, float) and not limit.allows(value):
@@ -79,6 +80,8 @@ def check_cell(values: dict[str, object]) -> None:
         value = values[name]
         number = type(value) if type(value) in (int, float) else float  # text is no number
         check_value(name, value, number, "the parameters cell")
+    for name in PATTERNS & values.keys():
+        check_value(name, values[name], str, "the parameters cell")
 
 
 def read_yaml_profile(path: Path) -> dict[str, object]:
