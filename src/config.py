@@ -12,7 +12,8 @@ REPOSITORY = "https://github.com/<your account>/tuned-image-classifier"
 
 # Names of folders that hold a part of a data set, not a class.
 TEST_NAMES = {"test", "testing", "test1", "test2"}
-PART_NAMES = {"train", "training", "val", "valid", "validation"} | TEST_NAMES
+PART_NAMES = {"train", "training", "val", "valid", "validation", "dev", "eval", "evaluation", "holdout"}
+PART_NAMES |= TEST_NAMES
 
 # ---- The published experiment on Kaggle's Dogs vs. Cats -------------------------------------
 PUBLISHED_IMAGE_SIZE = 180

@@ -108,6 +108,10 @@ FORMS = {
         "top/PetImages",
     ),
     "parts": (make_parts, "top"),
+    "parts of other names": (
+        lambda top: (fill(top, CLASSES[:4], "train"), fill(top, CLASSES[4:], "dev")),
+        "top",
+    ),
     "parts nested twice": (make_twice_nested_parts, "top/archive"),
     "parts and unlabelled test": (lambda top: (make_parts(top), fill(top, TEST, "test")), "top"),
     "one part": (lambda top: (fill(top, CLASSES, "train"), fill(top, TEST, "test")), "top/train"),
