@@ -15,7 +15,7 @@ import keras
 import pandas as pd
 from keras_tuner.errors import FailedTrialError
 
-from src.evaluation import NotFinite, predict_table
+from src.evaluation import NotFinite, cross_entropy, predict_table
 from src.networks.ensemble import average_networks, save_weights, without_optimizer
 from src.networks.normalization import settle_normalization
 from src.running.locks import hold
@@ -47,9 +47,9 @@ def train_finalists(
 
     Each training leaves a folder with its history, its weights and its validation predictions; one that
     is there already, of the same settings, is not done again. Columns: trial, seed, first_score (the
-    search's), val_accuracy and val_loss (of the weights that are kept), val_accuracy_unaveraged (of the
-    last validation, not always after the last epoch, whose weights were not yet averaged), epochs,
-    planned_epochs, seconds, folder. A training whose loss or predictions become NaN is no row.
+    search's), val_accuracy, val_loss and val_log_loss (of the weights that are kept),
+    val_accuracy_unaveraged (of the last validation, not always after the last epoch, whose weights were not
+    yet averaged), epochs, planned_epochs, seconds, folder. Where loss or predictions become NaN is no row.
 
     Args:
         training: what a training does; its `epochs` are the most that one gets.
@@ -113,6 +113,8 @@ def train_finalist(
         if "failure" in result:
             raise FailedTrialError(f"{result['failure']}; delete {place} to train it anew")
         row = result["row"]
+        if "val_log_loss" not in row:  # of an earlier version
+            row["val_log_loss"] = cross_entropy(pd.read_csv(place / "validation.csv"))
         known = "%s is trained already, for %d epochs; delete %s to train it anew"
         logger.info(known, place.name, row["epochs"], place)
         return {**row, "first_score": candidate["score"]}  # another search may have come to the same values
@@ -128,11 +130,8 @@ def train_finalist(
     try:
         row = within_memory(training, partial(_train, candidate, seed, place, plan), place)
     except FailedTrialError as error:
-        seconds = [
-            time.monotonic() - started,
-            *read_history(place).get("seconds", []),
-        ]  # an earlier process's
-        failure = {"failure": str(error), "seconds": max(seconds)}
+        earlier = read_history(place).get("seconds", [])  # of an interrupted process, too
+        failure = {"failure": str(error), "seconds": max([time.monotonic() - started, *earlier])}
         write_json(place / "result.json", {"hyperparameters": values, **failure})
         delete_checkpoint(place)
         raise
@@ -159,7 +158,7 @@ def _train(candidate: dict, seed: int, place: Path, plan: dict, training: Pictur
         deadline.is_over = 0 < plan["minutes"] <= spent  # it had ended the training before the process ended
     progress = EpochProgress(place.name.replace("_", " "), training.epochs)
     watching = [progress, history, deadline, StopAtNaN()]
-    if plan["minutes"] and "steps" in training.space.settings:  # a learning rate that falls over all epochs
+    if plan["minutes"] and "steps" in training.space.settings:  # its learning rate ends with its epochs
         expected = seconds_of_epochs(training, candidate, training.epochs)
         watching.append(KeepPace(deadline, expected, most, progress))
     started = time.monotonic()
@@ -183,6 +182,7 @@ def _train(candidate: dict, seed: int, place: Path, plan: dict, training: Pictur
         "val_accuracy": float(predictions["correct"].mean()),
         "val_accuracy_unaveraged": last["val_accuracy"][-1],
         "val_loss": val_loss,
+        "val_log_loss": cross_entropy(predictions),
         "epochs": len(last["loss"]),
         "planned_epochs": training.epochs,
         "seconds": round(history.earlier + time.monotonic() - started, 1),

@@ -18,7 +18,7 @@ from src.config import find_paths
 from src.running.commands import run_command
 from src.running.locks import check_no_workers, hold
 from src.running.messages import quote, refuse_passwords
-from src.running.parameters import check_value, read_setting, read_yaml_profile, split_settings
+from src.running.parameters import check_growth, check_value, read_setting, read_yaml_profile, split_settings
 from src.running.stamp import check_settings
 from src.runs import summarize
 
@@ -138,6 +138,7 @@ def read_settings(profile: str, settings: list[str], data: str = "auto") -> dict
     chosen = dict(read_setting(setting, known) for text in settings for setting in split_settings(text))
     check_parameters(values, f"profiles/{profile}.yaml")
     check_parameters(chosen, "settings")
+    check_growth({**known, **values, **chosen})
     if misplaced := sorted({"data", "run"} & chosen.keys() | {"run"} & values.keys()):
         raise ValueError(
             f"settings: {misplaced[0]} is none; give DATA=path or RUN=name to make, or data in notebook 00"
@@ -160,9 +161,8 @@ def run_all(
     values = read_settings(profile, [settings], data)
     run = values["run"] = run_name(profile, values["data"])
     folder = find_paths().output / run
-    more = ["06_transfer"] * transfer + ["07_submission"] * submission
     with hold(folder, wait=0):
-        for step in [*STEPS, *more]:
+        for step in [*STEPS, *MORE[:1] * transfer, *MORE[1:] * submission]:
             run_notebook(step, folder / f"{step}.ipynb", values)
     return folder
 

@@ -101,16 +101,20 @@ class Space(NamedTuple):
         choose_batches: function of `hp` that returns arguments of `load_batches`.
         settings: names of the settings that `build` takes beside `image_size`.
         settles_normalization: whether batch normalization is measured anew before each validation.
+        any_size: whether its networks take pictures of any size, so that they may grow.
     """
 
     build: Callable[..., keras.Model]
     choose_batches: Callable[[keras_tuner.HyperParameters], dict]
     settings: tuple[str, ...]
     settles_normalization: bool = False
+    any_size: bool = False
 
 
 SPACES = {
     "published": Space(published, as_settled, ("learning_rate",)),
     "described": Space(described, as_settled, ("learning_rate",)),
-    "modern": Space(modern, modern_batches, ("steps", "cooldown", "optimizer", "weight_averaging"), True),
+    "modern": Space(
+        modern, modern_batches, ("steps", "cooldown", "optimizer", "weight_averaging"), True, True
+    ),
 }

@@ -184,10 +184,10 @@ def make_training(
     if space not in SPACES:
         raise ValueError(f"space {space!r} is unknown; choose one of {', '.join(SPACES)}")
     pictures = read_input(run)
-    first, serve = pictures["first_image_size"], partial(load_batches, run, settings=pictures)
+    first = pictures["first_image_size"] if SPACES[space].any_size else 0  # others' pictures do not grow
     settings["image_size"] = None if first else pictures["image_size"]
-    more = {"first_image_size": first, "validation_freq": validation_freq}
-    return PictureTraining(SPACES[space], settings, serve, epochs, patience, **more)
+    serve, more = partial(load_batches, run, settings=pictures), {"validation_freq": validation_freq}
+    return PictureTraining(SPACES[space], settings, serve, epochs, patience, first, **more)
 
 
 def _find(kind: type, callbacks: list):

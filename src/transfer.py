@@ -71,13 +71,13 @@ def compute_run_features(run: Path, backbone: keras.Model) -> Features:
     table = load_features(run / "features.csv")
     pictures = cached_rows(table)
     pixels = open_settled_cache(settings, table)
-    return compute_features(
-        backbone, pixels, pictures[pictures["split"] != "test"], caches, settings["cache"]
-    )
+    chosen = pictures[pictures["split"] != "test"]
+    features = compute_features(backbone, pixels, chosen, caches, settings["cache"])
+    return features._replace(may_flip=settings["augmentation"].horizontal_flip)
 
 
 def make_head_training(features: Features, epochs: int, patience: int = 5) -> PictureTraining:
-    """Returns what a training of a head does, for `make_search`; it sees both views of each picture."""
+    """Returns what a training of a head does, for `make_search`; it sees both views where it may."""
     settings = {"features": features.values.shape[-1]}
     serve = partial(serve_features, features)
     return PictureTraining(HEAD, settings, serve, epochs, patience, monitor=OBJECTIVE)
@@ -131,7 +131,7 @@ def cross_validate(features: Features, seed: int, folds: int = 5) -> pd.DataFram
     """Returns predictions on training and validation pictures by heads that were not trained on them.
 
     For labels to be judged by, not for a network: a logistic regression on the mean of both views' features
-    takes seconds, and holds out each fold in turn.
+    (of the picture as it is, where it may not be flipped) takes seconds, and holds out each fold in turn.
 
     Args:
         features: of `compute_run_features`.
@@ -146,8 +146,8 @@ def cross_validate(features: Features, seed: int, folds: int = 5) -> pd.DataFram
     groups = features.table.get("group")
     kind = StratifiedKFold if groups is None else StratifiedGroupKFold
     chosen = kind(folds, shuffle=True, random_state=seed)
-    both = features.values.mean(axis=0)
-    told = cross_val_predict(heads, both, codes, cv=chosen, groups=groups, method="predict_proba")
+    views = features.values[: 1 + features.may_flip].mean(axis=0)
+    told = cross_val_predict(heads, views, codes, cv=chosen, groups=groups, method="predict_proba")
     columns = {"image_name": features.table["image_name"].to_numpy(), "code": codes}
     return pd.DataFrame({**columns, "probability": told[:, 1]})
 

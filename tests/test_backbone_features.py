@@ -127,3 +127,12 @@ def test_training_is_served_both_views_and_validation_one_in_order(tmp_path, pix
         validation = serve_features(features, "validation", mirrored=mirrored)
         np.testing.assert_allclose(validation[0][0], halves(pixels, pictures)[int(mirrored)][18:], atol=1e-3)
         assert validation.image_names == pictures["image_name"].tolist()[18:]
+
+
+def test_pictures_that_may_not_be_flipped_are_served_as_they_are(tmp_path, pixels, pictures):
+    features = compute_features(build(), pixels, pictures, tmp_path, "cache.npy")._replace(may_flip=False)
+    training = serve_features(features, "train", training=True, seed=1, batch_size=10)
+    served = np.concatenate([training[index][0] for index in range(len(training))])
+    expected = halves(pixels, pictures)[0, :18]
+    assert len(served) == 18
+    np.testing.assert_allclose(np.sort(served, axis=0), np.sort(expected, axis=0), atol=1e-3)

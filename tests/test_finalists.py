@@ -9,9 +9,11 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
+from keras_tuner import HyperParameters
 from keras_tuner.errors import FailedTrialError
 
 import src.finalists
+import src.training
 from src.finalists import load_network, new_seeds, train_finalist, train_finalists
 from src.generators import PictureBatches
 from src.images.augmentation import Augmentation
@@ -378,11 +380,22 @@ def test_the_winner_is_chosen_on_the_mean_of_the_new_scores(tmp_path):
     assert table["trial"].tolist() == [3, 7]
     assert table["val_accuracy_mean"].tolist() == pytest.approx([0.91, 0.88])
     assert table["difference"].tolist() == pytest.approx([0.01, -0.07])
-    assert "difference" not in finalists_table(trainings, "val_log_loss"), "a loss is no accuracy"
+    by_loss = finalists_table(trainings.assign(val_log_loss=0.3), "val_log_loss")
+    assert "difference" not in by_loss, "a loss is no accuracy"
     assert choose_members(trainings, "none", tmp_path)["folder"].tolist() == ["c"]
     assert choose_members(trainings, "seeds", tmp_path)["folder"].tolist() == ["c", "d"]
     with pytest.raises(ValueError, match="average is 'all'"):
         choose_members(trainings, "all", tmp_path)
+
+
+def test_the_winner_is_told_by_the_searchs_own_objective(tmp_path):
+    rows = {"trial": [7, 3], "first_score": [0.2, 0.3], "val_accuracy": [0.96, 0.9], "folder": ["a", "b"]}
+    trainings = pd.DataFrame({**rows, "val_loss": [0.5, 0.4], "val_log_loss": [0.3, 0.2]})
+    for objective, winner in (("val_accuracy", 7), ("val_loss", 3), ("val_log_loss", 3)):
+        table = finalists_table(trainings, objective)
+        assert table["trial"].iloc[0] == winner
+        assert choose_members(trainings, "none", tmp_path, objective)["trial"].tolist() == [winner]
+    assert table["val_log_loss_mean"].tolist() == [0.2, 0.3]
 
 
 def leave_validation(folder: Path, codes, told: dict[str, list[float]], **columns) -> None:
@@ -513,3 +526,15 @@ def test_an_unknown_space_is_named(tmp_path):
         ValueError, match="space 'huge' is unknown; choose one of published, described, modern"
     ):
         make_training(tmp_path, "huge", 3)
+
+
+@pytest.mark.parametrize(("space", "side"), [("modern", None), ("described", 24), ("published", 24)])
+def test_pictures_grow_for_a_network_that_takes_any_size_alone(space, side, tmp_path, monkeypatch):
+    monkeypatch.setattr(src.training, "read_input", lambda run: {"image_size": 24, "first_image_size": 16})
+    made = make_training(tmp_path, space, 3, validation_freq=2, steps=4, learning_rate=0.01)
+    assert made.first_image_size == (0 if side else 16) and made.validation_freq == 2
+    taken = {
+        name: made.settings[name] for name in made.settings if name in ("image_size", *made.space.settings)
+    }
+    network = made.space.build(HyperParameters(), **taken)
+    assert network.input_shape == (None, side, side, 3)

@@ -5,6 +5,8 @@ import pytest
 from papermill.exceptions import PapermillExecutionError
 
 from src import pipeline
+from src.images.preprocessing import INTERPOLATIONS
+from src.images.warping import FILL_MODES
 from src.pipeline import (
     check_parameters,
     main,
@@ -14,10 +16,18 @@ from src.pipeline import (
     run_notebook,
     summarize,
 )
+from src.pretrained.backbones import BACKBONES
+from src.results.averaging import AVERAGES
+from src.running.allowed import WORDS
 from src.running.locks import hold
 from src.running.parameters import check_cell
 from src.running.stamp import refresh
 from src.runs import write_json
+from src.searches.samplers import PRUNERS, SAMPLERS
+from src.session import PRECISIONS
+from src.spaces import SPACES
+from src.submission import EDITIONS
+from src.tuning import TUNERS
 
 
 @pytest.fixture
@@ -237,6 +247,47 @@ def test_a_pattern_typed_into_a_cell_is_checked_before_pictures_are_read(name):
         check_cell({name: "("})
     with pytest.raises(ValueError, match=f"the parameters cell: {name} is 7; it has to be str"):
         check_cell({name: 7})
+
+
+@pytest.mark.parametrize("text", ["false", "True", "true"])
+def test_what_papermill_makes_of_a_small_true_or_false_is_refused(text):
+    """`papermill -p keep_test_folder false` hands over a text, which Python takes for true."""
+    check_cell({"keep_test_folder": False})
+    with pytest.raises(ValueError, match=f"keep_test_folder is the text '{text}'; give True or False"):
+        check_cell({"keep_test_folder": text})
+
+
+def test_the_words_that_are_checked_are_those_that_the_rooms_know():
+    assert {name: set(words) for name, words in WORDS.items()} == {
+        **{
+            "interpolation": set(INTERPOLATIONS),
+            "precision": set(PRECISIONS),
+            "deterministic": {"auto", "yes", "no"},
+        },
+        **{"fill_mode": set(FILL_MODES), "space": set(SPACES), "tuner": {"optuna", *TUNERS}},
+        **{"sampler": set(SAMPLERS), "pruner": set(PRUNERS), "average": set(AVERAGES)},
+        **{"objective": {"val_accuracy", "val_loss", "val_log_loss"}, "backbone": set(BACKBONES)},
+        "edition": set(EDITIONS),
+    }
+    known = pipeline.known_parameters()
+    for name, words in WORDS.items():
+        assert known[name] in words
+
+
+@pytest.mark.parametrize("name", ["average", "space", "tuner", "backbone", "edition"])
+def test_another_word_is_refused_before_anything_runs(name):
+    with pytest.raises(ValueError, match=f"settings: {name} is 'finalist'; choose one of {WORDS[name][0]}"):
+        read_settings("sample", [f"{name}=finalist"])
+    with pytest.raises(ValueError, match=f"the parameters cell: {name} is 'finalist'; choose one of"):
+        check_cell({name: "finalist"})
+
+
+def test_pictures_that_would_become_smaller_as_they_grow_are_refused_before_anything_runs():
+    with pytest.raises(
+        ValueError, match="first_image_size is 96; give at most image_size, 64, or 0 for one size"
+    ):
+        read_settings("gpu", ["image_size=64"])
+    assert read_settings("gpu", ["image_size=64 first_image_size=0"])["image_size"] == 64
 
 
 SECRET = "postgresql://me:s3cret@host/trials"

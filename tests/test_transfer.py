@@ -311,6 +311,30 @@ def test_a_wrong_label_is_doubted_by_a_head_that_was_not_trained_on_it():
     assert of_label.idxmin() == 30 and of_label[30] < 0.5
 
 
+def test_a_mirror_image_is_of_no_use_where_pictures_may_not_be_flipped(run):
+    """Left and right tell the classes apart: the mirror image of one looks like the other."""
+    random = np.random.default_rng(0)
+    codes = np.arange(100) % 2
+    values = np.stack([random.normal(sign * 3.0 * (codes[:, None] - 0.5), 0.5, (100, 8)) for sign in (1, -1)])
+    table = pd.DataFrame({"image_name": [f"{number}.jpg" for number in range(100)], "code": codes})
+    right = {}
+    for may_flip in (True, False):
+        judged = transfer.cross_validate(Features(values, table, 0.0, may_flip), seed=1)
+        right[may_flip] = ((judged["probability"] > 0.5) == judged["code"]).mean()
+    assert right[False] == 1 and right[True] < 0.8
+
+
+def test_features_know_whether_pictures_may_be_flipped(run, stages):
+    assert stages.features.may_flip
+    settings = read_json(run / transfer.INPUT)
+    try:
+        flipless = {**settings, "augmentation": {**settings["augmentation"], "horizontal_flip": False}}
+        write_json(run / transfer.INPUT, flipless)
+        assert not transfer.compute_run_features(run, stages.backbone).may_flip
+    finally:
+        write_json(run / transfer.INPUT, settings)
+
+
 def test_a_picture_is_shown_by_its_name_not_by_its_place(stages):
     names = stages.features.table["image_name"].tolist()[:4]
     batches = load_batches(stages.run, "train", input_file=transfer.INPUT)

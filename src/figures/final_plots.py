@@ -13,7 +13,7 @@ def plot_finalists(
 
     Args:
         trainings: of `finalists.train_finalists`: trial, val_accuracy.
-        finalists: of `finalists.finalists_table`: trial, first_score, val_accuracy_mean, best mean first.
+        finalists: of `averaging.finalists_table`: trial, first_score, val_accuracy_mean, winner first.
         objective: the search's; its scores are drawn where they are accuracies as well.
         ax: axes to draw on.
     """
@@ -37,7 +37,8 @@ def plot_finalists(
     ax.margins(y=0.15)
     ax.grid(visible=False, axis="x")
     winner = finalists["trial"].iloc[0]
-    ax.set(ylabel="validation accuracy", title=f"Finalists trained again: trial {winner} won")
+    by = "" if objective == "val_accuracy" else f" by {objective}"
+    ax.set(ylabel="validation accuracy", title=f"Finalists trained again: trial {winner} won{by}")
     ax.legend(frameon=False, bbox_to_anchor=(1, 1), loc="upper left")
     return ax
 

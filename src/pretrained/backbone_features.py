@@ -33,11 +33,13 @@ class Features(NamedTuple):
         values: float32, shape (2, pictures, d): of the pictures as they are, and of their mirror images.
         table: the pictures' rows of the features table: `image_name`, `code`, `split`.
         seconds: that computing them took, whenever that was.
+        may_flip: whether a mirror image is of the same class.
     """
 
     values: np.ndarray
     table: pd.DataFrame
     seconds: float
+    may_flip: bool = True
 
 
 class FeatureBatches(PictureBatches):
@@ -114,7 +116,8 @@ def serve_features(
     Args:
         features: of `compute_features`.
         part: train or validation.
-        training: shuffled, and both views of each picture; otherwise one, in the order of its name.
+        training: shuffled, and both views of each picture where it may be flipped; otherwise one, in the
+            order of its name.
         seed: of the order.
         batch_size: pictures a batch.
         mirrored: the view where it is one: the mirror image.
@@ -123,7 +126,7 @@ def serve_features(
     pictures, n = features.table.iloc[chosen], len(features.table)
     rows, names = chosen + n * mirrored, pictures["image_name"].tolist()
     codes = pictures["code"].to_numpy()
-    if training:
+    if training and features.may_flip:
         rows, codes, names = np.concatenate([chosen, chosen + n]), np.tile(codes, 2), names * 2
     both = features.values.reshape(2 * n, -1)
     return FeatureBatches(

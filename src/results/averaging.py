@@ -7,12 +7,14 @@ import pandas as pd
 
 from src.evaluation import THRESHOLD
 from src.results.calibration import calibrate, log_loss
+from src.searches.trials import lower_is_better
 
 AVERAGES = ("none", "seeds", "finalists")
 
 
 def finalists_table(trainings: pd.DataFrame, objective: str = "val_accuracy") -> pd.DataFrame:
-    """Returns one row a finalist, best mean first: first_score, mean and spread of its new accuracy.
+    """Returns one row a finalist, the best mean of the objective first: first_score, mean and spread of its
+    new accuracy, and that mean where the objective is a loss.
 
     `difference` is what the search's score had flattered, where that was an accuracy as well.
 
@@ -25,10 +27,15 @@ def finalists_table(trainings: pd.DataFrame, objective: str = "val_accuracy") ->
     table.insert(0, "first_score", trainings.groupby("trial")["first_score"].first())
     if objective == "val_accuracy":
         table["difference"] = table["val_accuracy_mean"] - table["first_score"]
-    return table.sort_values("val_accuracy_mean", ascending=False, kind="stable").reset_index()
+    else:
+        table[f"{objective}_mean"] = trainings.groupby("trial")[objective].mean()
+    least = lower_is_better(objective)
+    return table.sort_values(f"{objective}_mean", ascending=least, kind="stable").reset_index()
 
 
-def choose_members(trainings: pd.DataFrame, average: str, folder: Path) -> pd.DataFrame:
+def choose_members(
+    trainings: pd.DataFrame, average: str, folder: Path, objective: str = "val_accuracy"
+) -> pd.DataFrame:
     """Returns the rows of the trainings whose networks make up the final one.
 
     Args:
@@ -36,11 +43,12 @@ def choose_members(trainings: pd.DataFrame, average: str, folder: Path) -> pd.Da
         average: `none`: the winner's first seed; `seeds`: all the winner's; `finalists`: of all trainings
             those that help, see `select_helpful`.
         folder: of the finalists, with their validation predictions.
+        objective: the search's, by whose mean the winner is told.
 
     Raises:
         ValueError: another word for `average`.
     """
-    winner = trainings[trainings["trial"] == finalists_table(trainings)["trial"].iloc[0]]
+    winner = trainings[trainings["trial"] == finalists_table(trainings, objective)["trial"].iloc[0]]
     if average not in AVERAGES:
         raise ValueError(f"average is {average!r}; choose one of {', '.join(AVERAGES)}")
     if average == "finalists":
@@ -66,7 +74,7 @@ def select_helpful(trainings: pd.DataFrame, folder: Path) -> pd.DataFrame:
     return trainings[trainings["folder"].isin(members)]
 
 
-def averaging_gains(trainings: pd.DataFrame, folder: Path) -> pd.DataFrame:
+def averaging_gains(trainings: pd.DataFrame, folder: Path, objective: str = "val_accuracy") -> pd.DataFrame:
     """Returns the validation accuracy of each way to put the networks together, and its gain in points.
 
     Rows: the winner's networks alone (their mean accuracy), its seeds averaged, the finalists that help;
@@ -74,7 +82,7 @@ def averaging_gains(trainings: pd.DataFrame, folder: Path) -> pd.DataFrame:
     with_mirror_view, and their gains over the first one, in percentage points.
     """
     tables = _read_validation(trainings, folder)
-    winner = choose_members(trainings, "seeds", folder)["folder"].tolist()
+    winner = choose_members(trainings, "seeds", folder, objective)["folder"].tolist()
     helpful = choose_members(trainings, "finalists", folder)["folder"].tolist()
     rows = []
     for name, groups in (

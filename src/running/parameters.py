@@ -1,57 +1,18 @@
 """What a profile, a setting and `input.json` may say: plain values of their type and in their range."""
 
-import math
 import shlex
-from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
-from typing import NamedTuple
 
 import yaml
 
 from src.datasets.patterns import compile_pattern
-from src.images.augmentation import FRACTIONS, Augmentation
+from src.images.augmentation import Augmentation
+from src.running.allowed import HINTS, LIMITS, NOT_NEGATIVE, PATTERNS, WORDS
 from src.running.messages import one_line, quote, refuse_passwords
 from src.runs import read_json
 
 LARGEST_PROFILE = 100_000  # bytes; a profile is some lines, and YAML is read slowly
-
-
-class Limit(NamedTuple):
-    """What a number may be."""
-
-    allows: Callable[[float], bool]  # False for NaN, which every comparison refuses
-    words: str
-
-
-COUNT = Limit(lambda value: 1 <= value < 2**31, "1 or more")
-FRACTION = Limit(lambda value: 0 <= value < 1, "a fraction, 0 or more and below 1")
-NOT_NEGATIVE = Limit(lambda value: 0 <= value < math.inf, "0 or more, and finite")
-COUNTS = ["batch_size", "max_trials", "epochs", "finalists", "final_seeds", "final_epochs"]
-COUNTS += ["final_validation_freq"]
-COUNTS += ["head_trials", "head_epochs"]
-COUNTS += ["fine_tuning_trials", "fine_tuning_trial_epochs", "fine_tuning_epochs"]
-MINUTES = ["max_minutes", "final_minutes", "fine_tuning_minutes", "trial_timeout_minutes"]
-LIMITS = {
-    **dict.fromkeys(COUNTS, COUNT),
-    **dict.fromkeys([*FRACTIONS, "color_jitter", "weight_averaging"], FRACTION),
-    "image_size": Limit(lambda value: 8 <= value <= 4_096, "8 to 4096 pixels"),
-    "first_image_size": Limit(lambda value: value == 0 or 8 <= value <= 4_096, "0, or 8 to 4096 pixels"),
-    "backbone_image_size": Limit(lambda value: value == 0 or 32 <= value <= 4_096, "0, or 32 to 4096 pixels"),
-    "epoch_fraction": Limit(lambda value: 0 < value <= 1, "more than 0 and at most 1"),
-    "learning_rate": Limit(lambda value: 0 < value < math.inf, "more than 0, and finite"),
-    **dict.fromkeys(["patience", "final_patience", *MINUTES], NOT_NEGATIVE),
-    "seed": Limit(lambda value: 0 <= value < 2**31, "0 to 2147483647"),
-    "workers": Limit(lambda value: 0 <= value <= 256, "0 to 256 threads"),
-}
-HINTS = {
-    float: "a number such as 0.001 or 1.0e-3, for YAML takes 1e-3 for a text",
-    str: "a text, in quotes where YAML takes it for something else",
-    bool: "true or false",
-    int: "a whole number",
-    dict: "a mapping",
-}
-PATTERNS = {"class_pattern", "group_pattern"}
 # What batches are made of, and its type.
 INPUT = {"cache": str, "image_size": int, "interpolation": str, "batch_size": int, "epoch_fraction": float}
 INPUT |= {"seed": int, "workers": int, "augmentation": dict}
@@ -63,6 +24,8 @@ def check_value(name: str, value: object, wanted: type, source: str) -> None:
         raise ValueError(
             f"{source}: {name} is {quote(value)}; it has to be {wanted.__name__}: {HINTS[wanted]}"
         )
+    if name in WORDS and value not in WORDS[name]:
+        raise ValueError(f"{source}: {name} is {quote(value)}; choose one of {', '.join(WORDS[name])}")
     if name in PATTERNS:
         compile_pattern(value, name, source)
     limit = LIMITS.get(name, NOT_NEGATIVE)
@@ -71,7 +34,7 @@ def check_value(name: str, value: object, wanted: type, source: str) -> None:
 
 
 def check_cell(values: dict[str, object]) -> None:
-    """Raises ValueError where a notebook's cell gives a parameter that has a range a value outside of it.
+    """Raises ValueError where a notebook's cell gives a parameter a value that it cannot have.
 
     A profile is checked before its notebook runs; this is for what was typed into the cell by hand.
     """
@@ -80,8 +43,21 @@ def check_cell(values: dict[str, object]) -> None:
         value = values[name]
         number = type(value) if type(value) in (int, float) else float  # text is no number
         check_value(name, value, number, "the parameters cell")
-    for name in PATTERNS & values.keys():
+    for name in (PATTERNS | WORDS.keys()) & values.keys():
         check_value(name, values[name], str, "the parameters cell")
+    for name, value in values.items():
+        if isinstance(value, str) and value.lower() in (
+            "true",
+            "false",
+        ):  # which is what `papermill -p` makes
+            raise ValueError(f"the parameters cell: {name} is the text {value!r}; give True or False")
+
+
+def check_growth(values: dict[str, object]) -> None:
+    """Raises ValueError where pictures would have to become smaller as they grow."""
+    first, last = values["first_image_size"], values["image_size"]
+    if first > last:
+        raise ValueError(f"first_image_size is {first}; give at most image_size, {last}, or 0 for one size")
 
 
 def read_yaml_profile(path: Path) -> dict[str, object]:
