@@ -29,7 +29,8 @@ def find_data(data: str, paths: Paths, class_pattern: str = "") -> Path:
 
     Raises:
         FileNotFoundError: no such path.
-        ValueError: no labelled pictures there, other than two classes, or more than one data set.
+        ValueError: no labelled pictures there, other than two classes, more than one data set, or a
+            `class_pattern` that is no regular expression.
         OSError: a download failed, or `paths.data` cannot be written.
     """
     source, why = find_source(data, paths, class_pattern)

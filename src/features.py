@@ -190,7 +190,7 @@ def _find_classes(table: pd.DataFrame, source: str) -> tuple[str, Iterable[str]]
     if len(counts) != 2:
         raise ValueError(
             f"{source} holds {len(counts)} classes of usable pictures ({found}); exactly two are needed, "
-            f"by folders (Cat/0.jpg) or by names (cat.0.jpg){describe_left_out(table)}"
+            f"by folders (Cat/0.jpg), names (cat.0.jpg) or class_pattern{describe_left_out(table)}"
         )
     if counts.min() < MINIMUM_PER_CLASS:
         raise ValueError(

@@ -34,8 +34,8 @@ def start_run(name: str, seed: int, deterministic: str = "auto", precision: str 
         precision: Keras's policy of the networks built from here on, or `auto`, see `fastest_precision`.
 
     Raises:
-        ValueError: a name that leaves the output folder, another word for one of the last two, or a number
-            in the notebook's parameters cell that is out of its range.
+        ValueError: a name that leaves the output folder, another word for one of the last two, or a value
+            in the notebook's parameters cell that it cannot have (`check_cell`).
     """
     check_cell(notebook_settings())
     if name in ("", "..") or Path(name).name != name:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from src.datasets.splitting import add_groups
 from src.evaluation import THRESHOLD
 from src.features import load_features
 from src.images.files import natural_order
@@ -24,7 +25,7 @@ def predictions_table(saved: SavedModel, files: list[tuple[str, Path]]) -> pd.Da
 
 
 def predict_validation(saved: SavedModel, run: Path) -> pd.DataFrame:
-    """Returns one row a validation picture of a run: image_name, probability, reason, code (the true class).
+    """Returns one row a validation picture of a run: image_name, probability, reason, code, group if any.
 
     They are read from their files, as the unlabelled ones are: so any saved network can be asked, also one
     of another picture size than the run's.
@@ -48,7 +49,7 @@ def predict_validation(saved: SavedModel, run: Path) -> pd.DataFrame:
             f"{folder / name} cannot be read any more ({reason}), nor can {len(lost) - 1} other validation "
             "pictures; put the data set back where it was, or run notebook 01 again"
         )
-    return predictions.assign(code=pictures["code"].astype(int))
+    return add_groups(predictions.assign(code=pictures["code"].astype(int)), table)
 
 
 def check_edition(edition: str) -> None:

@@ -245,6 +245,20 @@ def test_a_copy_of_the_data_within_the_data_is_read_once(parts, pattern, tmp_pat
     assert data.find_data(packed, paths, pattern).match("unpacked/all-*/x/x/y")
 
 
+def test_a_figure_beside_does_not_hide_a_copy_from_a_pattern(tmp_path, paths, caplog):
+    caplog.set_level(logging.INFO)
+    fill(tmp_path / "d", [f"{patient}/{kind}/0.png" for patient in ("p1", "p2") for kind in ("ill", "well")])
+    shutil.copytree(tmp_path / "d", tmp_path / "all" / "packed")
+    shutil.copytree(tmp_path / "d", tmp_path / "all", dirs_exist_ok=True)
+    fill(tmp_path / "all", ["docs/figure.png"])
+    assert data.find_data(str(tmp_path / "all"), paths, "ill|well") == tmp_path / "all" / "packed"
+    assert "4 pictures lie in" in caplog.text
+    fill(tmp_path / "all", ["more/ill/7.png"])
+    caplog.clear()
+    assert data.find_data(str(tmp_path / "all"), paths, "ill|well") == tmp_path / "all"
+    assert "twice" not in caplog.text
+
+
 @pytest.mark.parametrize("inside", ["masks", "test", "train/augmented"])
 def test_what_has_the_names_of_others_but_not_their_size_is_no_copy(inside, tmp_path, paths):
     fill(tmp_path / "x", [f"train/{name}" for name in CLASSES])

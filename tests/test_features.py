@@ -233,7 +233,7 @@ def test_split_ignores_the_order_of_rows_and_leaves_left_out_rows_empty():
 
 
 def test_split_refuses_one_class_and_names_that_come_twice():
-    with pytest.raises(ValueError, match=r"1 classes .*by names \(cat\.0\.jpg\)$"):
+    with pytest.raises(ValueError, match=r"1 classes .*, names \(cat\.0\.jpg\) or class_pattern$"):
         split_features(plain_table(30, 0))
     table = plain_table(30, 30)
     copies = table["image_name"].str.startswith("dog")

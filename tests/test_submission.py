@@ -9,6 +9,7 @@ import pytest
 from src import submission
 from src.networks.saved_model import SavedModel
 from src.predict import Prediction
+from src.results import calibration
 from src.results.calibration import Calibration, calibrate, log_loss, log_loss_table
 from src.runs import write_json
 from src.submission import make_submission, name_ids, predict_validation
@@ -142,6 +143,17 @@ def test_the_table_shows_the_gain_also_on_pictures_that_it_was_not_chosen_on():
     held_out = table["log_loss_held_out"]
     assert held_out["temperature"] < held_out["as the network gives them"] - 0.05
     assert table.loc["temperature", "log_loss"] <= held_out["temperature"]
+
+
+def test_pictures_of_a_group_are_in_one_half(monkeypatch):
+    halves = []
+    monkeypatch.setattr(
+        calibration, "calibrate", lambda half, clip: halves.append(half) or Calibration(1.0, 0.0)
+    )
+    validation = sure_too_much(60).assign(group=[f"patient {number % 6}" for number in range(60)])
+    log_loss_table(validation, Calibration(1.0, 0.0), 0.0, seed=3)
+    first, second = (set(half["group"]) for half in halves)
+    assert len(first) == len(second) == 3 and not first & second
 
 
 @pytest.fixture

@@ -48,12 +48,9 @@ def find_readings(names: Mapping[str, Hashable], class_pattern: str = "") -> lis
     for name in filter(is_picture, names):
         path = PurePosixPath(name)
         files[path.parent][path.name] = names[name]
-    base, dropped = drop_copies(files)
     if class_pattern:
-        below = [folder.relative_to(base) / name for folder in files for name in files[folder]]
-        counts = Counter(find_class(class_pattern, str(path)) for path in below)
-        counts.pop("", None)
-        return [Reading(str(base), counts, Counter(), dropped)] if counts else []
+        return _find_by_pattern(files, class_pattern)
+    _, dropped = drop_copies(files)
     flat = {folder for folder in files if _is_flat(files[folder])}
     classes = _count_classes(flat | _find_class_tops(files.keys() - flat), files)
     found = {top: counts for top, counts in classes.items() if len(counts) > 1}
@@ -61,6 +58,22 @@ def find_readings(names: Mapping[str, Hashable], class_pattern: str = "") -> lis
     return [
         Reading(str(top), found[top], beside[0] if beside else Counter(), dropped) for top in sorted(found)
     ]
+
+
+def _find_by_pattern(files: Files, class_pattern: str) -> list[Reading]:
+    """Returns the one data set of all pictures that a pattern finds a class for, if there are any."""
+    labelled: Files = defaultdict(dict)
+    for folder, names in files.items():
+        for name in names:
+            if find_class(class_pattern, str(folder / name)):
+                labelled[folder][name] = names[name]
+    left = dict(labelled)
+    base, dropped = drop_copies(left)
+    if base == PurePosixPath():  # no folder is without the copies: they are files like all others
+        left, dropped = labelled, 0
+    paths = [folder.relative_to(base) / name for folder, names in left.items() for name in names]
+    classes = Counter(filter(None, (find_class(class_pattern, str(path)) for path in paths)))
+    return [Reading(str(base), classes, Counter(), dropped)] if classes else []
 
 
 def _is_flat(files: Iterable[str]) -> bool:
@@ -109,7 +122,7 @@ def _words(name: str) -> list[str]:
 def is_in_test_folder(name: str, category: str) -> bool:
     """Returns whether the innermost part (`train`, `test_set`) above a picture is one for testing.
 
-    The folder that names its class is none, though it may be called `test_positive`; and one that is called
+    The folder that is called as its class is none, though that may be `test_positive`; and one that is called
     just `train` or `test` is meant before others with such a word in their name.
     """
     folders = PurePosixPath(name).parts[:-1]

@@ -62,7 +62,8 @@ def draw_parts(
         keep_test_folder: whether the pictures below a folder named test are the test part.
 
     Raises:
-        ValueError: there is no test folder, there are too few groups, or a part would lack a class.
+        ValueError: there is no test folder, there are too few groups, a part would lack a class, or the
+            pattern is no regular expression or finds nothing.
     """
     category = used["category"]
     shares = category.value_counts(normalize=True)

@@ -22,6 +22,9 @@ class Trapezoid(keras.optimizers.schedules.LearningRateSchedule):
             steps: of the whole training.
             warmup: fraction of the steps in which the rate rises, from a 25th of its peak.
             cooldown: fraction of the steps, the last ones, in which it falls.
+
+        Raises:
+            ValueError: a negative fraction, or two that are more than 1 together.
         """
         if min(warmup, cooldown) < 0 or warmup + cooldown > 1 + 1e-9:
             raise ValueError(f"warmup {warmup} and cooldown {cooldown}: give fractions, together at most 1")

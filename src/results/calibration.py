@@ -74,15 +74,16 @@ def log_loss_table(
     """Returns the log loss on validation pictures before and after: log_loss, and log_loss_held_out.
 
     The first is on the pictures that temperature and clip were chosen on; in the second each half of them
-    is judged by what was chosen on the other half.
+    is judged by what was chosen on the other half. Pictures of one group are in one half.
 
     Args:
-        validation: columns code and probability.
+        validation: columns code and probability, and group where the split has groups.
         calibration: of `calibrate`.
         clip: as it was given to `calibrate`.
         seed: of the halves.
     """
-    second = np.random.default_rng(seed).permutation(len(validation)) % 2 == 1
+    known, group = np.unique(validation.get("group", np.arange(len(validation))), return_inverse=True)
+    second = (np.random.default_rng(seed).permutation(len(known)) % 2 == 1)[group]
     halves = [validation[~second], validation[second]]
     others = [calibrate(half, clip) for half in reversed(halves)]  # each half's, from the other one
     steps = {
