@@ -6,8 +6,7 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 
 import nbformat
@@ -15,7 +14,7 @@ import papermill
 from papermill.exceptions import PapermillExecutionError
 
 from src.config import find_paths
-from src.running.commands import run_command
+from src.running.commands import run_command, stderr_into
 from src.running.locks import check_no_workers, hold
 from src.running.messages import quote, refuse_passwords
 from src.running.parameters import check_growth, check_value, read_setting, read_yaml_profile, split_settings
@@ -107,32 +106,22 @@ def run_notebook(name: str, output: Path, parameters: dict[str, object]) -> None
     partial.rename(output)
 
 
-@contextmanager
-def stderr_into(path: Path) -> Iterator[None]:
-    """Sends what this process and its kernel write to stderr into a file: TensorFlow's start-up, mostly."""
-    saved = os.dup(2)
-    try:
-        with path.open("wb") as file:
-            os.dup2(file.fileno(), 2)
-        yield
-    finally:
-        os.dup2(saved, 2)
-        os.close(saved)
-
-
 def run_name(profile: str, data: str) -> str:
     """Returns the name of a run's folder: the profile, and the data's name without its suffix."""
     name = re.sub(r"[^A-Za-z0-9._\x80-\U0010ffff-]", "_", Path(data).name.removesuffix(".zip"))
     return f"{profile}-{name}"
 
 
-def read_settings(profile: str, settings: list[str], data: str = "auto") -> dict[str, object]:
+def read_settings(
+    profile: str, settings: list[str], data: str = "auto", steps: Iterable[str] = (*STEPS, *MORE)
+) -> dict[str, object]:
     """Returns a profile's parameters with `name=value` settings laid over them, all of them checked.
 
     Args:
         profile: its name.
         settings: texts of one or more, such as `["epochs=3 seed=7"]`; data and run are none.
         data: where it is `auto`, the profile may name others.
+        steps: the notebooks that will run: settings that none of them has are told.
     """
     values, known = read_profile(profile), known_parameters()
     chosen = dict(read_setting(setting, known) for text in settings for setting in split_settings(text))
@@ -143,6 +132,8 @@ def read_settings(profile: str, settings: list[str], data: str = "auto") -> dict
         raise ValueError(
             f"settings: {misplaced[0]} is none; give DATA=path or RUN=name to make, or data in notebook 00"
         )
+    if idle := sorted(chosen.keys() - {name for step in steps for name in notebook_parameters(step)}):
+        logger.info("without effect on %s: %s", ", ".join(steps), ", ".join(idle))
     values["data"] = values.get("data", data) if data == "auto" else data
     if os.path.exists(path := chosen.get("pictures", "")):
         chosen["pictures"] = os.path.abspath(path)  # a notebook runs in a folder of its own
@@ -158,11 +149,12 @@ def run_all(
 ) -> Path:
     """Returns the run's folder after notebooks 01 to 05, as `make run`, and 06 and 07 where asked for."""
     data = str(Path(data).resolve()) if os.path.exists(data) else data
-    values = read_settings(profile, [settings], data)
+    steps = [*STEPS, *MORE[:1] * transfer, *MORE[1:] * submission]
+    values = read_settings(profile, [settings], data, steps)
     run = values["run"] = run_name(profile, values["data"])
     folder = find_paths().output / run
     with hold(folder, wait=0):
-        for step in [*STEPS, *MORE[:1] * transfer, *MORE[1:] * submission]:
+        for step in steps:
             run_notebook(step, folder / f"{step}.ipynb", values)
     return folder
 
@@ -182,7 +174,8 @@ def main(arguments: list[str] | None = None) -> int:
         if chosen.step == "summary":
             sys.stdout.write(summarize(chosen.run) + "\n")
             return 0
-        values = read_settings(chosen.profile, chosen.set, chosen.data) | {"run": chosen.run.name}
+        steps = {STEPS[0]: STEPS, **{step: [step] for step in MORE}}.get(chosen.step, [*STEPS, *MORE])
+        values = read_settings(chosen.profile, chosen.set, chosen.data, steps) | {"run": chosen.run.name}
         if chosen.run.resolve().parent != (output := find_paths().output.resolve()):
             raise ValueError(f"{chosen.run} is not in {output}; give a run there, or set OUTPUT_ROOT")
         with hold(chosen.run, wait=0):  # who waited would come in between two steps of the other command

@@ -25,7 +25,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import hostile
 from readers import READERS, BrokenRuleError, fault_of, watched
 
-from src.pipeline import NOTEBOOKS, stderr_into
+from src.pipeline import NOTEBOOKS
+from src.running.commands import stderr_into
 
 LONGEST_RANDOM = 2_000  # bytes
 MOST_EDITS = 8

@@ -1,5 +1,7 @@
 """The command behind `make`: bad settings are named, a failed step leaves no whole notebook."""
 
+import logging
+
 import nbformat
 import pytest
 from papermill.exceptions import PapermillExecutionError
@@ -288,6 +290,19 @@ def test_pictures_that_would_become_smaller_as_they_grow_are_refused_before_anyt
     ):
         read_settings("gpu", ["image_size=64"])
     assert read_settings("gpu", ["image_size=64 first_image_size=0"])["image_size"] == 64
+
+
+def test_settings_that_no_notebook_of_the_command_has_are_told(caplog, monkeypatch, tmp_path):
+    caplog.set_level(logging.INFO)
+    read_settings("sample", ["backbone=MobileNetV2 epochs=3"])
+    assert caplog.text == ""
+    read_settings("sample", ["backbone=MobileNetV2 epochs=3"], steps=pipeline.STEPS)
+    assert (
+        "without effect on 01_data, 02_generators, 03_tuning, 04_training, 05_evaluation: backbone"
+        in caplog.text
+    )
+    read_settings("sample", ["backbone=MobileNetV2 epochs=3 precision=float32"], steps=["06_transfer"])
+    assert "without effect on 06_transfer: epochs, precision" in caplog.text
 
 
 SECRET = "postgresql://me:s3cret@host/trials"

@@ -1,9 +1,11 @@
 """How a command ends: with its exit code, and with one line for whatever stopped it."""
 
 import logging
+import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from papermill.exceptions import PapermillExecutionError
@@ -36,3 +38,16 @@ def run_command(name: str, run: Path, work: Callable[[], int]) -> int:
     except (ValueError, OSError, RuntimeError) as error:  # RuntimeError: another process, or a dead kernel
         sys.stderr.write(f"{full_disk(run) if is_full(error) else one_line(error)}\n")
     return 1
+
+
+@contextmanager
+def stderr_into(path: Path) -> Iterator[None]:
+    """Sends what this process and its kernel write to stderr into a file: TensorFlow's start-up, mostly."""
+    saved = os.dup(2)
+    try:
+        with path.open("wb") as file:
+            os.dup2(file.fileno(), 2)
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
