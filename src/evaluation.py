@@ -101,13 +101,13 @@ def effective_number(correct: pd.Series, groups: pd.Series) -> float:
 
     n / design effect * (t of n - 1 / t of groups - 1) ** 2, at most n: the number that E. L. Korn and B. I.
     Graubard put their interval on ("Confidence intervals for proportions with small expected number of
-    positive counts estimated from survey data", Survey Methodology 24, 1998, 193-201). Where the rarer
-    outcome, right or wrong, is in fewer than `FEW_GROUPS` groups, it is the number of groups.
+    positive counts estimated from survey data", Survey Methodology 24, 1998). Where right or wrong is in
+    fewer than `FEW_GROUPS` groups, (sum of sizes) ** 2 / sum of their squares: groups, had they one size.
     """
     n, number = len(correct), groups.nunique()
     rarer = correct == (correct.mean() < 0.5)
     if groups[rarer].nunique() < FEW_GROUPS:
-        return number
+        return float(n**2 / (groups.value_counts() ** 2).sum())
     apart = correct - correct.mean()
     between = (apart.groupby(groups.to_numpy()).sum() ** 2).sum() * number / (number - 1)
     ratio = stats.t.ppf(0.975, n - 1) / stats.t.ppf(0.975, number - 1)

@@ -59,8 +59,7 @@ def label(name: object, width: int = 24) -> str:
 
 def title(text: str) -> str:
     """Returns a picture's title, each line of which stays above its own picture: its middle is left out."""
-    lines = (shorten(line, LONGEST_LINE) for line in _spelled(text).split("\n"))
-    return "\n".join(lines).replace("$", r"\$")
+    return "\n".join(shorten(line, LONGEST_LINE) for line in _spelled(text).split("\n")).replace("$", r"\$")
 
 
 def _spelled(text: str) -> str:
@@ -78,14 +77,15 @@ def plot_confusion_matrix(matrix: pd.DataFrame, ax: Axes | None = None) -> Axes:
     """Returns a heatmap of counts and row percentages: true labels on y, predictions on x."""
     ax = make_axes(ax, 5, 4.8)
     labels = [label(name, 13) for name in matrix.index]  # as many as there is room for below a cell
+    labels = labels if len({*labels}) > 1 else [f"{code}: {text}" for code, text in enumerate(labels)]
     matrix = matrix.set_axis(labels, axis=0).set_axis(labels, axis=1)
     shares = matrix.div(matrix.sum(axis=1).clip(lower=1), axis=0)
     text = matrix.map("{:,}".format) + "\n" + shares.map("{:.1%}".format)
     style = {"cmap": "Blues", "vmin": 0, "vmax": 1, "square": True, "linewidths": 2, "cbar": False}
     sns.heatmap(shares, annot=text, fmt="", annot_kws={"size": 15}, ax=ax, **style)
     n, correct = matrix.to_numpy().sum(), np.trace(matrix.to_numpy())
-    ax.set(xlabel="predicted label", ylabel="true label")
-    ax.set_title(f"Confusion matrix\n{correct / max(n, 1):.2%} of {n:,} pictures right")
+    said = f"Confusion matrix\n{correct / max(n, 1):.2%} of {n:,} pictures right"
+    ax.set(xlabel="predicted label", ylabel="true label", title=said)
     ax.tick_params(labelsize=12, length=0, rotation=0)
     return ax
 

@@ -136,7 +136,8 @@ def cross_validate(features: Features, seed: int, folds: int = 5) -> pd.DataFram
     Args:
         features: of `compute_run_features`.
         seed: of the folds.
-        folds: how many; each has its share of both classes, and pictures of one group are in one.
+        folds: how many, or as many as can be made; each has its share of both classes, and pictures of one
+            group are in one.
 
     Returns:
         image_name, code, probability of code 1.
@@ -145,7 +146,8 @@ def cross_validate(features: Features, seed: int, folds: int = 5) -> pd.DataFram
     heads = make_pipeline(StandardScaler(), LogisticRegression(C=1e-3, max_iter=300))
     groups = features.table.get("group")
     kind = StratifiedKFold if groups is None else StratifiedGroupKFold
-    chosen = kind(folds, shuffle=True, random_state=seed)
+    most = np.bincount(codes).max() if groups is None else groups.nunique()  # of folds that can be made
+    chosen = kind(min(folds, most), shuffle=True, random_state=seed)
     views = features.values[: 1 + features.may_flip].mean(axis=0)
     told = cross_val_predict(heads, views, codes, cv=chosen, groups=groups, method="predict_proba")
     columns = {"image_name": features.table["image_name"].to_numpy(), "code": codes}

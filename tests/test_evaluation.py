@@ -174,6 +174,8 @@ def test_pictures_of_one_group_count_as_if_they_told_of_different_ones():
     few[0] = True  # in each of four
     assert evaluation.effective_number(few, groups) == 50
     assert evaluation.effective_number(mixed, pd.Series([0] * 500)) == 1
+    unequal = pd.Series([0] * 100 + [1] * 100 + [*range(2, 12)])  # two large groups and ten of one picture
+    assert evaluation.effective_number(pd.Series([True] * 210), unequal) == pytest.approx(210**2 / 20_010)
 
 
 def test_the_interval_of_grouped_pictures_is_that_of_as_many_independent_ones():

@@ -305,6 +305,12 @@ def test_settings_that_no_notebook_of_the_command_has_are_told(caplog, monkeypat
     assert "without effect on 06_transfer: epochs, precision" in caplog.text
 
 
+@pytest.mark.parametrize("cell", [{"mistakes": -1}, {"false_positive_cost": -5.0}, {"clip": float("nan")}])
+def test_any_number_typed_into_a_cell_is_checked(cell):
+    with pytest.raises(ValueError, match="the parameters cell: .*; give 0 or more"):
+        check_cell(cell)
+
+
 SECRET = "postgresql://me:s3cret@host/trials"
 
 

@@ -60,6 +60,12 @@ def test_the_confusion_matrix_is_turned_upside_down_or_mirrored():
     assert ax.transData.transform((0, 0.5))[1] > ax.transData.transform((0, 1.5))[1]
 
 
+def test_class_names_that_are_shortened_to_the_same_are_told_apart_by_their_code():
+    names = ["leafhealthyspecimen", "leafinfectedspecimen"]
+    ax = plots.plot_confusion_matrix(pd.DataFrame(MATRIX.to_numpy(), names, names))
+    assert texts(ax.get_yticklabels()) == ["0: leaf…specimen", "1: leaf…specimen"]
+
+
 def test_a_class_without_pictures_breaks_the_confusion_matrix():
     ax = plots.plot_confusion_matrix(MATRIX.mul([1, 0], axis=0))
     assert shown(ax)[2:] == ["0\n0.0%", "0\n0.0%"]

@@ -156,6 +156,20 @@ def test_pictures_of_a_group_are_in_one_half(monkeypatch):
     assert len(first) == len(second) == 3 and not first & second
 
 
+def test_validation_pictures_of_one_group_are_halved_one_by_one(caplog):
+    validation = sure_too_much(60)
+    chosen = calibrate(validation)
+    alone = log_loss_table(validation.assign(group="patient 1"), chosen, 0.0, seed=3)
+    pd.testing.assert_frame_equal(alone, log_loss_table(validation, chosen, 0.0, seed=3))
+    assert "all validation pictures are of one group" in caplog.text
+
+
+@pytest.mark.parametrize("number", [3, 5, 20])
+def test_few_pictures_are_clipped_no_less_than_laplaces_rule_says(number):
+    few = pd.DataFrame({"code": [0, 1] * 10, "probability": [0.01, 0.99] * 10}).head(number)
+    assert calibrate(few).clip == pytest.approx(1 / (number + 2))
+
+
 @pytest.fixture
 def run(tmp_path, monkeypatch) -> Path:
     """A run whose pictures are told by their names: 0.jpg has probability 0.0, 7.jpg 0.7."""

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from src.config import KNOWN_WRONG_LABELS
-from src.results.suspects import find_known, kaggle_name, suspected_labels
+from src.results.suspects import describe_suspected, find_known, kaggle_name, suspected_labels
 
 NAMES = ["cat", "dog"]
 
@@ -29,6 +29,13 @@ def test_without_cleanlab_no_label_is_judged_and_a_line_says_so(predictions, mon
     found = suspected_labels(predictions, NAMES)
     assert found.empty and list(found) == ["rank", "image_name", "label", "suggested", "probability"]
     assert "no label is judged: cleanlab is not installed" in caplog.text
+    assert describe_suspected(found) == "No label was judged: cleanlab is not installed."
+
+
+def test_suspected_labels_are_told_of_how_many(predictions):
+    assert (
+        describe_suspected(suspected_labels(predictions, NAMES)) == "Of 12 held-out labels 2 are suspected."
+    )
 
 
 def test_only_pictures_past_the_other_class_threshold_are_suspected(predictions):

@@ -335,6 +335,18 @@ def test_features_know_whether_pictures_may_be_flipped(run, stages):
         write_json(run / transfer.INPUT, settings)
 
 
+@pytest.mark.parametrize("groups", [2, 4, 9])
+def test_few_groups_make_fewer_folds(groups):
+    random = np.random.default_rng(0)
+    codes = np.arange(90) % 2
+    values = np.stack([random.normal(3.0 * codes[:, None], 1.0, (90, 8))] * 2)
+    table = pd.DataFrame({"image_name": [f"{number}.jpg" for number in range(90)], "code": codes})
+    table["group"] = np.arange(90) // 2 % groups
+    assert len(transfer.cross_validate(Features(values, table, 0.0), seed=1)) == 90
+    few = Features(values[:, :6], table.head(6).drop(columns="group"), 0.0)
+    assert len(transfer.cross_validate(few, seed=1)) == 6
+
+
 def test_a_picture_is_shown_by_its_name_not_by_its_place(stages):
     names = stages.features.table["image_name"].tolist()[:4]
     batches = load_batches(stages.run, "train", input_file=transfer.INPUT)

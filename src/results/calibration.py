@@ -1,5 +1,6 @@
 """Makes a network's probabilities as sure as they are right: one temperature, and a clip at both ends."""
 
+import logging
 from typing import NamedTuple
 
 import numpy as np
@@ -7,6 +8,8 @@ import pandas as pd
 from scipy.optimize import minimize_scalar
 
 from src.evaluation import cross_entropy
+
+logger = logging.getLogger(__name__)
 
 COLDEST, HOTTEST = 0.05, 20.0  # of the temperatures that are tried
 PRIOR = 0.5  # before any picture is seen, two of three temperatures are between 0.6 and 1.65
@@ -58,7 +61,8 @@ def calibrate(validation: pd.DataFrame, clip: float = 0.0) -> Calibration:
     lowest = minimize_scalar(cost, bounds=np.log([COLDEST, HOTTEST]), method="bounded")
     temperature = float(np.exp(lowest.x))
     if clip == 0:
-        tried = np.geomspace(1 / (len(validation) + 2), LARGEST_CLIP, 60)
+        least = 1 / (len(validation) + 2)
+        tried = np.geomspace(least, max(least, LARGEST_CLIP), 60)
         clip = float(min(tried, key=lambda each: log_loss(validation, Calibration(temperature, each))))
     return Calibration(temperature, clip)
 
@@ -83,6 +87,9 @@ def log_loss_table(
         seed: of the halves.
     """
     known, group = np.unique(validation.get("group", np.arange(len(validation))), return_inverse=True)
+    if len(known) < 2:
+        logger.warning("all validation pictures are of one group: held-out figures are of its own pictures")
+        known = group = np.arange(len(validation))
     second = (np.random.default_rng(seed).permutation(len(known)) % 2 == 1)[group]
     halves = [validation[~second], validation[second]]
     others = [calibrate(half, clip) for half in reversed(halves)]  # each half's, from the other one

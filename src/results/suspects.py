@@ -19,6 +19,7 @@ def suspected_labels(predictions: pd.DataFrame, class_names: list[str]) -> pd.Da
 
     Columns: rank (from 1), image_name, label, suggested (the other class) and probability (of that one). A
     runtime without internet may lack cleanlab: then there is a line that says so, and no row.
+    `attrs["judged"]` is how many labels were judged.
 
     Args:
         predictions: image_name, code and probability of class 1, of pictures that the network was not
@@ -36,9 +37,10 @@ def suspected_labels(predictions: pd.DataFrame, class_names: list[str]) -> pd.Da
             f"{len(codes)} pictures, all of code {sorted(set(codes.tolist()))}: give pictures of 0 and of 1"
         )
     both = np.column_stack([1 - probability, probability])
-    rows = _find_issues(codes, both)
+    issues = _find_issues(codes, both)
+    rows = np.empty(0, int) if issues is None else issues
     found = predictions.iloc[rows]
-    return pd.DataFrame(
+    table = pd.DataFrame(
         {
             "rank": range(1, len(found) + 1),
             "image_name": found["image_name"].to_numpy(),
@@ -47,14 +49,23 @@ def suspected_labels(predictions: pd.DataFrame, class_names: list[str]) -> pd.Da
             "probability": both[rows, 1 - codes[rows]],
         }
     )
+    table.attrs["judged"] = 0 if issues is None else len(predictions)
+    return table
 
 
-def _find_issues(codes: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+def describe_suspected(suspected: pd.DataFrame) -> str:
+    """Returns in a sentence how many labels of how many are suspected, or that none was judged."""
+    if not suspected.attrs["judged"]:
+        return "No label was judged: cleanlab is not installed."
+    return f"Of {suspected.attrs['judged']:,} held-out labels {len(suspected):,} are suspected."
+
+
+def _find_issues(codes: np.ndarray, probabilities: np.ndarray) -> np.ndarray | None:
     try:
         from cleanlab.filter import find_label_issues
     except ImportError:
         logger.warning("no label is judged: cleanlab is not installed (pip install cleanlab)")
-        return np.empty(0, int)
+        return None
     how = {"filter_by": "confident_learning", "return_indices_ranked_by": "self_confidence"}
     # One process: cleanlab's own would cost more than they save, on tables of this size.
     return find_label_issues(codes, probabilities, n_jobs=1, **how)

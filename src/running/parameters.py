@@ -39,13 +39,12 @@ def check_cell(values: dict[str, object]) -> None:
     A profile is checked before its notebook runs; this is for what was typed into the cell by hand.
     """
     refuse_passwords(values.values())
-    for name in LIMITS.keys() & values.keys():
-        value = values[name]
-        number = type(value) if type(value) in (int, float) else float  # text is no number
-        check_value(name, value, number, "the parameters cell")
-    for name in (PATTERNS | WORDS.keys()) & values.keys():
-        check_value(name, values[name], str, "the parameters cell")
     for name, value in values.items():
+        if name in PATTERNS or name in WORDS:
+            check_value(name, value, str, "the parameters cell")
+        elif type(value) in (int, float) or name in LIMITS:
+            number = type(value) if type(value) in (int, float) else float  # text is no number
+            check_value(name, value, number, "the parameters cell")
         if isinstance(value, str) and value.lower() in (
             "true",
             "false",
