@@ -64,14 +64,16 @@ def train_finalists(
         ValueError: averaged weights are asked for together with patience.
         RuntimeError: each training failed.
     """
-    if training.patience and training.settings.get("weight_averaging"):
+    averages = "weight_averaging" in training.space.settings and training.settings.get("weight_averaging")
+    if training.patience and averages:
         raise ValueError(
             "weight_averaging does not go with final_patience: patience puts back the best epoch's own "
             "weights, not their average; set one of the two to 0"
         )
     identity = {**identity, "epochs": training.epochs, "patience": training.patience}
     identity["validation_freq"] = training.validation_freq
-    identity["minutes"] = round(minutes / (len(seeds) * len(candidates)), 2)  # of each
+    each = minutes / (len(seeds) * len(candidates))
+    identity["minutes"] = max(round(each, 2), 0.01) if each else 0.0  # 0 is no limit
     folder, rows, failures = search_folder(folder, identity), [], []
     expected, pace, lost = 0.0, 1.0, 0.0  # seconds by the search's pace; how much longer; in vain
     waiting = [(candidate, seed) for seed in seeds for candidate in candidates]
@@ -113,8 +115,6 @@ def train_finalist(
         if "failure" in result:
             raise FailedTrialError(f"{result['failure']}; delete {place} to train it anew")
         row = result["row"]
-        if "val_log_loss" not in row:  # of an earlier version
-            row["val_log_loss"] = cross_entropy(pd.read_csv(place / "validation.csv"))
         known = "%s is trained already, for %d epochs; delete %s to train it anew"
         logger.info(known, place.name, row["epochs"], place)
         return {**row, "first_score": candidate["score"]}  # another search may have come to the same values

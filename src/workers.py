@@ -32,8 +32,9 @@ def worker_environment(number: int, workers: int) -> dict[str, str]:
         workers: processes on this machine.
     """
     environment = {"PYTHONUNBUFFERED": "1"}
-    if "CUDA_VISIBLE_DEVICES" in os.environ:  # these only; empty means none
-        gpus = [name for name in os.environ["CUDA_VISIBLE_DEVICES"].split(",") if name]
+    if "CUDA_VISIBLE_DEVICES" in os.environ:  # these only; empty or -1 means none
+        named = os.environ["CUDA_VISIBLE_DEVICES"].split(",")
+        gpus = [name for name in named if name and not name.startswith("-")]
     else:
         gpus = [str(index) for index in range(count_gpus())]
     if gpus:
@@ -126,6 +127,8 @@ def main(arguments: list[str] | None = None) -> int:
         values = read_settings(chosen.profile, chosen.set, chosen.data)
         if chosen.number < 1:
             raise ValueError(f"--number is {chosen.number}; give 1 or more")
+        if (tuner := values.get("tuner", "optuna")) != "optuna":
+            raise ValueError(f"tuner is '{tuner}', which one process runs alone: make run, or tuner=optuna")
         if chosen.name:
             place = chosen.run / "workers"
             with hold(held := place / f"{chosen.name}.{os.getpid()}"):

@@ -21,7 +21,7 @@ from src.images.growth import growing_sizes, grown_size, relative_costs, spans
 from src.results.averaging import averaging_gains, choose_members, finalists_table, saved_accuracy
 from src.runs import read_json
 from src.searches.callbacks import Deadline, HistoryFile
-from src.searches.pace import KeepPace
+from src.searches.pace import RESERVE, KeepPace
 from src.searches.planning import candidates, expected_seconds, planned_epochs, rank_candidates
 from src.searches.trials import TrialRecord
 from src.spaces import Space, fixed
@@ -239,10 +239,24 @@ def test_another_trainings_minutes_are_not_counted(trained, tmp_path):
 
 def test_patience_that_would_undo_the_averaging_of_weights_is_refused(tmp_path):
     training = make(patience=2)
+    training.space = training.space._replace(settings=("steps", "weight_averaging"))
     training.settings["weight_averaging"] = 0.9
     with pytest.raises(ValueError, match="weight_averaging does not go with final_patience"):
         train_finalists(training, FINALISTS, [1], tmp_path, {})
     assert not list(tmp_path.iterdir())
+
+
+def test_a_setting_that_a_space_does_not_take_is_no_reason_to_refuse(tmp_path):
+    """`described` networks average no weights, whatever `weight_averaging` says."""
+    training = make(patience=2)
+    training.settings["weight_averaging"] = 0.9
+    assert len(train_finalists(training, FINALISTS[:1], [1], tmp_path, {})) == 1
+
+
+def test_a_moments_limit_is_not_the_same_as_none(tmp_path):
+    for minutes in (0.002, 0.0):
+        train_finalists(make(), FINALISTS[:1], [1], tmp_path, {}, minutes)
+    assert len(list(tmp_path.glob("*/search.json"))) == 2
 
 
 def test_the_same_seed_gives_the_same_network_and_another_another(trained, tmp_path):
@@ -272,6 +286,16 @@ def test_as_many_epochs_are_planned_as_fit(minutes, seconds, expected):
     assert planned_epochs(make(50), candidate, minutes) == expected
     quicker = {name: value / 2 for name, value in candidate.items()}
     assert planned_epochs(make(50), quicker, minutes, pace=2.0) == expected
+
+
+def test_no_epochs_are_tried_one_by_one_where_the_most_are_many():
+    candidate = {"seconds_an_epoch": 50.0, "seconds_a_validation": 10.0}
+    assert planned_epochs(make(10**9), candidate, math.inf) == 10**9
+    for training in (make(300), make(300, serve_augmented, first_image_size=4), make(300, validation_freq=4)):
+        for minutes in (0.1, 3, 31.5, 200, 4000):
+            seconds = 60 * minutes * (1 - RESERVE)
+            fit = [n for n in range(1, 301) if expected_seconds(training, candidate, n) <= seconds]
+            assert planned_epochs(training, candidate, minutes) == max(fit, default=1)
 
 
 def test_epochs_without_a_validation_leave_room_for_more():

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from src.config import find_paths
+from src.running import devices
 from src.session import start_run
 
 
@@ -95,3 +96,14 @@ def test_tensorflow_is_told_to_take_onednns_kernels_unless_the_environment_says_
     program = f"import os, sys, src; print(os.environ[{name!r}], 'tensorflow' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True)
     assert done.stdout.split() == [told, "False"], done.stderr
+
+
+def test_a_gpus_memory_is_left_to_other_processes_as_well():
+    assert os.environ["TF_FORCE_GPU_ALLOW_GROWTH"] == "true"
+    assert os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] == "false"
+
+
+@pytest.mark.parametrize(("device", "policy"), [("tpu:0", "mixed_bfloat16"), ("gpu:0", "mixed_float16")])
+def test_an_accelerator_computes_in_its_own_16_bits(device, policy, monkeypatch):
+    monkeypatch.setattr(devices, "_listed", lambda: ["cpu:0", device])
+    assert devices.has_accelerator() and devices.fastest_precision(True) == policy

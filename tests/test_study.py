@@ -40,7 +40,7 @@ from src.searches.claims import (
 )
 from src.searches.halving import HALVED
 from src.searches.samplers import ReportEpochs, make_sampler
-from src.searches.search_folder import fetch_files, read_files
+from src.searches.search_folder import fetch_files, read_files, search_folder
 from src.searches.storage import outlast_cuts, storage_url
 from src.searches.suggestions import SuggestedHyperParameters, explore_space
 from src.searches.trials import best_trial
@@ -518,12 +518,15 @@ def test_a_trial_that_kills_its_process_each_time_becomes_a_failed_row(tmp_path,
     assert found.records()[0].reason == "its process died 5 times before an epoch was over"
 
 
-def test_only_attempts_that_came_no_further_count_as_deaths():
+def test_attempts_in_a_row_that_came_no_further_count_as_deaths():
     """A resumed attempt reports earlier epochs again: to die in the third epoch each time is no progress."""
     attempts = [frozen(0)] + [frozen(number, **{AGAIN: number - 1}) for number in range(1, 6)]
     for trial, epochs in zip(attempts, (2, 2, 2, 3, 3, 3), strict=True):
         trial.intermediate_values = {epoch + 1: 0.5 for epoch in range(epochs)}
-    assert [claims.deaths(attempts[: n + 1], attempts[n]) for n in range(6)] == [0, 1, 2, 2, 3, 4]
+    assert [claims.deaths(attempts[: n + 1], attempts[n]) for n in range(6)] == [0, 1, 2, 0, 1, 2]
+    for trial, epochs in zip(attempts, (0, 1, 0, 2, 0, 3), strict=True):  # every other one dies in start-up
+        trial.intermediate_values = {epoch + 1: 0.5 for epoch in range(epochs)}
+    assert [claims.deaths(attempts[: n + 1], attempts[n]) for n in range(6)] == [1, 0, 1, 0, 1, 0]
 
 
 def test_a_training_that_the_pruner_had_ended_before_a_kill_is_over(tmp_path):
@@ -536,6 +539,31 @@ def test_a_training_that_the_pruner_had_ended_before_a_kill_is_over(tmp_path):
     assert not ReportEpochs(trial, "val_accuracy", 2, history).is_over, "its last epoch was done"
     trial.should_prune = lambda: False
     assert not ReportEpochs(trial, "val_accuracy", 3, history).is_over
+
+
+def test_a_resumed_trial_leaves_hyperband_the_values_that_it_had_at_each_rung(tmp_path):
+    values, rungs = [0.5, 0.55, 0.62, 0.7, 0.78], []
+    history = HistoryFile(tmp_path / "history.csv")
+    for restored in (0, len(values)):
+        pruner = optuna.pruners.SuccessiveHalvingPruner(min_resource=1, reduction_factor=3)
+        trial = optuna.create_study(direction="maximize", pruner=pruner).ask()
+        history.rows = [
+            {"epoch": n, "val_accuracy": value} for n, value in enumerate(values[:restored], start=1)
+        ]
+        reporter = ReportEpochs(trial, "val_accuracy", 9, history)
+        reporter.on_train_begin()
+        for epoch in range(restored, len(values)):
+            reporter.on_epoch_end(epoch, {"val_accuracy": values[epoch]})
+        rungs.append({k: v for k, v in trial.study.trials[0].system_attrs.items() if "rung" in k})
+    assert len(rungs[0]) == 2 and rungs[0] == rungs[1]
+
+
+def test_more_threads_are_the_same_search(tmp_path):
+    folders = {
+        search_folder(tmp_path, {"seed": seed, "pictures": {"batch_size": 32, "workers": workers}})
+        for seed, workers in ((1, 2), (1, 4), (2, 4))
+    }
+    assert len(folders) == 2
 
 
 def test_a_search_killed_between_a_pruning_and_its_row_prunes_again(whole, tmp_path, monkeypatch):

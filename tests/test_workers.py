@@ -78,7 +78,11 @@ def test_one_that_always_dies_is_given_up(monkeypatch):
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
-    [(["--number", "0"], "--number is 0"), (["--set", "max_trails=3"], "no notebook has a parameter")],
+    [
+        (["--number", "0"], "--number is 0"),
+        (["--set", "max_trails=3"], "no notebook has a parameter"),
+        (["--profile", "published"], "tuner is 'random', which one process runs alone"),
+    ],
 )
 def test_bad_settings_are_named_before_anything_starts(arguments, words, tmp_path, capsys):
     assert main([str(tmp_path / "run"), *arguments]) == 1

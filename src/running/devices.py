@@ -8,12 +8,12 @@ import keras
 def fastest_precision(accelerator: bool) -> str:
     """Returns the policy that computes fastest on this device without harm to training.
 
-    16 bits on an accelerator (mixed_float16, whose loss Keras scales), and on a CPU that multiplies
-    bfloat16 in hardware; elsewhere float32. TensorFlow only: the other backends' CPU kernels are slower
-    for it.
+    16 bits on an accelerator (mixed_float16, whose loss Keras scales; mixed_bfloat16 on a TPU), and on a CPU
+    that multiplies bfloat16 in hardware; elsewhere float32. There TensorFlow only: the other backends' CPU
+    kernels are slower for it.
     """
     if accelerator:
-        return "mixed_float16"
+        return "mixed_bfloat16" if any(name.startswith("tpu") for name in _listed()) else "mixed_float16"
     information = Path("/proc/cpuinfo")
     flags = information.read_text() if information.exists() else ""
     has_bfloat16 = "avx512_bf16" in flags or "amx_bf16" in flags
@@ -26,4 +26,8 @@ def has_accelerator() -> bool:
         import torch
 
         return torch.cuda.is_available() or torch.backends.mps.is_available()
-    return any(not device.lower().startswith("cpu") for device in keras.distribution.list_devices())
+    return any(not name.startswith("cpu") for name in _listed())
+
+
+def _listed() -> list[str]:
+    return [] if keras.backend.backend() == "torch" else [*map(str.lower, keras.distribution.list_devices())]

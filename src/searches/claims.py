@@ -168,14 +168,16 @@ def machine() -> str:
 
 
 def deaths(trials: list[FrozenTrial], trial: FrozenTrial | None) -> int:
-    """Returns how many attempts at a trial ended with their process before an epoch was over."""
-    number = {trial.number: trial for trial in trials}
-    count = 0
+    """Returns how many attempts in a row ended with their process and came no further than any before."""
+    number, attempts = {trial.number: trial for trial in trials}, []
     while trial is not None:
-        before = number.get(trial.user_attrs.get(AGAIN))
-        done, earlier = (max(each.intermediate_values, default=0) if each else 0 for each in (trial, before))
-        count += done <= earlier and INTERRUPTED not in trial.user_attrs
-        trial = before
+        attempts.append(trial)
+        trial = number.get(trial.user_attrs.get(AGAIN))
+    count = furthest = 0
+    for attempt in reversed(attempts):
+        done = max(attempt.intermediate_values, default=0)
+        count = 0 if done > furthest else count + (INTERRUPTED not in attempt.user_attrs)
+        furthest = max(furthest, done)
     return count
 
 

@@ -2,6 +2,7 @@
 
 import logging
 import math
+from bisect import bisect_right
 
 import pandas as pd
 
@@ -90,6 +91,8 @@ def planned_epochs(training: PictureTraining, candidate: dict, minutes: float, p
 
     `pace` is how much longer an epoch takes now than in the search.
     """
+    if math.isinf(minutes):
+        return training.epochs
     affordable = 60 * minutes * (1 - RESERVE) / pace
-    fit = (n for n in range(1, training.epochs + 1) if expected_seconds(training, candidate, n) <= affordable)
-    return max(fit, default=1)
+    epochs = range(1, training.epochs + 1)
+    return max(1, bisect_right(epochs, affordable, key=lambda n: expected_seconds(training, candidate, n)))

@@ -82,6 +82,7 @@ class ReportEpochs(keras.callbacks.Callback):
         """Reports the epochs that were trained before this process went on."""
         for row in self.history.rows[self.reported :]:
             self.trial.report(float(row[self.objective]), row["epoch"])
+            self.trial.should_prune()  # hyperband keeps each rung's value where it is asked, and only there
             self.reported = row["epoch"]
 
     @property

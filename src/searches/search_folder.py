@@ -24,6 +24,8 @@ IN_VAIN = f"its process died {MOST_DEATHS} times before an epoch was over"
 
 def search_folder(folder: Path, identity: dict) -> Path:
     """Returns the folder of the search with this identity, and says where another one lies beside it."""
+    if isinstance(pictures := identity.get("pictures"), dict):  # threads change no picture
+        identity = {**identity, "pictures": {name: pictures[name] for name in pictures if name != "workers"}}
     text = json.dumps(identity, sort_keys=True, default=str)
     project = folder / hashlib.sha256(text.encode()).hexdigest()[:8]
     others = [path for path in folder.glob("*/search.json") if path.parent != project]
