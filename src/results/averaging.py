@@ -13,10 +13,10 @@ AVERAGES = ("none", "seeds", "finalists")
 
 
 def finalists_table(trainings: pd.DataFrame, objective: str = "val_accuracy") -> pd.DataFrame:
-    """Returns one row a finalist, the best mean of the objective first: first_score, mean and spread of its
-    new accuracy, and that mean where the objective is a loss.
+    """Returns one row a finalist, best first: first_score, mean and spread of its new accuracy.
 
-    `difference` is what the search's score had flattered, where that was an accuracy as well.
+    The best has the best mean of the objective; where that is a loss its mean is a column, too. `difference`
+    is what the search's score had flattered, where that was an accuracy as well.
 
     Args:
         trainings: of `train_finalists`, in their order where means are equal.

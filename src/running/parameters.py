@@ -45,10 +45,7 @@ def check_cell(values: dict[str, object]) -> None:
         elif type(value) in (int, float) or name in LIMITS:
             number = type(value) if type(value) in (int, float) else float  # text is no number
             check_value(name, value, number, "the parameters cell")
-        if isinstance(value, str) and value.lower() in (
-            "true",
-            "false",
-        ):  # which is what `papermill -p` makes
+        if isinstance(value, str) and value.lower() in ("true", "false"):  # so papermill's -p hands them over
             raise ValueError(f"the parameters cell: {name} is the text {value!r}; give True or False")
 
 
