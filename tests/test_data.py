@@ -274,6 +274,34 @@ def test_what_has_the_names_of_others_but_not_their_size_is_no_copy(inside, tmp_
     assert data.find_data(str(tmp_path / "x"), paths, "cat|dog") == tmp_path / "x"
 
 
+@pytest.mark.parametrize("suffix", ["bmp", "tif"])
+def test_pictures_that_are_not_compressed_are_no_copies_for_their_size(suffix, tmp_path, paths):
+    for inside in ("", "augmented"):
+        for name in ("Cat/0", "Cat/1", "Dog/0", "Dog/1"):
+            path = tmp_path / "x" / inside / f"{name}.{suffix}"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes((inside or "originals").encode())
+    assert len("augmented") == len("originals")
+    with pytest.raises(ValueError, match="more than one data set"):
+        data.find_data(str(tmp_path / "x"), paths)
+
+
+def test_a_copy_within_a_part_is_not_said_to_be_left_aside(tmp_path, paths, caplog):
+    caplog.set_level(logging.INFO)
+    for inside in ("train", "train/train"):
+        fill(tmp_path / "x", CLASSES, inside)
+    fill(tmp_path / "x", [f"test/{name}" for name in CLASSES])
+    assert data.find_data(str(tmp_path / "x"), paths) == tmp_path / "x"
+    assert "twice" not in caplog.text
+
+
+def test_a_pattern_that_names_what_lies_above_a_copy_is_not_refused(tmp_path, paths):
+    for inside in ("set", "set/set"):
+        fill(tmp_path / "x", CLASSES, inside)
+    assert data.find_data(str(tmp_path / "x"), paths, "/(cat|dog)/") == tmp_path / "x"
+    assert data.find_data(str(tmp_path / "x"), paths, "(cat|dog)/") == tmp_path / "x" / "set" / "set"
+
+
 def test_a_kept_copy_of_a_class_does_not_become_a_class(tmp_path, paths):
     fill(tmp_path / "x", CLASSES)
     fill(tmp_path / "x", ["0.jpg", "1.jpg", "2.jpg"], "Cat")

@@ -20,7 +20,7 @@ from src.pipeline import (
 )
 from src.pretrained.backbones import BACKBONES
 from src.results.averaging import AVERAGES
-from src.running.allowed import WORDS
+from src.running.allowed import LIMITS, PATTERNS, SWITCHES, WORDS
 from src.running.locks import hold
 from src.running.parameters import check_cell
 from src.running.stamp import refresh
@@ -290,6 +290,17 @@ def test_pictures_that_would_become_smaller_as_they_grow_are_refused_before_anyt
     ):
         read_settings("gpu", ["image_size=64"])
     assert read_settings("gpu", ["image_size=64 first_image_size=0"])["image_size"] == 64
+    assert read_settings("gpu", ["image_size=64 space=described"])["image_size"] == 64, (
+        "whose pictures do not grow"
+    )
+
+
+def test_every_number_and_switch_of_the_notebooks_is_checked_and_no_variable_of_the_users_own():
+    known = pipeline.known_parameters()
+    assert {name for name, value in known.items() if type(value) in (int, float)} <= set(LIMITS)
+    assert {name for name, value in known.items() if type(value) is bool} == SWITCHES
+    assert {name for name in known if name.endswith("_pattern")} == PATTERNS
+    check_cell({"my_offset": -1, "answer": "true", "nothing": float("nan")})
 
 
 def test_settings_that_no_notebook_of_the_command_has_are_told(caplog, monkeypatch, tmp_path):

@@ -99,8 +99,18 @@ def test_tensorflow_is_told_to_take_onednns_kernels_unless_the_environment_says_
 
 
 def test_a_gpus_memory_is_left_to_other_processes_as_well():
-    assert os.environ["TF_FORCE_GPU_ALLOW_GROWTH"] == "true"
-    assert os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] == "false"
+    names = ["TF_FORCE_GPU_ALLOW_GROWTH", "XLA_PYTHON_CLIENT_PREALLOCATE"]
+    text = f"import os, src; print(*map(os.environ.get, {names}))"
+    for given, told in (({}, "true false"), ({names[0]: "false"}, "false false")):
+        environment = {name: value for name, value in os.environ.items() if name not in names} | given
+        asked = subprocess.run(
+            [sys.executable, "-c", text],
+            env=environment,
+            cwd=Path(__file__).parents[1],
+            capture_output=True,
+            text=True,
+        )
+        assert asked.stdout.strip() == told
 
 
 @pytest.mark.parametrize(("device", "policy"), [("tpu:0", "mixed_bfloat16"), ("gpu:0", "mixed_float16")])

@@ -11,6 +11,7 @@ from src.datasets import archives
 from src.datasets.layouts import Reading, describe, find_readings, is_picture
 from src.running.messages import one_line, quote
 
+UNCOMPRESSED = {".bmp", ".tif", ".tiff"}
 MOST_FOUND = 8  # data sets, or classes, that a refusal names
 WANTED = "pictures named like cat.0.jpg and dog.0.jpg, two class folders (Cat/0.jpg, Dog/0.jpg), or a zip"
 SET_PATTERN = "set class_pattern to what finds the class in a path, such as 'benign|malignant'"
@@ -35,7 +36,12 @@ def _list_files(source: Path) -> dict[str, Hashable]:
 
         # Links are not followed: they could lead anywhere, in circles too.
         paths = [Path(folder) / file for folder, _, files in os.walk(source, onerror=stop) for file in files]
-        files = {path.relative_to(source).as_posix(): path.lstat().st_size for path in paths}
+        names = {path.relative_to(source).as_posix(): path for path in paths}
+        # Pictures that are not compressed have the size of others: each is like itself alone.
+        files = {
+            name: name if path.suffix.lower() in UNCOMPRESSED else path.lstat().st_size
+            for name, path in names.items()
+        }
     hidden = re.compile(r"(^|/)(\.|__MACOSX/)")
     return {name: files[name] for name in sorted(files) if not hidden.search(name)}
 

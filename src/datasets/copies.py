@@ -7,23 +7,23 @@ from pathlib import PurePosixPath
 Files = dict[PurePosixPath, dict[str, Hashable]]  # by folder: names of pictures, and what equal files share
 
 
-def drop_copies(files: Files) -> tuple[PurePosixPath, int]:
+def drop_copies(files: Files) -> tuple[PurePosixPath, Files]:
     """Drops the folders whose files all lie once more, of the same name and size, in one folder below.
 
     `chest_xray/train` and `chest_xray/chest_xray/train` become the latter. What lies directly in a folder is
     never dropped for what lies below it, for then another folder would name its class.
 
     Returns:
-        The folder that all the rest lies in, and how many pictures were dropped.
+        The folder that all the rest lies in, and what was dropped.
     """
-    base, before = PurePosixPath(), sum(map(len, files.values()))
+    base, dropped = PurePosixPath(), {}
     while copied := _find_copied(files):
         inner, others = copied
         for folder in others:
-            del files[folder]
+            dropped[folder] = files.pop(folder)
         if all(is_below(folder, inner) for folder in files):
             base = inner
-    return base, before - sum(map(len, files.values()))
+    return base, dropped
 
 
 def _find_copied(files: Files) -> tuple[PurePosixPath, list[PurePosixPath]] | None:

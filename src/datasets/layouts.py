@@ -29,14 +29,14 @@ class Reading(NamedTuple):
     folder: str  # the canonical folder, relative and posix
     classes: Counter  # pictures by category
     beside: Counter  # of the only reading: pictures by folder, of those outside which may be a class as well
-    copies: int = 0  # pictures of the tree that lie once more within it, and are not counted
+    copies: int = 0  # pictures outside of the folder that lie in it once more
 
 
 def find_readings(names: Mapping[str, Hashable], class_pattern: str = "") -> list[Reading]:
     """Returns every data set of two or more classes among files given by their relative posix paths.
 
     Class folders in several parts (`train/cats`, `validation/cats`) are one data set, the folder above
-    the parts being the canonical one. What lies within a copy of itself is read once. Extensions decide what
+    the parts being the canonical one. What lies within a copy of itself counts once. Extensions decide what
     may be a picture: nothing is opened.
 
     Args:
@@ -56,8 +56,16 @@ def find_readings(names: Mapping[str, Hashable], class_pattern: str = "") -> lis
     found = {top: counts for top, counts in classes.items() if len(counts) > 1}
     beside = [_count_beside(top, counts.total(), files) for top, counts in found.items() if len(found) == 1]
     return [
-        Reading(str(top), found[top], beside[0] if beside else Counter(), dropped) for top in sorted(found)
+        Reading(str(top), found[top], beside[0] if beside else Counter(), _count_outside(top, dropped))
+        for top in sorted(found)
     ]
+
+
+def _count_outside(top: PurePosixPath, dropped: Files) -> int:
+    """Returns how many copies lie outside of a folder; 0 where some lie within it, and so are read."""
+    if any(is_below(folder, top) for folder in dropped):
+        return 0
+    return sum(map(len, dropped.values()))
 
 
 def _find_by_pattern(files: Files, class_pattern: str) -> list[Reading]:
@@ -69,11 +77,17 @@ def _find_by_pattern(files: Files, class_pattern: str) -> list[Reading]:
                 labelled[folder][name] = names[name]
     left = dict(labelled)
     base, dropped = drop_copies(left)
-    if base == PurePosixPath():  # no folder is without the copies: they are files like all others
-        left, dropped = labelled, 0
-    paths = [folder.relative_to(base) / name for folder, names in left.items() for name in names]
-    classes = Counter(filter(None, (find_class(class_pattern, str(path)) for path in paths)))
-    return [Reading(str(base), classes, Counter(), dropped)] if classes else []
+    inner = [find_class(class_pattern, str(path)) for path in _paths(left, base)]
+    # Where no folder is without the copies, or the pattern names what is above it, they are files like all.
+    if base == PurePosixPath() or not all(inner):
+        base, dropped = PurePosixPath(), {}
+        inner = [find_class(class_pattern, str(path)) for path in _paths(labelled, base)]
+    copies = sum(map(len, dropped.values()))
+    return [Reading(str(base), Counter(inner), Counter(), copies)] if inner else []
+
+
+def _paths(files: Files, base: PurePosixPath) -> list[PurePosixPath]:
+    return [folder.relative_to(base) / name for folder, names in files.items() for name in names]
 
 
 def _is_flat(files: Iterable[str]) -> bool:

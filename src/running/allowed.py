@@ -24,6 +24,8 @@ COUNTS = ["batch_size", "max_trials", "epochs", "finalists", "final_seeds", "fin
 COUNTS += ["final_validation_freq"]
 COUNTS += ["head_trials", "head_epochs"]
 COUNTS += ["fine_tuning_trials", "fine_tuning_trial_epochs", "fine_tuning_epochs"]
+AMOUNTS = ["drop_extreme_aspect", "rotation_range", "shear_range", "mistakes", "explained", "clip"]
+AMOUNTS += ["false_positive_cost", "false_negative_cost", "patience", "final_patience"]
 MINUTES = ["max_minutes", "final_minutes", "fine_tuning_minutes", "trial_timeout_minutes"]
 LIMITS = {
     **dict.fromkeys(COUNTS, COUNT),
@@ -33,7 +35,7 @@ LIMITS = {
     "backbone_image_size": Limit(lambda value: value == 0 or 32 <= value <= 4_096, "0, or 32 to 4096 pixels"),
     "epoch_fraction": Limit(lambda value: 0 < value <= 1, "more than 0 and at most 1"),
     "learning_rate": Limit(lambda value: 0 < value < math.inf, "more than 0, and finite"),
-    **dict.fromkeys(["patience", "final_patience", *MINUTES], NOT_NEGATIVE),
+    **dict.fromkeys([*AMOUNTS, *MINUTES], NOT_NEGATIVE),
     "seed": Limit(lambda value: 0 <= value < 2**31, "0 to 2147483647"),
     "workers": Limit(lambda value: 0 <= value <= 256, "0 to 256 threads"),
 }
@@ -44,6 +46,7 @@ HINTS = {
     int: "a whole number",
     dict: "a mapping",
 }
+SWITCHES = {"keep_test_folder", "leave_out_duplicates", "horizontal_flip", "isolate_trials", "mirrored_views"}
 PATTERNS = {"class_pattern", "group_pattern"}
 WORDS = {
     "interpolation": ["area", "bilinear", "nearest"],

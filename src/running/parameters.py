@@ -8,7 +8,7 @@ import yaml
 
 from src.datasets.patterns import compile_pattern
 from src.images.augmentation import Augmentation
-from src.running.allowed import HINTS, LIMITS, NOT_NEGATIVE, PATTERNS, WORDS
+from src.running.allowed import HINTS, LIMITS, NOT_NEGATIVE, PATTERNS, SWITCHES, WORDS
 from src.running.messages import one_line, quote, refuse_passwords
 from src.runs import read_json
 
@@ -39,20 +39,20 @@ def check_cell(values: dict[str, object]) -> None:
     A profile is checked before its notebook runs; this is for what was typed into the cell by hand.
     """
     refuse_passwords(values.values())
-    for name, value in values.items():
+    for name, value in values.items():  # those of the user's own are none of ours
         if name in PATTERNS or name in WORDS:
             check_value(name, value, str, "the parameters cell")
-        elif type(value) in (int, float) or name in LIMITS:
+        elif name in LIMITS:
             number = type(value) if type(value) in (int, float) else float  # text is no number
             check_value(name, value, number, "the parameters cell")
-        if isinstance(value, str) and value.lower() in ("true", "false"):  # so papermill's -p hands them over
-            raise ValueError(f"the parameters cell: {name} is the text {value!r}; give True or False")
+        elif name in SWITCHES and isinstance(value, str):  # as papermill's -p hands over true and false
+            raise ValueError(f"the parameters cell: {name} is the text {quote(value)}; give True or False")
 
 
 def check_growth(values: dict[str, object]) -> None:
     """Raises ValueError where pictures would have to become smaller as they grow."""
     first, last = values["first_image_size"], values["image_size"]
-    if first > last:
+    if first > last and values["space"] == "modern":  # the others' pictures do not grow
         raise ValueError(f"first_image_size is {first}; give at most image_size, {last}, or 0 for one size")
 
 

@@ -19,7 +19,7 @@ from src.searches.checkpoints import CHECKPOINT, Checkpoint
 logger = logging.getLogger(__name__)
 
 MOST_DEATHS = 5  # a network that ends its process before an epoch is over is tried no more
-IN_VAIN = f"its process died {MOST_DEATHS} times before an epoch was over"
+IN_VAIN = f"its process died {MOST_DEATHS} times in a row, and it came no further"
 
 
 def search_folder(folder: Path, identity: dict) -> Path:
