@@ -515,7 +515,7 @@ def test_a_trial_that_kills_its_process_each_time_becomes_a_failed_row(tmp_path,
         study.add_trial(optuna.create_trial(state=optuna.trial.TrialState.RUNNING, user_attrs=attributes))
     found = search(tmp_path, max_trials=2)
     assert [trial.status for trial in found.records()] == ["failed", "completed"]
-    assert found.records()[0].reason == "its process died 5 times before an epoch was over"
+    assert found.records()[0].reason == "its process died 5 times in a row, and it came no further"
 
 
 def test_attempts_in_a_row_that_came_no_further_count_as_deaths():
