@@ -49,7 +49,8 @@ def train_finalists(
     is there already, of the same settings, is not done again. Columns: trial, seed, first_score (the
     search's), val_accuracy, val_loss and val_log_loss (of the weights that are kept),
     val_accuracy_unaveraged (of the last validation, not always after the last epoch, whose weights were not
-    yet averaged), epochs, planned_epochs, seconds, folder. Where loss or predictions become NaN is no row.
+    yet averaged), epochs, planned_epochs, seconds, folder. A training whose loss or predictions become NaN is
+    no row.
 
     Args:
         training: what a training does; its `epochs` are the most that one gets.
@@ -72,8 +73,7 @@ def train_finalists(
         )
     identity = {**identity, "epochs": training.epochs, "patience": training.patience}
     identity["validation_freq"] = training.validation_freq
-    each = minutes / (len(seeds) * len(candidates))
-    identity["minutes"] = max(round(each, 2), 0.01) if each else 0.0  # 0 is no limit
+    identity["minutes"] = minutes / (len(seeds) * len(candidates))  # of each; 0 is no limit
     folder, rows, failures = search_folder(folder, identity), [], []
     expected, pace, lost = 0.0, 1.0, 0.0  # seconds by the search's pace; how much longer; in vain
     waiting = [(candidate, seed) for seed in seeds for candidate in candidates]

@@ -174,6 +174,7 @@ def main(arguments: list[str] | None = None) -> int:
         if chosen.step == "summary":
             sys.stdout.write(summarize(chosen.run) + "\n")
             return 0
+        # What has no effect on a command is told once: for `make run` with its first notebook.
         steps = {STEPS[0]: STEPS, **{step: [step] for step in MORE}}.get(chosen.step, [*STEPS, *MORE])
         values = read_settings(chosen.profile, chosen.set, chosen.data, steps) | {"run": chosen.run.name}
         if chosen.run.resolve().parent != (output := find_paths().output.resolve()):

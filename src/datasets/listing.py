@@ -76,9 +76,9 @@ def is_hidden(name: str) -> bool:
 def read_label(name: str, class_pattern: str = "") -> str:
     """Returns the class that a path below the data folder states, in lower case, or "".
 
-    It is what the regular expression `class_pattern` first finds in the path. Without one
-    it is the folder's name, unless that is the name of a part such as `train`; outside of folders the first
-    part of names such as `cat.0.jpg`. A hidden file has none.
+    It is what the regular expression `class_pattern` first finds in the path. Without one it is the folder's
+    name, unless that is the name of a part such as `train`; outside of folders the first part of names such
+    as `cat.0.jpg`. A hidden file has none.
     """
     if is_hidden(name):
         return ""

@@ -6,19 +6,19 @@ import unicodedata
 from src.running.messages import one_line, quote
 
 
-def compile_pattern(pattern: str, parameter: str, source: str) -> re.Pattern:
-    """Returns a regular expression; upper and lower case are one to a `class_pattern`, as to all labels.
+def compile_pattern(pattern: str, parameter: str, source: str, flags: re.RegexFlag = re.NOFLAG) -> re.Pattern:
+    """Returns a regular expression.
 
     Args:
         pattern: its text.
         parameter: what it was given as, `class_pattern` or `group_pattern`.
         source: where it was given, for the message.
+        flags: of `re`.
 
     Raises:
         ValueError: it is no regular expression.
     """
     try:
-        flags = re.IGNORECASE if parameter == "class_pattern" else 0
         return re.compile(unicodedata.normalize("NFC", pattern), flags)
     except (re.error, OverflowError) as error:
         raise ValueError(
@@ -39,7 +39,9 @@ def find_text(expression: re.Pattern, name: str) -> str:
 def find_class(pattern: str, name: str) -> str:
     """Returns the class that a `class_pattern` finds in a path, in lower case; "" where it finds none.
 
+    Upper and lower case are one to it, as to all labels.
+
     Raises:
         ValueError: it is no regular expression.
     """
-    return find_text(compile_pattern(pattern, "class_pattern", "the data"), name).lower()
+    return find_text(compile_pattern(pattern, "class_pattern", "the data", re.IGNORECASE), name).lower()

@@ -18,7 +18,7 @@ from src.searches.checkpoints import CHECKPOINT, Checkpoint
 
 logger = logging.getLogger(__name__)
 
-MOST_DEATHS = 5  # a network that ends its process before an epoch is over is tried no more
+MOST_DEATHS = 5  # in a row; a network that ends its process so often is tried no more
 IN_VAIN = f"its process died {MOST_DEATHS} times in a row, and it came no further"
 
 
