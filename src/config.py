@@ -7,9 +7,6 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
-# Put your fork's address here; the notebooks' setup cells name the same one (a test compares them).
-REPOSITORY = "https://github.com/<your account>/tuned-image-classifier"
-
 # Names of folders that hold a part of a data set, not a class.
 TEST_NAMES = {"test", "testing", "test1", "test2"}
 PART_NAMES = {"train", "training", "val", "valid", "validation", "dev", "eval", "evaluation", "holdout"}

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from keras import ops
 
+from src.evaluation import confident_mistakes
 from src.generators import PictureBatches
 from src.images.preprocessing import preprocess
 from src.results.opening import load_classifier
@@ -70,9 +71,8 @@ def right_and_wrong(predictions: pd.DataFrame, number: int, seed: int) -> pd.Dat
         number: of each kind; fewer where there are not so many.
         seed: of the draw. The surest right ones would show the easiest pictures alone.
     """
-    right, wrong = predictions[predictions["correct"]], predictions[~predictions["correct"]]
-    surest = (wrong["probability"] - 0.5).abs().sort_values(ascending=False, kind="stable").index[:number]
-    return pd.concat([right.sample(min(number, len(right)), random_state=seed), wrong.loc[surest]])
+    right, wrong = predictions[predictions["correct"]], confident_mistakes(predictions, number)
+    return pd.concat([right.sample(min(number, len(right)), random_state=seed), wrong[predictions.columns]])
 
 
 def _member_maps(network: keras.Model, pictures: np.ndarray, signs: np.ndarray) -> np.ndarray:

@@ -115,8 +115,7 @@ def train_finalist(
         if "failure" in result:
             raise FailedTrialError(f"{result['failure']}; delete {place} to train it anew")
         row = result["row"]
-        known = "%s is trained already, for %d epochs; delete %s to train it anew"
-        logger.info(known, place.name, row["epochs"], place)
+        logger.info("%s is trained already; delete %s to train it anew", place.name, place)
         return {**row, "first_score": candidate["score"]}  # another search may have come to the same values
     epochs = planned_epochs(training, candidate, minutes, pace)
     plan = {"hyperparameters": values, "epochs": epochs, "minutes": None if math.isinf(minutes) else minutes}
@@ -124,7 +123,8 @@ def train_finalist(
         plan = read_json(place / "plan.json")
     else:
         delete_checkpoint(place)  # of another training, whose minutes would be counted as this one's
-        (place / "result.json").unlink(missing_ok=True)  # it would pass for that of the weights to come
+        for name in ("result.json", "history.csv"):  # they would pass for those of the weights to come
+            (place / name).unlink(missing_ok=True)
     write_json(place / "plan.json", plan)
     started = time.monotonic()
     try:

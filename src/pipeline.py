@@ -14,7 +14,7 @@ import papermill
 from papermill.exceptions import PapermillExecutionError
 
 from src.config import find_paths
-from src.running.commands import run_command, stderr_into
+from src.running.commands import check_place, pass_on, run_command, stderr_into
 from src.running.locks import check_no_workers, hold
 from src.running.messages import quote, refuse_passwords
 from src.running.parameters import check_growth, check_value, read_setting, read_yaml_profile, split_settings
@@ -85,9 +85,7 @@ def run_notebook(name: str, output: Path, parameters: dict[str, object]) -> None
     partial = output.with_suffix(".partial.ipynb")
     failed = output.with_suffix(".failed.ipynb")
     failed.unlink(missing_ok=True)
-    command = " ".join(["python", "-m", f"src.{Path(sys.argv[0]).stem}", *sys.argv[1:]])
-    # For the kernel, which inherits them.
-    os.environ.update(HEADLESS="1", NOTEBOOK_RUN=str(output), RUN_COMMAND=command)
+    os.environ.update(HEADLESS="1", NOTEBOOK_RUN=str(output))  # for the kernel, which inherits them
     logger.info("---- %s", name)
     try:
         with stderr_into(output.with_suffix(".stderr.txt")):
@@ -146,15 +144,24 @@ def run_all(
     settings: str = "",
     transfer: bool = False,
     submission: bool = False,
+    processes: int = 1,
 ) -> Path:
-    """Returns the run's folder after notebooks 01 to 05, as `make run`, and 06 and 07 where asked for."""
+    """Returns the run's folder after notebooks 01 to 05, as `make run`, and 06 and 07 where asked for.
+
+    Several processes search together, one a GPU, before notebook 03 shows what they have found.
+    """
     data = str(Path(data).resolve()) if os.path.exists(data) else data
     steps = [*STEPS, *MORE[:1] * transfer, *MORE[1:] * submission]
     values = read_settings(profile, [settings], data, steps)
     run = values["run"] = run_name(profile, values["data"])
     folder = find_paths().output / run
+    chosen = {"profile": profile, "data": data, "set": settings}
+    os.environ["RUN_COMMAND"] = f"run_all: {chosen}"  # for the notebooks' kernels
     with hold(folder, wait=0):
         for step in steps:
+            if step == "03_tuning" and processes > 1:
+                words = [word for name, value in chosen.items() for word in (f"--{name}", value)]
+                pass_on("workers", str(folder), "--number", str(processes), *words)  # 03 does what is left
             run_notebook(step, folder / f"{step}.ipynb", values)
     return folder
 
@@ -177,8 +184,7 @@ def main(arguments: list[str] | None = None) -> int:
         # What has no effect on a command is told once: for `make run` with its first notebook.
         steps = {STEPS[0]: STEPS, **{step: [step] for step in MORE}}.get(chosen.step, [*STEPS, *MORE])
         values = read_settings(chosen.profile, chosen.set, chosen.data, steps) | {"run": chosen.run.name}
-        if chosen.run.resolve().parent != (output := find_paths().output.resolve()):
-            raise ValueError(f"{chosen.run} is not in {output}; give a run there, or set OUTPUT_ROOT")
+        check_place(chosen.run)
         with hold(chosen.run, wait=0):  # who waited would come in between two steps of the other command
             if chosen.settings is not None:
                 check_settings(chosen.run, chosen.settings)

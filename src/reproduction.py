@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from src.pipeline import STEPS, run_notebook
-from src.running.commands import run_command
+from src.running.commands import check_place, run_command
 from src.running.locks import hold
 from src.running.made_by import code_version, package_versions
 from src.runs import read_json
@@ -106,6 +106,7 @@ def main(arguments: list[str] | None = None) -> int:
     chosen = parser.parse_args(arguments)
 
     def work() -> int:
+        check_place(chosen.run)
         table = reproduce(chosen.run)
         for row in table.itertuples():
             sys.stdout.write(f"{row.file}: {'the same' if row.same else row.difference}\n")

@@ -4,13 +4,12 @@ import logging
 import os
 import platform
 import sys
-from importlib.metadata import version
 from pathlib import Path
 
 import keras
 
 from src.config import find_paths
-from src.running.devices import fastest_precision, has_accelerator
+from src.running.devices import fastest_precision, has_accelerator, idle_gpus
 from src.running.made_by import note_notebook, notebook_settings, unsuitable_packages
 from src.running.parameters import check_cell
 from src.running.resources import check_writable, keep_freed_memory
@@ -49,7 +48,8 @@ def start_run(name: str, seed: int, deterministic: str = "auto", precision: str 
     settle(seed, deterministic, precision)
     accelerator = has_accelerator()
     policy = keras.config.dtype_policy().name
-    packages = ", ".join(f"{package} {version(package)}" for package in ("keras", keras.backend.backend()))
+    backend = keras.backend.backend()
+    packages = f"keras {keras.__version__}, {backend} {sys.modules[backend].__version__}"
     device = "accelerator" if accelerator else f"CPU with {os.cpu_count()} cores"
     wanted = is_deterministic(deterministic)
     facts = {"device": device, "precision": policy, "deterministic": wanted}
@@ -62,7 +62,7 @@ def start_run(name: str, seed: int, deterministic: str = "auto", precision: str 
         policy,
         ", deterministic" * wanted,
     )
-    for sentence in unsuitable_packages():
+    for sentence in filter(None, [idle_gpus(accelerator), *unsuitable_packages()]):
         logger.warning("%s", sentence)
     return folder
 

@@ -17,7 +17,8 @@ import time
 from pathlib import Path
 
 from src.pipeline import read_settings, run_notebook
-from src.running.commands import run_command
+from src.running.commands import check_place, run_command
+from src.running.devices import count_gpus
 from src.running.locks import hold
 
 RESTARTS = 20  # of each process: a server that is away for minutes costs several
@@ -43,14 +44,6 @@ def worker_environment(number: int, workers: int) -> dict[str, str]:
     for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"):
         environment[name] = os.environ.get(name, cores)
     return environment
-
-
-def count_gpus() -> int:
-    """Returns how many NVIDIA GPUs this machine lists."""
-    if not shutil.which("nvidia-smi"):
-        return 0
-    listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True).stdout
-    return sum(line.startswith("GPU ") for line in listed.splitlines())
 
 
 class Worker:
@@ -125,6 +118,7 @@ def main(arguments: list[str] | None = None) -> int:
 
     def work() -> int:
         values = read_settings(chosen.profile, chosen.set, chosen.data)
+        check_place(chosen.run)
         if chosen.number < 1:
             raise ValueError(f"--number is {chosen.number}; give 1 or more")
         if (tuner := values.get("tuner", "optuna")) != "optuna":

@@ -24,7 +24,7 @@ def serve(part: str, training: bool = False, seed: int | None = None) -> Picture
     random = np.random.default_rng(0)
     codes = np.arange(24) % 2
     pixels = (random.integers(0, 160, (24, 8, 8, 3)) + 60 * codes[:, None, None, None]).astype("uint8")
-    rows = np.arange(16) if part == "train" else np.arange(16, 24)
+    rows = {"train": np.arange(16), "validation": np.arange(16, 24)}[part]  # the test part is nobody's
     names = [f"{row}.jpg" for row in rows]
     return PictureBatches(pixels, rows, codes[rows], names, batch_size=8, shuffle=training, workers=1)
 

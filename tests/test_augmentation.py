@@ -83,6 +83,15 @@ def test_the_ranges_are_those_of_image_data_generator():
     assert not any(transform["flip_vertical"] for transform in ours)
 
 
+def test_each_parameter_is_drawn_for_itself():
+    ranges = Augmentation(
+        rotation_range=10, vertical_flip=True, crop_range=0.3, brightness=0.3, contrast=0.2, saturation=0.2
+    )
+    columns = ranges.draw_columns(np.random.default_rng(2).random((4000, DRAWS)), SIZE)
+    related = np.corrcoef(list(columns.values())) - np.eye(len(columns))
+    assert len(columns) == DRAWS and np.abs(related).max() < 0.1
+
+
 def test_a_shift_along_the_width_moves_sideways_where_keras_moves_up_and_down():
     still = dict.fromkeys(["shear_range", "zoom_range"], 0.0) | {"horizontal_flip": False}
     sideways = Augmentation(width_shift_range=0.5, height_shift_range=0.0, **still)

@@ -1,8 +1,8 @@
 """Whatever form a data set comes in, the same labels come out; the odd ones are told in one line."""
 
 import logging
+import os
 import shutil
-import time
 import unicodedata
 import zipfile
 from pathlib import Path
@@ -427,12 +427,13 @@ def test_attached_input_may_need_a_pattern(paths):
     assert data.find_data("auto", paths, "/([01])/") == paths.input / "tissue"
 
 
-def test_many_folders_are_told_apart_in_seconds(tmp_path, paths):
-    """A folder a patient, two classes in each: it took minutes, and the refusal named all of them."""
-    start = time.monotonic()
+def test_many_folders_are_told_apart_in_seconds(tmp_path, paths, monkeypatch):
+    """A folder a patient, two classes in each: each pair of folders was compared, for minutes."""
+    compared, original = [], os.path.commonpath
+    monkeypatch.setattr(os.path, "commonpath", lambda paths: compared.append(1) or original(paths))
     names = [f"{patient}/{kind}/{i}.png" for patient in range(300) for kind in "01" for i in range(50)]
     assert len(find_readings(dict.fromkeys(names))) == 300
-    assert time.monotonic() - start < 30
+    assert len(compared) <= 300 * 2 * 10
     fill(tmp_path / "d", [name for name in names if name.endswith("/0.png")])
     with pytest.raises(ValueError, match=r"; and 292 more; give the path of one"):
         data.find_data(str(tmp_path / "d"), paths)

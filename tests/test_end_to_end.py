@@ -80,6 +80,7 @@ def test_a_search_killed_with_its_kernel_goes_on_and_ends_with_the_asked_trials(
     deadline = time.monotonic() + 120
     while not list(run.glob(finished)) and time.monotonic() < deadline:
         time.sleep(0.1)
+    assert list(run.glob(finished)), "a trial has ended"
     for process in [killed, *killed.children(recursive=True)]:  # the kernel is a child in its own session
         process.kill()
     killed.wait()

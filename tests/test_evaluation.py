@@ -8,7 +8,8 @@ from scipy import stats
 from scipy.stats import binomtest
 
 from src import evaluation
-from src.results import curves, opening
+from src.datasets.splitting import class_balance
+from src.results import curves, opening, operating_point, slices
 
 N = 37  # not a multiple of the batch size: the last batch is a short one
 
@@ -119,7 +120,16 @@ def test_a_network_that_answers_exactly_one_half_is_counted_otherwise_than_by_ke
     model.compile(loss="binary_crossentropy", metrics=["accuracy"])
     predictions = evaluation.predict_table(model, batches)
     assert (predictions["probability"] == 0.5).all()
-    evaluation.check_against_keras(predictions, model.evaluate(batches, verbose=0)[1])
+    accuracy = model.evaluate(batches, verbose=0)[1]
+    assert predictions["correct"].mean() == pytest.approx(accuracy, abs=1e-6)
+
+
+def test_a_picture_at_the_threshold_that_an_accelerator_rounds_otherwise_ends_a_run():
+    predictions = make_predictions([1] * 10, [0.9] * 8 + [0.5004, 0.1])
+    evaluation.check_against_keras(predictions, 0.8)  # nine here, the one at 0.5004 on the other side there
+    for wrong in (0.7, 1.1):
+        with pytest.raises(ValueError, match="9 / 10"):
+            evaluation.check_against_keras(predictions, wrong)
 
 
 @pytest.mark.parametrize("wrong", [0.76, 0.74, float("nan")])
@@ -207,11 +217,30 @@ def test_a_measure_differs_from_a_count_by_hand():
     assert measures["cross_entropy"] == pytest.approx(log_loss)
     assert measures["brier"] == pytest.approx((0.1**2 + 0.4**2 + 0.8**2 + 0.7**2 + 0.1**2) / 5)
     assert (measures["low"], measures["high"]) == evaluation.accuracy_interval(3, 5)
+    assert measures["larger_class"] == 3 / 5
 
 
 def test_a_probability_of_zero_costs_more_than_keras_lets_it():
     predictions = make_predictions([1, 0], [0.0, 0.0])
     assert evaluation.cross_entropy(predictions) == pytest.approx(-np.log(1e-7) / 2, rel=1e-6)
+
+
+def test_intervals_of_bins_and_thresholds_take_grouped_pictures_for_independent_ones():
+    """40 groups of five, of which whole groups are wrong: the intervals are wider than for 200 pictures."""
+    groups = np.repeat(np.arange(40), 5)
+    wrong = groups % 5 == 0
+    codes = groups % 2
+    table = make_predictions(codes, np.where(codes == wrong, 0.25, 0.75)).assign(group=groups)
+    compared = operating_point.compare_thresholds(table, {"usual": 0.5}).iloc[0]
+    measures = pd.DataFrame({"image_name": table["image_name"], **dict.fromkeys(slices.MEASURES, 1.0)})
+    sliced = slices.accuracy_by_slice(table, measures).iloc[0]
+    for row in (compared, sliced):
+        assert (row["low"], row["high"]) == evaluation.interval_of(table)
+        low, high = evaluation.accuracy_interval(160, 200)
+        assert row["accuracy"] == 0.8 and row["low"] < low < high < row["high"]
+    quarter = curves.calibration_table(table, bins=2).iloc[0]
+    low, high = evaluation.accuracy_interval(round(quarter["observed"] * quarter["count"]), quarter["count"])
+    assert quarter["low"] < low < high < quarter["high"]
 
 
 def test_a_single_class_is_measured_as_if_it_were_two():
@@ -260,12 +289,12 @@ def test_pictures_without_a_split_vanish_from_the_class_balance():
             "category": ["a", "b", "a", None, "a", "b"],
         }
     )
-    balance = evaluation.class_balance(features)
+    balance = class_balance(features)
     assert list(balance.index) == ["train", "validation", "test", "left out"]
     assert balance.loc["train"].to_dict() == {"a": 1, "b": 1, "unlabelled": 0}
     assert balance.loc["left out"].to_dict() == {"a": 1, "b": 0, "unlabelled": 1}
     assert balance.to_numpy().sum() == len(features)
-    zebras = evaluation.class_balance(features.replace("b", "zebra"))
+    zebras = class_balance(features.replace("b", "zebra"))
     assert list(zebras) == ["a", "zebra", "unlabelled"], "each class keeps its place, and its colour"
 
 

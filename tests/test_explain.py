@@ -191,7 +191,8 @@ def test_a_saved_model_is_asked_about_the_pictures_that_are_named(tmp_path):
 def test_right_ones_are_drawn_and_wrong_ones_are_the_surest():
     probability = np.array([0.9, 0.6, 0.99, 0.4, 0.8, 0.7])
     correct = np.array([True, False, False, False, True, True])
-    predictions = pd.DataFrame({"probability": probability, "correct": correct})
+    predictions = pd.DataFrame({"probability": probability, "correct": correct, "image_name": list("abcdef")})
+    predictions["predicted"] = (predictions["probability"] > 0.5).astype(int)
     chosen = right_and_wrong(predictions, 2, seed=1)
     assert chosen["correct"].tolist() == [True, True, False, False]
     assert chosen["probability"].tolist()[2:] == [0.99, 0.6]  # 0.6 and 0.4 are as sure: the first one

@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.model_selection import train_test_split
 
 from src.datasets import splitting
 from src.datasets.layouts import is_in_test_folder
@@ -220,6 +221,12 @@ def test_split_of_24997_rows_is_the_published_one():
     assert counts.to_dict() == {"train": 14_998, "validation": 4_999, "test": 5_000}
     share = (table["category"] == "dog").groupby(table["split"]).mean()
     assert ((share - 0.5).abs() < 1e-3).all()
+    names = table.sort_values("image_name")[["image_name", "category"]]
+    halves = {"test_size": 0.4, "stratify": names["category"], "random_state": 42}
+    held_back = train_test_split(names, **halves)[1]
+    halves.update(test_size=0.5, stratify=held_back["category"])
+    for part, drawn in zip(("validation", "test"), train_test_split(held_back, **halves), strict=True):
+        assert set(table.query("split == @part")["image_name"]) == set(drawn["image_name"]), part
 
 
 def test_split_ignores_the_order_of_rows_and_leaves_left_out_rows_empty():

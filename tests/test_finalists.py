@@ -18,13 +18,15 @@ from src.finalists import load_network, new_seeds, train_finalist, train_finalis
 from src.generators import PictureBatches
 from src.images.augmentation import Augmentation
 from src.images.growth import growing_sizes, grown_size, relative_costs, spans
+from src.networks.ensemble import average_networks
+from src.networks.normalization import settle_normalization
 from src.results.averaging import averaging_gains, choose_members, finalists_table, saved_accuracy
 from src.runs import read_json
 from src.searches.callbacks import Deadline, HistoryFile
 from src.searches.pace import RESERVE, KeepPace
 from src.searches.planning import candidates, expected_seconds, planned_epochs, rank_candidates
 from src.searches.trials import TrialRecord
-from src.spaces import Space, fixed
+from src.spaces import Space, as_settled, fixed
 from src.training import PictureTraining, make_training
 
 pytestmark = pytest.mark.long
@@ -54,7 +56,7 @@ def serve(part: str, training: bool = False, batch_size: int = 8, seed: int | No
     random = np.random.default_rng(0)
     codes = np.arange(24) % 2
     pixels = (random.integers(0, 200, (24, 8, 8, 3)) + 40 * codes[:, None, None, None]).astype("uint8")
-    rows = np.arange(16) if part == "train" else np.arange(16, 24)
+    rows = {"train": np.arange(16), "validation": np.arange(16, 24)}[part]  # the test part is nobody's
     names = [f"{row}.jpg" for row in rows]
     return PictureBatches(pixels, rows, codes[rows], names, batch_size, training, seed=seed or 0, workers=1)
 
@@ -237,6 +239,29 @@ def test_another_trainings_minutes_are_not_counted(trained, tmp_path):
     assert train_finalist(training, FINALISTS[0], 1, place, minutes=5.0)["epochs"] == 3
 
 
+def test_a_training_that_fails_in_its_first_epoch_has_not_spent_another_ones_minutes(tmp_path, monkeypatch):
+    """Its folder holds the history of other hyperparameters; the rest would be left with an epoch each."""
+    place = tmp_path / "trial_4-seed_1"
+    train_finalist(make(), {**FINALISTS[1], "trial": 4}, 1, place, math.inf)
+    history = pd.read_csv(place / "history.csv")
+    history.assign(seconds=1e6).to_csv(place / "history.csv", index=False)
+    failed = FailedTrialError("the loss was nan in epoch 1")
+    monkeypatch.setattr(PictureTraining, "fit", lambda *parts, **more: (_ for _ in ()).throw(failed))
+    with pytest.raises(FailedTrialError):
+        train_finalist(make(), FINALISTS[0], 1, place, minutes=5.0)
+    assert read_json(place / "result.json")["seconds"] < 300
+
+
+def test_a_trial_without_its_epochs_is_named_with_where_they_are(tmp_path):
+    """Another machine that shares the storage alone was interrupted in it."""
+    record = TrialRecord(5, {"units": 2}, "interrupted", 0.7, "", tmp_path / "trial_5")
+    with pytest.raises(
+        FileNotFoundError,
+        match=r"trial_5/history\.csv is missing: another machine .* trial 5; copy its folder",
+    ):
+        candidates([record])
+
+
 def test_patience_that_would_undo_the_averaging_of_weights_is_refused(tmp_path):
     training = make(patience=2)
     training.space = training.space._replace(settings=("steps", "weight_averaging"))
@@ -275,6 +300,33 @@ def test_a_loaded_network_predicts_what_its_table_says(trained):
     kept = pd.read_csv(folder / row["folder"] / "validation.csv")
     told = network.predict(serve("validation"), verbose=0).ravel()
     assert told == pytest.approx(kept["probability"].to_numpy(), abs=1e-6)
+    with_mirror = average_networks([network], mirrored=True).predict(serve("validation"), verbose=0).ravel()
+    assert with_mirror == pytest.approx(kept["probability_with_mirror"].to_numpy(), abs=1e-6)
+    assert np.abs(with_mirror - told).max() > 1e-4
+
+
+def test_the_weights_that_are_kept_have_their_own_settled_statistics(tmp_path):
+    """Those of the average over all steps, which no epoch's validation has seen."""
+
+    def build_normalized(hp, image_size, steps) -> keras.Model:
+        layers = [
+            keras.Input((8, 8, 3)),
+            keras.layers.Conv2D(4, 3),
+            keras.layers.BatchNormalization(momentum=0.999),
+        ]
+        model = keras.Sequential([*layers, keras.layers.Flatten(), keras.layers.Dense(1, "sigmoid")])
+        optimizer = keras.optimizers.Adam(0.02, use_ema=True, ema_momentum=0.9)
+        model.compile(optimizer, "binary_crossentropy", metrics=["accuracy"])
+        return model
+
+    training = make()
+    training.space = Space(build_normalized, as_settled, ("steps",), settles_normalization=True)
+    row = train_finalists(training, FINALISTS[:1], [1], tmp_path, {}).iloc[0]
+    network = load_network(training, FINALISTS, row, tmp_path)
+    statistics = [keras.ops.convert_to_numpy(weight) for weight in network.non_trainable_weights[:2]]
+    settle_normalization(network, training.untransformed())
+    for kept, weight in zip(statistics, network.non_trainable_weights, strict=False):
+        np.testing.assert_allclose(kept, keras.ops.convert_to_numpy(weight), rtol=1e-3)
 
 
 @pytest.mark.parametrize(
@@ -370,7 +422,8 @@ def test_the_learning_rate_falls_over_the_epochs_that_are_planned_not_over_the_m
 
     space = Space(build_and_note, lambda hp: {"batch_size": hp.Choice("batch_size", [4, 8])}, ("steps",))
     training = PictureTraining(space, {"image_size": 8}, serve, epochs=50)
-    table = train_finalists(training, FINALISTS[:1], [1], tmp_path, {}, minutes=0.1)
+    slow = {"seconds_an_epoch": 20 * 0.7, "seconds_a_validation": 20 * 0.3}
+    table = train_finalists(training, [{**FINALISTS[0], **slow}], [1], tmp_path, {}, minutes=20 * 0.1)
     assert table["planned_epochs"].tolist() == [5]
     assert lasting == [5 * 4]  # batches of four of 16 pictures
     rates = pd.read_csv(next(tmp_path.glob("*/*/history.csv")))["learning_rate"]

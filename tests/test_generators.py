@@ -2,14 +2,20 @@
 
 import math
 
+import cv2
 import keras
 import numpy as np
+import pandas as pd
 import pytest
 from keras.applications.resnet50 import preprocess_input
 
-from src.generators import PictureBatches
+from src.features import save_features, split_features
+from src.generators import PictureBatches, load_batches, random_numbers
 from src.images.augmentation import Augmentation
-from src.images.preprocessing import preprocess, undo_preprocess
+from src.images.cache import extract_and_cache
+from src.images.preprocessing import preprocess, resize_square, undo_preprocess
+from src.images.warping import apply_transform
+from src.runs import write_json
 
 N, SIZE = 53, 16
 
@@ -47,6 +53,18 @@ def test_preprocess_is_resnet50s():
     expected = preprocess_input(pictures.astype("float32"))
     np.testing.assert_allclose(preprocess(pictures), expected, atol=1e-4)
     np.testing.assert_array_equal(undo_preprocess(preprocess(pictures)), pictures)
+
+
+def test_a_picture_smaller_than_its_square_is_enlarged_without_blocks():
+    """Averaging over areas repeats pixels where there are fewer of them than asked for."""
+    small = np.random.default_rng(0).integers(0, 256, (15, 60, 3)).astype("uint8")
+    linear = cv2.resize(small, (24, 24), interpolation=cv2.INTER_LINEAR)
+    np.testing.assert_array_equal(resize_square(small, 24, "area"), linear)
+    np.testing.assert_array_equal(resize_square(small, 24, "bilinear"), linear)
+    blocks = small.repeat(2, axis=0).repeat(2, axis=1)
+    np.testing.assert_array_equal(
+        resize_square(blocks, 15, "area")[:, 0], small.reshape(15, 15, 4, 3)[:, 0].mean(axis=1).round()
+    )
 
 
 @pytest.mark.parametrize("shuffle", [False, True])
@@ -137,6 +155,64 @@ def test_a_training_taken_up_at_an_epoch_sees_that_epochs_pictures():
     next_epoch(whole)
     later.epoch = 2
     np.testing.assert_array_equal(whole[3][0], later[3][0])
+
+
+@pytest.mark.parametrize("size", [SIZE, 8])
+def test_an_augmented_picture_is_its_own_row_as_its_epochs_draw_transforms_it(size):
+    batches = make_batches(shuffle=True, augmentation=Augmentation(fill_mode="reflect", crop_range=0.3))
+    batches.picture_sizes = [size]
+    for epoch in (0, 1):
+        batches.epoch = epoch
+        pictures, positions = batches.pictures(2)
+        draws = random_numbers(N, batches.seed, epoch)[positions]
+        transforms = batches.augmentation.draw(draws, SIZE)
+        for picture, position, transform in zip(pictures, positions, transforms, strict=True):
+            out = np.empty((size, size, 3), "uint8")
+            source = batches.pixels[batches.rows[position]]
+            np.testing.assert_array_equal(picture, apply_transform(source, transform, "reflect", out))
+        if size == SIZE:
+            view = batches.views(positions[0], [epoch])[0]
+            np.testing.assert_array_equal(view, pictures[0])
+    assert (random_numbers(N, 1, 0) != random_numbers(N, 1, 1)).all()
+    assert (random_numbers(N, 1, 0) != random_numbers(N, 2, 0)).all()
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A run's folder after notebook 02: 40 pictures, each of one grey."""
+    root = tmp_path_factory.mktemp("run")
+    for number in range(40):
+        path = root / "pictures" / ("cat", "dog")[number % 2] / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(path), np.full((20, 20, 3), 6 * number, "uint8"))
+    table = split_features(extract_and_cache(root / "pictures", root / "cache", SIZE))
+    save_features(table, root / "features.csv")
+    settings = {"cache": next((root / "cache").iterdir()).name, "image_size": SIZE, "interpolation": "area"}
+    settings.update(batch_size=5, epoch_fraction=1.0, seed=1, workers=1)
+    write_json(root / "input.json", {**settings, "augmentation": vars(Augmentation(shear_range=0.3))})
+    return root
+
+
+def test_a_trainings_batches_are_shuffled_transformed_and_as_the_trial_chose(run, monkeypatch):
+    monkeypatch.setenv("DATA_ROOT", str(run))
+    batches = load_batches(run, "train", training=True, batch_size=3, augmentation_strength=0.5, seed=9)
+    assert (batches.shuffle, batches.batch_size, batches.seed) == (True, 3, 9)
+    assert batches.augmentation == Augmentation(shear_range=0.3).strengthened(0.5)
+    settled = load_batches(run, "train", training=True)
+    assert (settled.batch_size, settled.seed) == (5, 1)
+    assert settled.augmentation == Augmentation(shear_range=0.3)
+
+
+@pytest.mark.parametrize("part", ["train", "validation", "test"])
+def test_a_part_is_served_in_the_order_of_its_names_with_its_own_pixels_and_codes(part, run, monkeypatch):
+    monkeypatch.setenv("DATA_ROOT", str(run))
+    batches = load_batches(run, part)
+    assert not batches.shuffle and batches.augmentation is None
+    table = pd.read_csv(run / "features.csv").query("split == @part").sort_values("image_name")
+    assert batches.image_names == table["image_name"].tolist()
+    assert batches.codes.tolist() == table["code"].tolist()
+    numbers = [int(name.split("/")[1].split(".")[0]) for name in batches.image_names]
+    assert [batches.pixels[row][0, 0, 0] for row in batches.rows] == [6 * number for number in numbers]
 
 
 def test_augmentation_is_off_unless_asked_for():

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,13 @@ from src.running.locks import fill_folder, hold, take_turns
 PROJECT = Path(__file__).resolve().parents[1]
 HOLDER = "import sys, time; from pathlib import Path; from src.running.locks import hold\n"
 HOLDER += "with hold(Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it has not come"
+        time.sleep(0.05)
 
 
 def test_a_second_process_is_refused_by_name_and_a_dead_one_holds_nothing(tmp_path):
@@ -91,8 +99,7 @@ def test_a_folder_that_several_processes_fill_at_once_is_filled_by_one(tmp_path)
 
 def test_a_folder_whose_filling_is_killed_is_absent_and_then_filled_anew(tmp_path):
     killed = start_filling(tmp_path / "new", 60, "never")
-    while not (tmp_path / ".new.part" / "begun").exists():
-        time.sleep(0.05)
+    wait_for((tmp_path / ".new.part" / "begun").exists)
     killed.kill()
     killed.wait()
     assert not (tmp_path / "new").exists()
@@ -106,8 +113,7 @@ def test_who_waits_for_another_process_says_so(tmp_path, caplog):
     with take_turns(tmp_path / "new"):
         waiting = threading.Thread(target=lambda: fill_folder(tmp_path / "new", lambda part: None))
         waiting.start()
-        while "is being made by another process: waiting" not in caplog.text:
-            time.sleep(0.05)
+        wait_for(lambda: "is being made by another process: waiting" in caplog.text)
         assert not (tmp_path / "new").exists()
     waiting.join()
     assert (tmp_path / "new").is_dir()

@@ -73,8 +73,23 @@ def serve(part: str, training: bool = False, **choices) -> PictureBatches:
     random = np.random.default_rng(0)
     codes = np.arange(24) % 2
     pixels = (random.integers(0, 200, (24, 8, 8, 3)) + 40 * codes[:, None, None, None]).astype("uint8")
-    rows = np.arange(16) if part == "train" else np.arange(16, 24)
+    rows = {"train": np.arange(16), "validation": np.arange(16, 24)}[part]  # the test part is nobody's
     return PictureBatches(pixels, rows, codes[rows], [f"{row}" for row in rows], 8, training, workers=1)
+
+
+def test_statistics_are_settled_on_batches_of_both_classes():
+    """The table's order is by name, so by class; the spread between the classes is a part of the variance."""
+    pixels = np.repeat(np.uint8([50, 150]), 32 * 8 * 8 * 3).reshape(64, 8, 8, 3)
+    rows = np.arange(64)
+
+    def serve_by_class(part, **choices):
+        return PictureBatches(pixels, rows, rows >= 32, [f"{row:02}" for row in rows], 16, workers=1)
+
+    norm = keras.layers.BatchNormalization()
+    network = keras.Sequential([keras.Input((8, 8, 3)), norm, keras.layers.Flatten(), keras.layers.Dense(1)])
+    settle_normalization(network, PictureTraining(None, {}, serve_by_class, 1).untransformed())
+    variance = keras.ops.convert_to_numpy(norm.moving_variance)
+    assert variance == pytest.approx(np.full(3, 50**2), rel=0.2)  # half of them 50 above, half 50 below
 
 
 @pytest.mark.long

@@ -9,7 +9,6 @@ import sys
 import nbformat
 import pytest
 
-from src import config
 from src.model import build_cnn
 from src.pipeline import MORE, NOTEBOOKS, STEPS, check_parameters, notebook_parameters, read_profile
 
@@ -24,6 +23,11 @@ def cells(name: str, kind: str = "code") -> list:
 
 def setup_cell(name: str) -> str:
     return next(cell.source for cell in cells(name) if "glob" in cell.source)
+
+
+def address() -> str:
+    """Returns where the setup cells fetch the repository from."""
+    return re.search(r'git clone -q --depth 1 "(https://[^"]+)" project$', setup_cell(ALL[0]), flags=re.M)[1]
 
 
 def plain_python(source: str) -> str:
@@ -73,7 +77,7 @@ def test_each_parameter_has_a_comment_and_a_plain_value(name):
 
 def test_the_setup_cell_is_the_same_everywhere_and_names_the_repository():
     assert len({setup_cell(name) for name in ALL}) == 1
-    assert f'"{config.REPOSITORY}"' in setup_cell(ALL[0])
+    assert address()
     assert len([line for line in setup_cell(ALL[0]).splitlines() if line]) <= 6
 
 
@@ -87,11 +91,11 @@ def test_a_notebook_imports_src_before_keras_which_looks_at_what_src_sets(name):
 
 def test_a_notebook_opened_alone_fetches_the_repository(tmp_path):
     """The setup cell, in an empty folder, with the repository's address put for a clone on the disk."""
-    source = setup_cell(ALL[0]).replace(config.REPOSITORY, str(tmp_path / "origin"))
+    source = setup_cell(ALL[0]).replace(address(), str(tmp_path / "origin"))
     source = source.replace("pip install", "true")
     subprocess.run(["git", "init", "-q", tmp_path / "origin"], check=True)
-    for file in ("src/config.py", "notebooks/01_data.ipynb"):
-        (tmp_path / "origin" / file).parent.mkdir(exist_ok=True)
+    for file in ("src/config.py", "src/drawn/poses.py", "notebooks/01_data.ipynb"):
+        (tmp_path / "origin" / file).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "origin" / file).write_text("HERE = True\n")
     commit = ["-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qm", "all"]
     for command in (["add", "-A"], commit):
@@ -105,11 +109,12 @@ def test_a_notebook_opened_alone_fetches_the_repository(tmp_path):
         assert f"True {(tmp_path / 'alone' / 'project' / 'notebooks').resolve()}" in done.stdout, done.stderr
 
 
-@pytest.mark.parametrize("place", ["tuned-image-classifier", "datasets/me/tuned-image-classifier"])
+@pytest.mark.parametrize("place", ["me", "me/fork-main", "datasets/me/fork", "datasets/me/fork/fork-main"])
 def test_an_attached_repository_is_found_and_nothing_is_fetched(place, tmp_path):
     attached = tmp_path / "input" / place
-    for folder in ("src", "notebooks"):
+    for folder in ("src/drawn", "notebooks"):
         (attached / folder).mkdir(parents=True)
+    (tmp_path / "input" / "another" / "src").mkdir(parents=True)  # of somebody else's code
     source = setup_cell(ALL[0]).replace("/kaggle/input", str(tmp_path / "input"))
     (tmp_path / "cell.ipy").write_text(
         source.replace("pip install", "true") + "\nprint(os.getcwd(), sys.path[0])\n"

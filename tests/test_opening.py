@@ -45,6 +45,16 @@ def test_a_second_call_reads_the_first_ones_predictions(run, monkeypatch):
     assert len(second.log) == 1
 
 
+def test_a_look_that_is_cut_off_is_a_line_of_the_log_and_the_next_one_another(run, monkeypatch):
+    with monkeypatch.context() as patched:
+        patched.setattr(opening, "losses", lambda *parts: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            open_test(run, run / "model.keras")
+    assert len(pd.read_csv(run / "test_openings.csv")) == 1
+    again = open_test(run, run / "model.keras")
+    assert len(again.log) == 2 and again.keras_figures
+
+
 def test_another_model_is_another_line_of_the_log(run):
     open_test(run, run / "model.keras")
     save_new_model(run, seed=2)

@@ -5,12 +5,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from src.evaluation import THRESHOLD
+from src.evaluation import THRESHOLD, decide
 from src.results.operating_point import (
     choose_threshold,
     compare_thresholds,
     cost_table,
-    decide_at,
     threshold_slider,
 )
 
@@ -33,7 +32,7 @@ def test_a_cost_holds_from_the_probability_where_it_changes():
     costs = cost_table(PREDICTIONS)
     starts = costs["holds_from"].to_numpy()
     for threshold in np.linspace(0, 1, 201):
-        truth = (decide_at(PREDICTIONS, threshold)["predicted"] != PREDICTIONS["code"]).mean()
+        truth = (decide(PREDICTIONS, threshold)["predicted"] != PREDICTIONS["code"]).mean()
         row = np.searchsorted(starts, threshold, side="right") - 1
         assert costs["mean_cost"].iloc[row] == pytest.approx(truth), threshold
 
@@ -80,7 +79,7 @@ def test_the_comparison_counts_each_kind_of_mistake():
 
 
 def test_a_probability_at_the_threshold_is_not_above_it():
-    assert decide_at(PREDICTIONS, 0.6)["predicted"].tolist() == [0, 0, 0, 0, 1, 1]
+    assert decide(PREDICTIONS, 0.6)["predicted"].tolist() == [0, 0, 0, 0, 1, 1]
 
 
 def test_no_predictions_are_refused():

@@ -69,7 +69,7 @@ def train(clock, folder, seconds, minutes, killed_in=None):
     watch.batches = batches
     deadline = Deadline(clock[0] + 60 * minutes)
     progress = EpochProgress("training", EPOCHS)
-    pace = KeepPace(deadline, relative_costs(SIZES), MOST, progress)
+    pace = KeepPace(deadline, [cost(epoch) for epoch in range(EPOCHS)], MOST, progress)
     history = HistoryFile(folder / "history.csv")
     checkpoint = Checkpoint(folder / "checkpoint.npz", history, {})
     watch.pace = pace
@@ -133,6 +133,12 @@ def test_where_everything_takes_half_as_long_each_epoch_is_trained_twice_or_near
 def test_a_pause_is_caught_up_with(clock, tmp_path):
     watch, _ = train(clock, tmp_path, lambda epoch: cost(epoch) + 400 * (epoch == 10), minutes=21)
     assert watch.steps[-1] == EPOCHS and len(watch.steps) >= EPOCHS - 8
+
+
+def test_after_a_long_pause_the_last_epoch_is_trained_all_the_same(clock, tmp_path):
+    watch, _ = train(clock, tmp_path, lambda epoch: cost(epoch) + 700 * (epoch == 3), minutes=21)
+    assert len(watch.steps) < EPOCHS / 2
+    assert rates(tmp_path)[-1] == pytest.approx(0, abs=1e-9), "of the last epoch, not of one before it"
 
 
 def test_the_deadline_ends_a_training_that_has_no_time_left_for_its_plan(clock, tmp_path):

@@ -1,15 +1,17 @@
 """The command behind `make`: bad settings are named, a failed step leaves no whole notebook."""
 
 import logging
+import os
 
 import nbformat
 import pytest
 from papermill.exceptions import PapermillExecutionError
 
-from src import pipeline
+from src import pipeline, reproduction, workers
 from src.images.preprocessing import INTERPOLATIONS
 from src.images.warping import FILL_MODES
 from src.pipeline import (
+    STEPS,
     check_parameters,
     main,
     read_profile,
@@ -21,6 +23,7 @@ from src.pipeline import (
 from src.pretrained.backbones import BACKBONES
 from src.results.averaging import AVERAGES
 from src.running.allowed import LIMITS, PATTERNS, SWITCHES, WORDS
+from src.running.commands import pass_on
 from src.running.locks import hold
 from src.running.parameters import check_cell
 from src.running.stamp import refresh
@@ -210,9 +213,39 @@ def test_an_interruption_says_how_to_go_on_also_where_the_kernel_heard_of_it_fir
 
 def test_a_run_elsewhere_than_the_notebooks_would_write_is_refused(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("OUTPUT_ROOT", str(tmp_path / "output"))
-    assert main([str(tmp_path / "else" / "run"), "01_data", "--profile", "sample"]) == 1
-    assert f"is not in {(tmp_path / 'output').resolve()}; give a run there, or set" in capsys.readouterr().err
+    run = str(tmp_path / "else" / "run")
+    for command in ([main, run, "01_data"], [reproduction.main, run], [workers.main, run, "--number", "2"]):
+        assert command[0](command[1:]) == 1
+        said = capsys.readouterr().err
+        assert f"is not in {(tmp_path / 'output').resolve()}; give a run there, or set OUTPUT_ROOT" in said
     assert not (tmp_path / "else").exists()
+
+
+def test_a_run_in_one_go_says_what_it_was_told_and_searches_in_as_many_processes_as_asked(
+    tmp_path, monkeypatch, capsys
+):
+    ran, told = [], []
+    monkeypatch.setenv("OUTPUT_ROOT", str(tmp_path))
+    monkeypatch.setattr(pipeline, "pass_on", lambda *words: ran.append(words) or 0)
+
+    def note(step, output, values):
+        ran.append(step)
+        told.append(os.environ["RUN_COMMAND"])
+
+    monkeypatch.setattr(pipeline, "run_notebook", note)
+    folder = pipeline.run_all("sample", "sample", "max_trials=2 seed=7", submission=True, processes=2)
+    words = ("--profile", "sample", "--data", "sample", "--set", "max_trials=2 seed=7")
+    assert ran[:2] == list(STEPS[:2]) and ran[2] == ("workers", str(folder), "--number", "2", *words)
+    assert ran[3:] == [*STEPS[2:], "07_submission"]
+    assert set(told) == {"run_all: {'profile': 'sample', 'data': 'sample', 'set': 'max_trials=2 seed=7'}"}
+    ran.clear()
+    pipeline.run_all("sample", "sample")
+    assert ran == STEPS, "one process searches in notebook 03"
+
+
+def test_lines_of_another_command_of_ours_come_to_stdout(capsys):
+    assert pass_on("predict", "no-such-model.keras", "no-such-folder") == 1
+    assert "no-such-folder" in capsys.readouterr().out
 
 
 def test_a_notebook_is_not_made_with_settings_that_another_command_has_changed(tmp_path, monkeypatch, capsys):

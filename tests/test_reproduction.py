@@ -91,7 +91,8 @@ def test_a_run_by_hand_alone_says_that_there_is_nothing_to_run_again(tmp_path):
         reproduce(tmp_path)
 
 
-def test_two_reproductions_of_a_run_do_not_share_a_folder(tmp_path, capsys):
+def test_two_reproductions_of_a_run_do_not_share_a_folder(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("OUTPUT_ROOT", str(tmp_path))
     run = make_run(tmp_path / "run")
     made = {"parameters": {"seed": 1}, "packages": package_versions(), "code": code_version()}
     write_json(run / "made_by.json", {"01_data": made})

@@ -83,6 +83,34 @@ def test_a_muon_step_of_a_kernel_is_nearly_orthogonal():
     assert np.vdot(step, gradient.reshape(36, 16)) < 0  # downhill
 
 
+def test_muon_steps_follow_the_nesterov_momentum_of_all_gradients_so_far():
+    """Of m = 0.95 m + gradient the step's direction is gradient + 0.95 m, made orthogonal."""
+    kernel = keras.Variable(np.zeros((3, 3, 4, 16), "float32"), name="kernel")
+    optimizer = ConvolutionMuon(learning_rate=0.1, weight_decay=None)
+    optimizer.build([kernel])
+    gradients = np.random.default_rng(1).normal(size=(3, 36, 16)).astype("float32")
+    momentum, expected = np.zeros((36, 16), "float32"), np.zeros((36, 16), "float32")
+    for gradient in gradients:
+        optimizer.apply([gradient.reshape(3, 3, 4, 16)], [kernel])
+        momentum = 0.95 * momentum + gradient
+        direction = keras.ops.convert_to_tensor(gradient + 0.95 * momentum)
+        step = keras.optimizers.Muon.zeropower_via_newtonschulz5(optimizer, direction, 5)
+        expected -= 0.1 * 0.2 * np.sqrt(36) * keras.ops.convert_to_numpy(step)
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(kernel).reshape(36, 16), expected, atol=1e-3)
+
+
+@pytest.mark.parametrize("kind", ["muon", "adamw"])
+def test_kernels_alone_decay_and_weights_are_averaged_where_asked_for(kind):
+    settings = {"width": 8, "stages": 1, "optimizer": kind, "weight_decay": 0.3}
+    network = build_residual_cnn(**settings, weight_averaging=0.9)
+    optimizer = network.optimizer
+    assert optimizer.use_ema and optimizer.ema_momentum == 0.9
+    assert not build_residual_cnn(**settings).optimizer.use_ema
+    assert optimizer.weight_decay == 0.3 == getattr(optimizer, "adam_weight_decay", 0.3)
+    for variable in network.trainable_variables:
+        assert optimizer._use_weight_decay(variable) == (variable.name == "kernel"), variable.path
+
+
 @pytest.mark.parametrize("shape", [(36, 16), (16, 36), (288, 32), (20, 16)])
 def test_the_short_way_to_an_orthogonal_matrix_ends_where_kerass_own_does(shape):
     """Also where the singular values span four powers of ten."""

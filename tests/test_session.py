@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -117,3 +118,42 @@ def test_a_gpus_memory_is_left_to_other_processes_as_well():
 def test_an_accelerator_computes_in_its_own_16_bits(device, policy, monkeypatch):
     monkeypatch.setattr(devices, "_listed", lambda: ["cpu:0", device])
     assert devices.has_accelerator() and devices.fastest_precision(True) == policy
+
+
+@pytest.mark.parametrize(
+    ("listed", "seen", "chosen", "said"),
+    [
+        (2, True, None, "1 of 2 GPUs is used"),
+        (1, False, None, "lists 1 GPU(s), .* sees none and computes on the CPU: install it with CUDA"),
+        (1, True, None, ""),
+        (0, False, None, ""),
+        (2, True, "1", ""),  # who chose one knows of the other
+    ],
+)
+def test_a_gpu_that_stays_idle_is_told(listed, seen, chosen, said, monkeypatch):
+    monkeypatch.setattr(devices, "count_gpus", lambda: listed)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if chosen:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", chosen)
+    assert re.match(
+        said.replace("(s)", r"\(s\)") + ("" if said else "$"),
+        devices.idle_gpus(seen).removeprefix("this machine "),
+    )
+
+
+def test_where_there_is_no_tensorflow_keras_takes_jax():
+    code = "import importlib.util as u, os; find = u.find_spec\n"
+    code += "found = {'tensorflow': None, 'jax': 1}\n"
+    code += "u.find_spec = lambda name: found[name] if name in found else find(name)\n"
+    code += "import src; print(os.environ['KERAS_BACKEND'])"
+    environment = {name: value for name, value in os.environ.items() if name != "KERAS_BACKEND"}
+    project = Path(__file__).resolve().parents[1]
+    for given, wanted in ({}, "jax"), ({"KERAS_BACKEND": "torch"}, "torch"):
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            cwd=project,
+            env={**environment, **given},
+            capture_output=True,
+            text=True,
+        )
+        assert done.stdout.strip() == wanted, done.stderr

@@ -84,7 +84,8 @@ def test_one_that_always_dies_is_given_up(monkeypatch):
         (["--profile", "published"], "tuner is 'random', which one process runs alone"),
     ],
 )
-def test_bad_settings_are_named_before_anything_starts(arguments, words, tmp_path, capsys):
+def test_bad_settings_are_named_before_anything_starts(arguments, words, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("OUTPUT_ROOT", str(tmp_path))
     assert main([str(tmp_path / "run"), *arguments]) == 1
     assert words in capsys.readouterr().err
 
@@ -158,6 +159,7 @@ def test_a_worker_holds_a_folder_of_its_own_while_it_searches(tmp_path, monkeypa
             check_no_workers(tmp_path)
         output.touch()
 
+    monkeypatch.setenv("OUTPUT_ROOT", str(tmp_path.parent))
     monkeypatch.setattr(workers, "run_notebook", search)
     assert workers.main([str(tmp_path), "--name", "here.local-1", "--profile", "sample"]) == 0
     assert [path.name for path in (tmp_path / "workers").iterdir()] == ["here.local-1.ipynb"]

@@ -126,6 +126,17 @@ def add_groups(predictions: pd.DataFrame, features: pd.DataFrame) -> pd.DataFram
     return predictions.merge(features[["image_name", "group"]], on="image_name", validate="1:1")
 
 
+def class_balance(table: pd.DataFrame) -> pd.DataFrame:
+    """Returns numbers of files, `split` down and `category` across; no split counts as "left out"."""
+    named = {"split": "left out", "category": "unlabelled"}
+    filled = [table[column].astype(object).replace("", None).fillna(named[column]) for column in named]
+    counts = pd.crosstab(*filled)
+    first = [part for part in ("train", "validation", "test") if part in counts.index]
+    last = [name for name in ("unlabelled",) if name in counts]
+    counts = counts[[*counts.columns.drop(last), *last]]
+    return counts.reindex(first + [part for part in counts.index if part not in first])
+
+
 def groups_table(table: pd.DataFrame) -> pd.DataFrame:
     """Returns one row a part of a table split by groups: groups, pictures, the largest group and its size."""
     used = table[table["split"] != ""]

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import keras
 import pandas as pd
 
-from src.evaluation import THRESHOLD, check_against_keras, cross_entropy, measure
+from src.evaluation import check_against_keras, cross_entropy, decide, measure
 from src.generators import load_batches
 from src.networks.ensemble import average_networks
 from src.results.comparison import measure_cost, note_result
@@ -43,10 +43,9 @@ def compare_networks(validations: dict[str, pd.DataFrame], mirrored_views: bool)
     chosen = "with_mirror_view" if mirrored_views else "as_it_is"
     rows = []
     for name, table in validations.items():
-        accuracies = {
-            view: ((table[column] > THRESHOLD) == table["code"]).mean() for view, column in views.items()
-        }
-        log_loss = cross_entropy(table.assign(probability=table[views[chosen]]))
+        seen = {view: decide(table.assign(probability=table[column])) for view, column in views.items()}
+        accuracies = {view: each["correct"].mean() for view, each in seen.items()}
+        log_loss = cross_entropy(seen[chosen])
         rows.append({"network": name, **accuracies, "log_loss": log_loss})
     table = pd.DataFrame(rows).sort_values([chosen, "log_loss"], ascending=[False, True])
     return table.set_index("network")

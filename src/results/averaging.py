@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from src.evaluation import THRESHOLD
+from src.evaluation import decide
 from src.results.calibration import calibrate, log_loss
 from src.searches.trials import lower_is_better
 
@@ -16,7 +16,7 @@ def finalists_table(trainings: pd.DataFrame, objective: str = "val_accuracy") ->
     """Returns one row a finalist, best first: first_score, mean and spread of its new accuracy.
 
     The best has the best mean of the objective; where that is a loss its mean is a column, too. `difference`
-    is what the search's score had flattered, where that was an accuracy as well.
+    is the new mean less the search's score, where that was an accuracy as well: below 0 it had flattered.
 
     Args:
         trainings: of `train_finalists`, in their order where means are equal.
@@ -119,8 +119,7 @@ def _mean(tables: list[pd.DataFrame], view: str = "probability") -> pd.DataFrame
 
 
 def _accuracy(tables: list[pd.DataFrame], view: str) -> float:
-    mean = _mean(tables, view)
-    return float(((mean["probability"] > THRESHOLD) == (mean["code"] == 1)).mean())
+    return float(decide(_mean(tables, view))["correct"].mean())
 
 
 def _log_loss(tables: list[pd.DataFrame]) -> float:

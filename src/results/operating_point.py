@@ -5,14 +5,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from src.evaluation import THRESHOLD, confusion, interval_of
+from src.evaluation import THRESHOLD, confusion, decide, interval_of
 from src.plots import plot_confusion_matrix
-
-
-def decide_at(predictions: pd.DataFrame, threshold: float) -> pd.DataFrame:
-    """Returns the predictions as they are at another threshold: `predicted` and `correct` made anew."""
-    predicted = (predictions["probability"] > threshold).astype(int)
-    return predictions.assign(predicted=predicted, correct=predicted == predictions["code"])
 
 
 def cost_table(
@@ -78,7 +72,7 @@ def compare_thresholds(
     """
     rows = {}
     for name, threshold in thresholds.items():
-        decided = decide_at(predictions, threshold)
+        decided = decide(predictions, threshold)
         positives = int(((decided["predicted"] == 1) & ~decided["correct"]).sum())
         negatives = int(((decided["predicted"] == 0) & ~decided["correct"]).sum())
         n, right = len(decided), int(decided["correct"].sum())
@@ -100,7 +94,7 @@ def threshold_slider(predictions: pd.DataFrame, class_names: list[str]) -> ipywi
     """Returns a slider with the confusion matrix at its threshold below it, for one who watches."""
 
     def show(threshold: float) -> None:
-        plot_confusion_matrix(confusion(decide_at(predictions, threshold), class_names))
+        plot_confusion_matrix(confusion(decide(predictions, threshold), class_names))
         plt.show()
 
     slider = ipywidgets.FloatSlider(THRESHOLD, min=0, max=1, step=0.01, continuous_update=False)

@@ -3,6 +3,7 @@
 import logging
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,8 +11,11 @@ from pathlib import Path
 
 from papermill.exceptions import PapermillExecutionError
 
+from src.config import find_paths
 from src.running.messages import one_line
 from src.running.resources import full_disk, is_full
+
+PROJECT = Path(__file__).resolve().parents[2]
 
 
 def run_command(name: str, run: Path, work: Callable[[], int]) -> int:
@@ -27,6 +31,8 @@ def run_command(name: str, run: Path, work: Callable[[], int]) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     logging.basicConfig(stream=sys.stdout, format="%(message)s", level=logging.INFO)
     logging.getLogger("papermill").setLevel(logging.WARNING)  # it announces every cell
+    # For the notebooks' kernels, which note it in made_by.json.
+    os.environ["RUN_COMMAND"] = " ".join(["python", "-m", f"src.{Path(sys.argv[0]).stem}", *sys.argv[1:]])
     try:
         return work()
     except (PapermillExecutionError, KeyboardInterrupt) as error:
@@ -38,6 +44,26 @@ def run_command(name: str, run: Path, work: Callable[[], int]) -> int:
     except (ValueError, OSError, RuntimeError) as error:  # RuntimeError: another process, or a dead kernel
         sys.stderr.write(f"{full_disk(run) if is_full(error) else one_line(error)}\n")
     return 1
+
+
+def check_place(run: Path) -> None:
+    """Raises ValueError for a run elsewhere than in the output folder, where its notebooks would write."""
+    if run.resolve().parent != (output := find_paths().output.resolve()):
+        raise ValueError(f"{run} is not in {output}; give a run there, or set OUTPUT_ROOT")
+
+
+def pass_on(module: str, *words: str) -> int:
+    """Returns the exit code of `python -m src.<module>`; its lines come to stdout, which a notebook shows."""
+    command = [sys.executable, "-m", f"src.{module}", *words]
+    settings = {"cwd": PROJECT, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    with subprocess.Popen(command, **settings) as process:
+        try:
+            for line in process.stdout:
+                sys.stdout.write(line)
+        except BaseException:
+            process.terminate()
+            raise
+    return process.returncode
 
 
 @contextmanager

@@ -1,5 +1,8 @@
 """What Keras's backend computes on, and in which precision that is fastest."""
 
+import os
+import shutil
+import subprocess
 from pathlib import Path
 
 import keras
@@ -27,6 +30,30 @@ def has_accelerator() -> bool:
 
         return torch.cuda.is_available() or torch.backends.mps.is_available()
     return any(not name.startswith("cpu") for name in _listed())
+
+
+def count_gpus() -> int:
+    """Returns how many NVIDIA GPUs this machine lists."""
+    if not shutil.which("nvidia-smi"):
+        return 0
+    listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True).stdout
+    return sum(line.startswith("GPU ") for line in listed.splitlines())
+
+
+def idle_gpus(accelerator: bool) -> str:
+    """Returns a sentence on GPUs that are there and not used, "" where there are none or were chosen from.
+
+    `accelerator` is whether Keras's backend sees one.
+    """
+    number = 0 if "CUDA_VISIBLE_DEVICES" in os.environ else count_gpus()
+    if number and not accelerator:
+        return (
+            f"this machine lists {number} GPU(s), {keras.backend.backend()} sees none and computes on the "
+            "CPU: install it with CUDA (`make run GPU=1`), or look at its lines on standard error"
+        )
+    if number > 1:
+        return f"1 of {number} GPUs is used; several processes can search together, one a GPU: see README"
+    return ""
 
 
 def _listed() -> list[str]:

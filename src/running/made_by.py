@@ -14,8 +14,17 @@ from packaging.requirements import Requirement
 
 from src.runs import read_json, write_json
 
-PACKAGES = ["keras", "tensorflow", "jax", "torch", "keras-tuner", "optuna", "numpy", "pandas"]
-PACKAGES += ["opencv-python-headless", "opencv-python", "pillow", "scikit-learn", "papermill"]
+PACKAGES = ["keras", "tensorflow", "tensorflow-cpu", "tensorflow-tpu", "jax", "torch", "keras-tuner"]
+PACKAGES += [
+    "optuna",
+    "numpy",
+    "pandas",
+    "opencv-python-headless",
+    "opencv-python",
+    "pillow",
+    "scikit-learn",
+    "papermill",
+]
 PROJECT = Path(__file__).resolve().parents[2]
 
 
@@ -51,12 +60,11 @@ def notebook_settings() -> dict[str, Any]:
     """Returns the notebook's parameters: what its namespace holds of plain values when it has just begun."""
     ipython = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython else None
-    plain = {
+    return {
         name: value
         for name, value in (shell.user_ns if shell else {}).items()
         if not name.startswith("_") and type(value) in (bool, int, float, str)
     }
-    return plain
 
 
 def package_versions() -> dict[str, str]:

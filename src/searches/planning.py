@@ -20,7 +20,16 @@ def candidates(records: list[TrialRecord]) -> list[dict]:
     """Returns what a finalist is known by: its trial, hyperparameters, score, and what its epochs took.
 
     `seconds_an_epoch` is of training alone, `seconds_a_validation` of the validation after it.
+
+    Raises:
+        FileNotFoundError: a trial that another machine was interrupted in, whose epochs it alone knows.
     """
+    for record in records:
+        if read_history(record.folder).empty:
+            raise FileNotFoundError(
+                f"{record.folder / 'history.csv'} is missing: another machine was interrupted in trial "
+                f"{record.number}; copy its folder from there, or let the search go on"
+            )
     return [
         {
             "trial": record.number,

@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import keras
@@ -67,14 +67,16 @@ def recording(
         history.path.unlink(missing_ok=True)
     else:
         watching.append(Checkpoint(folder / CHECKPOINT, history, identity))
-    started, clock, deadline.stopped_at = datetime.now(UTC), time.monotonic(), None
+    clock, deadline.stopped_at = time.monotonic(), None
     try:
         yield watching
     finally:
         # Stopped after its last epoch means that nothing is missing.
         stopped_at = None if deadline.stopped_at == epochs else deadline.stopped_at
+        seconds = history.earlier + time.monotonic() - clock
+        started = datetime.now(UTC) - timedelta(seconds=seconds)  # as if nothing had interrupted it
         record = {
-            "seconds": round(history.earlier + time.monotonic() - clock, 1),
+            "seconds": round(seconds, 1),
             "parameters": history.parameters,
             "stopped_at": stopped_at,
             "started": started.isoformat(timespec="milliseconds"),
