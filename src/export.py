@@ -19,6 +19,7 @@ import numpy as np
 from src.images.preprocessing import preprocess
 from src.networks.saved_model import SavedModel, load_saved_model
 from src.running.messages import one_line
+from src.running.writing import replacing
 
 logger = logging.getLogger(__name__)
 
@@ -80,13 +81,9 @@ def export_model(model_file: Path, kind: str) -> tuple[Path, float | None]:
         raise ValueError(f"format is {kind!r}; choose one of {', '.join(FORMATS)}")
     saved = load_saved_model(model_file)
     path = model_file.with_suffix(FORMATS[kind].suffix)
-    partial = path.with_name(f"{path.stem}.{os.getpid()}.partial{path.suffix}")
-    try:
+    with replacing(path, f"{path.stem}.{os.getpid()}.partial{path.suffix}") as partial:
         _write(saved, partial, kind)
         distance = _compare(saved, partial, kind)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
     return path, distance
 
 

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import shutil
 import zipfile
 from collections.abc import Callable
@@ -13,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from src.images.preprocessing import PREPROCESSING
+from src.running.writing import replacing
 
 
 def write_json(path: Path, values: dict[str, Any]) -> None:
@@ -109,14 +109,11 @@ def _holds(path: Path, about: dict[str, Any]) -> bool:
 
 
 def _replace_model(path: Path, about: dict[str, Any], write: Callable[[Path], object]) -> None:
-    unfinished, said = path.with_suffix(".partial.keras"), path.with_suffix(".json")
-    try:
+    said = path.with_suffix(".json")
+    with replacing(path, f"{path.stem}.partial.keras") as unfinished:
         write(unfinished)
         said.unlink(missing_ok=True)  # between two models there is none that a JSON speaks of
-        os.replace(unfinished, path)
-        write_json(said, about)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    write_json(said, about)
 
 
 def check_same_data(model_file: Path, run: Path, input_file: str = "") -> None:
@@ -159,12 +156,8 @@ def file_fingerprint(path: Path) -> str:
 def replace_text(path: Path, text: str) -> None:
     """Writes a text file under a temporary name and renames it, so that no half file is ever seen."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    try:
+    with replacing(path) as partial:
         partial.write_text(text, encoding="utf-8", newline="")
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _to_json(values: dict[str, Any]) -> str:

@@ -6,6 +6,8 @@ from pathlib import Path
 import keras
 from keras import layers, ops
 
+from src.running.writing import replacing
+
 
 def average_networks(networks: list[keras.Model], mirrored: bool = False) -> keras.Model:
     """Returns one network that gives the mean of the networks' probabilities, compiled for evaluation.
@@ -47,9 +49,5 @@ def without_optimizer(network: keras.Model, name: str | None = None) -> keras.Mo
 
 def save_weights(network: keras.Model, path: Path) -> None:
     """Saves a network's weights without its optimizer's state; the file, `.weights.h5`, is replaced whole."""
-    partial = path.with_name(f"{os.getpid()}.partial.weights.h5")
-    try:
+    with replacing(path, f"{os.getpid()}.partial.weights.h5") as partial:
         without_optimizer(network).save_weights(partial)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)

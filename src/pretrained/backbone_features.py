@@ -2,7 +2,6 @@
 
 import hashlib
 import logging
-import os
 import time
 from pathlib import Path
 from typing import NamedTuple
@@ -17,6 +16,7 @@ from src.generators import PictureBatches
 from src.images.preprocessing import preprocess
 from src.running.messages import one_line
 from src.running.resources import check_space
+from src.running.writing import replacing
 from src.runs import weights_fingerprint
 
 logger = logging.getLogger(__name__)
@@ -143,13 +143,8 @@ def _compute_chunk(
         views = backbone.predict_on_batch(np.concatenate([batch, batch[:, :, ::-1]]))
         parts.append(np.asarray(views, dtype="float32").reshape(2, len(batch), -1))
     values, seconds = np.concatenate(parts, axis=1), time.monotonic() - started
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    try:
-        with partial.open("wb") as file:
-            np.savez(file, values=values, seconds=seconds)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with replacing(path) as partial, partial.open("wb") as file:
+        np.savez(file, values=values, seconds=seconds)
     return values, seconds
 
 

@@ -11,6 +11,7 @@ from src.config import find_paths
 from src.running.locks import hold
 from src.running.messages import one_line, refuse_passwords
 from src.running.resources import check_writable
+from src.running.writing import replacing
 
 
 def stamp(data: str) -> str:
@@ -65,12 +66,8 @@ def refresh(file: Path, data: str, settings: str) -> None:
         )
     check_writable(file.parent)
     with hold(file.parent, wait=0):
-        partial = file.with_suffix(".partial")
-        try:
+        with replacing(file, f"{file.stem}.partial") as partial:
             partial.write_text(says, encoding="utf-8")
-            os.replace(partial, file)
-        finally:
-            partial.unlink(missing_ok=True)
 
 
 def check_settings(run: Path, settings: str) -> None:

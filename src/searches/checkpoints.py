@@ -2,12 +2,12 @@
 
 import json
 import logging
-import os
 from pathlib import Path
 
 import keras
 import numpy as np
 
+from src.running.writing import replacing
 from src.searches.callbacks import HistoryFile
 from src.searches.pace import KeepPace
 
@@ -107,13 +107,8 @@ class Checkpoint(keras.callbacks.Callback):
         state["arrays"] = {name: len(values) for name, values in arrays.items()}
         flat = {f"{name}_{i}": np.asarray(keras.ops.convert_to_numpy(value))
                 for name, values in arrays.items() for i, value in enumerate(values)}  # fmt: skip
-        partial = self.path.with_name(f"{self.path.name}.{os.getpid()}.partial")
-        try:
-            with partial.open("wb") as file:
-                np.savez(file, state=np.array(json.dumps(state)), **flat)
-            os.replace(partial, self.path)
-        finally:
-            partial.unlink(missing_ok=True)
+        with replacing(self.path) as partial, partial.open("wb") as file:
+            np.savez(file, state=np.array(json.dumps(state)), **flat)
 
 
 def delete_checkpoint(folder: Path) -> None:

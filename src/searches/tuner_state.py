@@ -8,6 +8,8 @@ from pathlib import Path
 
 import h5py
 
+from src.running.writing import replacing
+
 logger = logging.getLogger(__name__)
 
 GOOD = "last_good"  # the folder of the copies, inside the search's own
@@ -21,9 +23,8 @@ def keep_state(project: Path) -> None:
             continue
         if _is_whole(path):
             copy.parent.mkdir(parents=True, exist_ok=True)
-            partial = copy.with_name(f"{copy.name}.{os.getpid()}.partial")
-            shutil.copy2(path, partial)
-            os.replace(partial, copy)
+            with replacing(copy) as partial:
+                shutil.copy2(path, partial)
 
 
 def restore_state(project: Path) -> None:
@@ -46,16 +47,12 @@ def restore_state(project: Path) -> None:
 
 def drop_optimizer(weights: Path) -> None:
     """Takes the optimizer's state out of a file of weights, which is replaced whole."""
-    partial = weights.with_name(f"{os.getpid()}.partial.h5")
-    try:
+    with replacing(weights, f"{os.getpid()}.partial.h5") as partial:
         with h5py.File(weights) as old, h5py.File(partial, "w") as new:
             new.attrs.update(old.attrs)
             for name in old:
                 if name != "optimizer":
                     old.copy(name, new)
-        os.replace(partial, weights)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _state_files(project: Path) -> list[Path]:
