@@ -5,9 +5,10 @@ import os
 from pathlib import Path
 
 from src.config import Paths
-from src.datasets import archives, downloads, layouts
+from src.datasets import archives, downloads
 from src.datasets.contents import SET_PATTERN, is_zip, list_names, refuse_unclear, survey
 from src.datasets.patterns import compile_pattern
+from src.images.files import is_picture
 from src.running.messages import one_line, quote
 from src.sample import draw_sample
 
@@ -109,7 +110,7 @@ def _may_hold_data(folder: Path) -> bool:
         names = list_names(folder)
     except (OSError, ValueError):
         return False
-    return sum(layouts.is_picture(name) for name in names) >= MANY or any(map(is_zip, names))
+    return sum(map(is_picture, names)) >= MANY or any(map(is_zip, names))
 
 
 def _is_filled(folder: Path) -> bool:

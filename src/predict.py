@@ -18,8 +18,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from src.datasets.layouts import PICTURES
-from src.images.files import list_files, natural_order, refuse_file
+from src.images.files import PICTURES, is_hidden, is_picture, list_files, natural_order, refuse_file
 from src.images.pictures import decode_picture
 from src.images.preprocessing import preprocess, resize_square
 from src.networks.saved_model import SavedModel, load_saved_model
@@ -53,7 +52,7 @@ def list_pictures(folder: Path) -> list[tuple[str, Path]]:
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder} is not a folder; give the one that holds the pictures")
     files = list_files(folder)
-    chosen = [(name, path) for name, path in files if _is_picture(name)]
+    chosen = [(name, path) for name, path in files if is_picture(name) and not is_hidden(name)]
     if not chosen:
         known = ", ".join(sorted(PICTURES))
         raise ValueError(f"{folder} holds no pictures among {len(files):,} files; wanted are {known}")
@@ -61,11 +60,6 @@ def list_pictures(folder: Path) -> list[tuple[str, Path]]:
         names = one_line(", ".join(others), 200)
         logger.info("left aside, no pictures by their names (%d): %s", len(others), names)
     return sorted(chosen, key=lambda file: natural_order(file[0]))
-
-
-def _is_picture(name: str) -> bool:
-    is_hidden = any(part.startswith(".") or part == "__MACOSX" for part in name.split("/"))
-    return Path(name).suffix.lower() in PICTURES and not is_hidden
 
 
 def predict_pictures(saved: SavedModel, files: Sequence[tuple[str, Path]]) -> Iterator[Prediction]:

@@ -1,14 +1,14 @@
 """What a folder or a zip holds, by names alone."""
 
 import os
-import re
 from collections import Counter
 from collections.abc import Hashable
 from pathlib import Path
 
 from src.config import PART_NAMES
 from src.datasets import archives
-from src.datasets.layouts import Reading, describe, find_readings, is_picture
+from src.datasets.layouts import Reading, describe, find_readings
+from src.images.files import is_hidden, is_picture
 from src.running.messages import one_line, quote
 
 UNCOMPRESSED = {".bmp", ".tif", ".tiff"}
@@ -42,8 +42,7 @@ def _list_files(source: Path) -> dict[str, Hashable]:
             name: name if path.suffix.lower() in UNCOMPRESSED else path.lstat().st_size
             for name, path in names.items()
         }
-    hidden = re.compile(r"(^|/)(\.|__MACOSX/)")
-    return {name: files[name] for name in sorted(files) if not hidden.search(name)}
+    return {name: files[name] for name in sorted(files) if not is_hidden(name)}
 
 
 def is_zip(name: str) -> bool:

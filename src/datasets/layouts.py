@@ -15,8 +15,8 @@ from typing import NamedTuple
 from src.config import PART_NAMES, TEST_NAMES
 from src.datasets.copies import Files, drop_copies, is_below
 from src.datasets.patterns import find_class
+from src.images.files import is_picture
 
-PICTURES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff"}
 FLAT_NAME = re.compile(r"([^\W\d_]+)\.\d+\.\w+")  # cat.0.jpg
 # A folder beside a reading may be a class, too, if it holds more than this share of the reading's pictures,
 # or enough to be split: a rare class can be smaller than that.
@@ -172,11 +172,6 @@ def _count_beside(top: PurePosixPath, inside: int, files: Files) -> Counter:
             beside[str(above / theirs[0])] += len(names)
     least = min(ENOUGH, max(2, 1 + int(BESIDE * inside)))
     return Counter({folder: number for folder, number in beside.items() if number >= least})
-
-
-def is_picture(name: str) -> bool:
-    """Returns whether a file may be a picture, by its name."""
-    return PurePosixPath(name).suffix.lower() in PICTURES
 
 
 def read_prefix(name: str) -> str | None:

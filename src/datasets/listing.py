@@ -11,7 +11,7 @@ import pandas as pd
 from src.config import PART_NAMES
 from src.datasets.layouts import is_in_test_folder, read_prefix
 from src.datasets.patterns import find_class
-from src.images.files import content_hash, refuse_file
+from src.images.files import content_hash, is_hidden, refuse_file
 from src.images.hashing import perceptual_hash
 from src.images.pictures import decode_picture
 from src.running.messages import quote
@@ -66,11 +66,6 @@ def describe_file(
     if keep:
         keep(picture)
     return row | {"status": USED}
-
-
-def is_hidden(name: str) -> bool:
-    """Returns whether a path below the data folder is a program's own, as thumbnails and .git are."""
-    return any(part.startswith(".") or part == "__MACOSX" for part in name.split("/"))
 
 
 def read_label(name: str, class_pattern: str = "") -> str:

@@ -8,8 +8,9 @@ from src.config import PART_NAMES, Paths
 from src.data import find_path, find_source
 from src.datasets import archives
 from src.datasets.contents import is_zip, list_names
-from src.datasets.layouts import PICTURES, read_prefix
+from src.datasets.layouts import read_prefix
 from src.datasets.patterns import find_class
+from src.images.files import is_picture
 from src.sample import draw_unlabelled
 
 logger = logging.getLogger(__name__)
@@ -67,7 +68,7 @@ def _find(top: Path, names: list[str], class_pattern: str) -> list[Path]:
     files = [PurePosixPath(name) for name in names]
     labels = defaultdict(set)
     for file in files:
-        if file.suffix.lower() in PICTURES and file.parent.name.lower() in NAMES:
+        if is_picture(file.name) and file.parent.name.lower() in NAMES:
             label = find_class(class_pattern, str(file)) if class_pattern else read_prefix(file.name)
             labels[file.parent].add(label or "")
     folders = [folder for folder, found in labels.items() if found == {""}]

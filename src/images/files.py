@@ -1,11 +1,12 @@
-"""The files below a folder: their names as any table can hold them, and which of them are never opened."""
+"""The files below a folder: their names as any table can hold them, what these say, what is never opened."""
 
 import hashlib
 import os
 import re
 import stat
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
+PICTURES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff"}
 MAXIMUM_BYTES = 300_000_000
 
 
@@ -26,6 +27,16 @@ def list_files(folder: Path) -> list[tuple[str, Path]]:
     raw_names = [path.relative_to(folder).as_posix() for path in found]
     names = [os.fsencode(name).decode("utf-8", "backslashreplace") for name in raw_names]
     return sorted(zip(names, found, strict=True))
+
+
+def is_picture(name: str) -> bool:
+    """Returns whether a file may be a picture, by its name."""
+    return PurePosixPath(name).suffix.lower() in PICTURES
+
+
+def is_hidden(name: str) -> bool:
+    """Returns whether a path below a folder is a program's own, as thumbnails and .git are."""
+    return any(part.startswith(".") or part == "__MACOSX" for part in name.split("/"))
 
 
 def refuse_file(information: os.stat_result) -> str:
