@@ -68,7 +68,7 @@ def is_full(error: BaseException) -> bool:
         getattr(cause, "errno", None) in (errno.ENOSPC, errno.EDQUOT)
         or "No space left on device" in str(cause)
         or "disk is full" in str(cause)  # SQLite's
-        for cause in _causes(error)
+        for cause in causes(error)
     )
 
 
@@ -88,7 +88,7 @@ def is_out_of_memory(error: BaseException) -> bool:
         or type(cause).__name__ in ("ResourceExhaustedError", "OutOfMemoryError")
         or "RESOURCE_EXHAUSTED" in str(cause)
         or "out of memory" in str(cause).lower()
-        for cause in _causes(error)
+        for cause in causes(error)
     )
 
 
@@ -101,7 +101,8 @@ def training_bytes(parameters: int) -> int:
     return 2 * 4 * 4 * parameters
 
 
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
+def causes(error: BaseException | None) -> Iterator[BaseException]:
+    """Yields an error, and those that it came from, one after the other."""
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__

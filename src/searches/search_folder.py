@@ -12,6 +12,7 @@ from pathlib import Path
 import keras
 import pandas as pd
 
+from src.running.messages import one_line
 from src.runs import read_json, replace_text, write_json
 from src.searches.callbacks import Deadline, EpochProgress, HistoryFile, StopAtNaN
 from src.searches.checkpoints import CHECKPOINT, Checkpoint
@@ -126,6 +127,6 @@ def fetch_files(folder: Path, texts: dict[str, str]) -> None:
 def reason_of(error: BaseException | str) -> str:
     """Returns an error, or the traceback of one, as the single line that says what went wrong."""
     if isinstance(error, BaseException):
-        return f"{type(error).__name__}: {' '.join(str(error).split())}".removesuffix(": ")[:300]
+        return f"{type(error).__name__}: {one_line(str(error))}".removesuffix(": ")[:300]
     lines = [line.strip() for line in error.splitlines() if line.strip()]
     return next((line for line in reversed(lines) if "Error" in line), "the objective was not a number")[:300]

@@ -14,6 +14,8 @@ import optuna
 import sqlalchemy
 from optuna.storages import RDBStorage
 
+from src.running.resources import causes
+
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
@@ -127,14 +129,12 @@ def outlast_cuts(act: Callable[[], T]) -> T:
             logger.warning("the storage went away in the middle of something; it is asked again")
 
 
-def _was_cut(error: BaseException | None) -> bool:
+def _was_cut(error: BaseException) -> bool:
     """Returns whether a lost connection is behind an error, or behind another one that it led to.
 
     Where Optuna reads the trials it meets one by reading them again, in the transaction that is lost.
     """
-    if error is None:
-        return False
-    return getattr(error, "connection_invalidated", False) or _was_cut(error.__cause__ or error.__context__)
+    return any(getattr(cause, "connection_invalidated", False) for cause in causes(error))
 
 
 def shown(url: sqlalchemy.URL) -> str:
