@@ -14,11 +14,12 @@ from optuna.trial import FrozenTrial, TrialState
 from src.searches.attempts import Attempts
 from src.searches.callbacks import Deadline
 from src.searches.claims import FILES, INTERRUPTED, PLACE, REASON, VALUES, Claims
+from src.searches.objectives import lower_is_better
 from src.searches.samplers import PRUNERS, SAMPLERS, make_pruner
 from src.searches.search_folder import fetch_files, search_folder
 from src.searches.storage import open_study, outlast_cuts, storage_url
 from src.searches.suggestions import explore_space, log_space
-from src.searches.trials import ENDED, TrialRecord, drop_weights, give_up, log_trial, lower_is_better
+from src.searches.trials import ENDED, TrialRecord, drop_weights, give_up, log_trial
 from src.training import PictureTraining
 
 logger = logging.getLogger(__name__)

@@ -14,8 +14,8 @@ from src.networks.building import build_metrics
 from src.networks.normalization import SettledNormalization
 from src.running.parameters import read_input
 from src.searches.checkpoints import Checkpoint
+from src.searches.objectives import lower_is_better
 from src.searches.pace import KeepPace
-from src.searches.trials import lower_is_better
 from src.spaces import SPACES, Space
 
 logger = logging.getLogger(__name__)

@@ -5,9 +5,9 @@ from pathlib import Path
 import keras_tuner
 
 from src.running.resources import check_space, training_bytes
+from src.searches.objectives import lower_is_better
 from src.searches.recorded_search import RecordedSearch
 from src.searches.search_folder import search_folder
-from src.searches.trials import lower_is_better
 from src.searches.tuner_state import restore_state
 from src.training import PictureTraining
 

@@ -2,7 +2,6 @@
 
 `trials`: a row a trial: trial, one column a hyperparameter, score (NaN without one) and status.
 `history`: a row an epoch of a trial: trial, epoch, loss, accuracy, val_loss, val_accuracy.
-An objective whose name ends in "loss" is the better the lower; all others the higher.
 """
 
 from collections.abc import Collection
@@ -17,6 +16,7 @@ from matplotlib.figure import Figure
 
 from src.figures.scales import draw_scale, place_values, shifts, smooth
 from src.plots import BLUE, ORANGE, make_axes
+from src.searches.objectives import lower_is_better
 
 
 def _finished(trials: pd.DataFrame) -> pd.DataFrame:
@@ -29,7 +29,7 @@ def _best(trials: pd.DataFrame, objective: str):
     scores = _finished(trials)["score"]
     if scores.empty:
         return None
-    return scores.idxmin() if objective.endswith("loss") else scores.idxmax()
+    return scores.idxmin() if lower_is_better(objective) else scores.idxmax()
 
 
 def _say(ax: Axes, text: str) -> None:
@@ -57,7 +57,7 @@ def plot_objective_by_trial(trials: pd.DataFrame, objective: str, ax: Axes | Non
     winner = ": none completed"
     if best is not None:
         winner = f": best {trials['score'][best]:.4f} in trial {trials['trial'][best]}"
-        so_far = finished["score"].cummin() if objective.endswith("loss") else finished["score"].cummax()
+        so_far = finished["score"].cummin() if lower_is_better(objective) else finished["score"].cummax()
         so_far = so_far.reindex(trials.index).ffill()
         ax.step(so_far.index, so_far, where="post", color=ORANGE, label="best so far")
         ax.scatter(finished.index, finished["score"], color=BLUE, zorder=3, label="completed")
@@ -174,8 +174,8 @@ def plot_parallel_coordinates(
     heights[last] = (scores - low) / (high - low)
     # The lightest tenth of the palette cannot be seen on white.
     shades = plt.get_cmap("viridis")(np.linspace(0, 0.9, 256))
-    colours = ListedColormap(shades if objective.endswith("loss") else shades[::-1])
-    order = scores.sort_values(ascending=objective.endswith("loss") is False, na_position="first").index
+    colours = ListedColormap(shades if lower_is_better(objective) else shades[::-1])
+    order = scores.sort_values(ascending=not lower_is_better(objective), na_position="first").index
     styles = trials["status"].map(lambda status: "-" if status == "completed" else "--")
     for row in order:
         style = {"color": "0.6", "linestyle": ":"}

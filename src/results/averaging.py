@@ -7,7 +7,7 @@ import pandas as pd
 
 from src.evaluation import decide
 from src.results.calibration import calibrate, log_loss
-from src.searches.trials import lower_is_better
+from src.searches.objectives import lower_is_better
 
 AVERAGES = ("none", "seeds", "finalists")
 

@@ -18,10 +18,11 @@ from src.searches.callbacks import Deadline
 from src.searches.checkpoints import delete_checkpoint
 from src.searches.claims import FILES, INTERRUPTED, PLACE, REASON, VALUES, Claims, heartbeat
 from src.searches.halving import HALVED, LACK, halve, is_halved, note_lack
+from src.searches.objectives import lower_is_better
 from src.searches.samplers import PRUNERS, ReportEpochs, make_sampler
 from src.searches.search_folder import read_files, read_record, reason_of, recording
 from src.searches.suggestions import SuggestedHyperParameters
-from src.searches.trials import ENDED, TrialRecord, lower_is_better
+from src.searches.trials import ENDED, TrialRecord
 from src.training import PictureTraining
 
 

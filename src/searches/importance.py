@@ -9,8 +9,8 @@ import pandas as pd
 from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
 from optuna.importance import FanovaImportanceEvaluator, PedAnovaImportanceEvaluator
 
+from src.searches.objectives import lower_is_better
 from src.searches.suggestions import distribution_of
-from src.searches.trials import lower_is_better
 
 FEWEST = 4  # completed trials; below, an importance says nothing
 

@@ -6,9 +6,10 @@ from bisect import bisect_right
 
 import pandas as pd
 
+from src.searches.objectives import lower_is_better
 from src.searches.pace import RESERVE
 from src.searches.search_folder import read_history
-from src.searches.trials import TrialRecord, lower_is_better
+from src.searches.trials import TrialRecord
 from src.training import PictureTraining
 
 logger = logging.getLogger(__name__)

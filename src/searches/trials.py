@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from src.searches.objectives import lower_is_better
 from src.searches.search_folder import read_history, read_record
 
 logger = logging.getLogger(__name__)
@@ -34,11 +35,6 @@ class TrialRecord:
     score: float
     reason: str
     folder: Path
-
-
-def lower_is_better(objective: str) -> bool:
-    """Returns whether an objective is the better the lower: one whose name ends in "loss"."""
-    return objective.endswith("loss")
 
 
 def trials_table(records: list[TrialRecord], objective: str) -> pd.DataFrame:
