@@ -4,6 +4,7 @@ import matplotlib
 
 matplotlib.use("Agg")
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -41,7 +42,7 @@ def test_a_bin_below_the_overall_accuracy_is_orange_and_named_by_its_values():
             {**row, "accuracy": 0.9, "low": 0.85, "high": 0.95},
             {**row, "smallest": 3.14159, "largest": 3.14159, "accuracy": 0.5, "low": 0.4, "high": 0.6},
         ]
-    )
+    ).assign(clearly_below=[False, True])
     figure = mistake_plots.plot_slices(table, 0.8, MEASURES)
     ax = figure.axes[0]
     assert [ax.get_xlabel() for ax in figure.axes] == list(MEASURES.values())
@@ -76,3 +77,16 @@ def test_the_chosen_threshold_is_marked_on_the_line_of_costs():
     assert "called dog" in ax.get_xlabel()
     labels = [text.get_text() for text in ax.get_legend().get_texts()]
     assert labels == ["validation pictures", "usual: 0.5", "chosen: 0.3"]
+
+
+def test_the_slider_draws_the_matrix_at_its_threshold(monkeypatch):
+    titles = []
+    monkeypatch.setattr(plt, "show", lambda: titles.append(plt.gcf().axes[0].get_title()))
+    predictions = pd.DataFrame(  # at 0.25 the cat of 0.6 alone is called a dog
+        {"code": [0, 0, 1, 0, 1, 1], "probability": [0.1, 0.2, 0.3, 0.6, 0.7, 0.9]},
+        index=[9, 4, 7, 1, 2, 3],
+    )
+    widget = mistake_plots.threshold_slider(predictions, ["cat", "dog"])
+    widget.children[0].value = 0.25
+    widget.update()
+    assert "83.33% of 6" in titles[-1]

@@ -1,6 +1,5 @@
-"""The operating point: costs counted by hand, ties broken towards 0.5, a slider that redraws."""
+"""The operating point: costs counted by hand, ties broken towards 0.5."""
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,7 +9,6 @@ from src.results.operating_point import (
     choose_threshold,
     compare_thresholds,
     cost_table,
-    threshold_slider,
 )
 
 #                       cat  cat  dog  cat  dog  dog
@@ -85,13 +83,3 @@ def test_a_probability_at_the_threshold_is_not_above_it():
 def test_no_predictions_are_refused():
     with pytest.raises(ValueError, match="no predictions to choose a threshold on"):
         cost_table(PREDICTIONS.head(0))
-
-
-def test_the_slider_draws_the_matrix_at_its_threshold(monkeypatch):
-    titles = []
-    monkeypatch.setattr(plt, "show", lambda: titles.append(plt.gcf().axes[0].get_title()))
-    widget = threshold_slider(PREDICTIONS, ["cat", "dog"])
-    widget.children[0].value = 0.25
-    widget.update()
-    plt.close("all")
-    assert "83.33% of 6" in titles[-1]

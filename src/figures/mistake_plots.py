@@ -1,5 +1,6 @@
 """Figures of mistakes: where a network looked, what the pictures are like, what a threshold costs."""
 
+import ipywidgets
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -7,8 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
+from src.evaluation import THRESHOLD, confusion, decide
 from src.plots import BLUE, GREY, ORANGE, label, make_axes, plot_confusion_matrix, title
-from src.results.slices import is_clearly_below
 
 
 def plot_class_maps(
@@ -58,7 +59,7 @@ def plot_slices(slices: pd.DataFrame, accuracy: float, labels: dict[str, str]) -
     for ax, (measure, what) in zip(panels.flat, labels.items(), strict=True):
         make_axes(ax)
         rows = slices[slices["measure"] == measure].reset_index(drop=True)
-        below = is_clearly_below(rows, accuracy)
+        below = rows["clearly_below"]
         ax.axhline(accuracy, color=GREY, linestyle="--", linewidth=1.2)
         for chosen, colour in ((~below, BLUE), (below, ORANGE)):
             part = rows[chosen]
@@ -113,6 +114,17 @@ def plot_costs(costs: pd.DataFrame, chosen: float, positive: str = "class 1", ax
     ax.set(title="What mistakes cost, by threshold", xlim=(-0.01, 1.01), ylim=(0, None))
     ax.legend(frameon=False, bbox_to_anchor=(1, 1), loc="upper left")
     return ax
+
+
+def threshold_slider(predictions: pd.DataFrame, class_names: list[str]) -> ipywidgets.interactive:
+    """Returns a slider with the confusion matrix at its threshold below it, for one who watches."""
+
+    def show(threshold: float) -> None:
+        plot_confusion_matrix(confusion(decide(predictions, threshold), class_names))
+        plt.show()
+
+    slider = ipywidgets.FloatSlider(THRESHOLD, min=0, max=1, step=0.01, continuous_update=False)
+    return ipywidgets.interactive(show, threshold=slider)
 
 
 def _range(smallest: float, largest: float) -> str:

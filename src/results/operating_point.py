@@ -1,12 +1,9 @@
 """The operating point: above which probability a picture is called class 1, for what mistakes cost."""
 
-import ipywidgets
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from src.evaluation import THRESHOLD, confusion, decide, interval_of
-from src.plots import plot_confusion_matrix
+from src.evaluation import THRESHOLD, decide, interval_of
 
 
 def cost_table(
@@ -88,14 +85,3 @@ def compare_thresholds(
             "mean_cost": (false_positive_cost * positives + false_negative_cost * negatives) / n,
         }
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("threshold of")
-
-
-def threshold_slider(predictions: pd.DataFrame, class_names: list[str]) -> ipywidgets.interactive:
-    """Returns a slider with the confusion matrix at its threshold below it, for one who watches."""
-
-    def show(threshold: float) -> None:
-        plot_confusion_matrix(confusion(decide(predictions, threshold), class_names))
-        plt.show()
-
-    slider = ipywidgets.FloatSlider(THRESHOLD, min=0, max=1, step=0.01, continuous_update=False)
-    return ipywidgets.interactive(show, threshold=slider)

@@ -41,8 +41,9 @@ def measure_pictures(batches: PictureBatches, features: pd.DataFrame) -> pd.Data
 def accuracy_by_slice(predictions: pd.DataFrame, measures: pd.DataFrame, bins: int = 5) -> pd.DataFrame:
     """Returns the accuracy in each bin of each measure, bins of as equal numbers of pictures as values allow.
 
-    Columns: measure, smallest and largest value of the bin's pictures, n, accuracy and its 95 % Wilson
-    interval (low, high). Equal values stay together, so that a measure can have fewer bins: one, where all
+    Columns: measure, smallest and largest value of the bin's pictures, n, accuracy, its 95 % Wilson interval
+    (low, high), and clearly_below: whether the whole interval is below the accuracy of all pictures; never of
+    fewer than `ENOUGH`. Equal values stay together, so that a measure can have fewer bins: one, where all
     pictures are alike.
 
     Args:
@@ -51,7 +52,7 @@ def accuracy_by_slice(predictions: pd.DataFrame, measures: pd.DataFrame, bins: i
         bins: of each measure.
     """
     table = predictions.merge(measures, on="image_name", validate="one_to_one")
-    rows = []
+    rows, overall = [], predictions["correct"].mean()
     for measure in MEASURES:
         rank = table[measure].rank(method="average") - 0.5  # equal values share the middle one
         number = (rank / len(table) * bins).astype(int)
@@ -62,12 +63,8 @@ def accuracy_by_slice(predictions: pd.DataFrame, measures: pd.DataFrame, bins: i
             rows.append(
                 {"measure": measure, **values, "n": n, "accuracy": right / n, "low": low, "high": high}
             )
-    return pd.DataFrame(rows)
-
-
-def is_clearly_below(slices: pd.DataFrame, accuracy: float) -> pd.Series:
-    """Returns for each bin whether its whole interval is below; never of fewer than `ENOUGH` pictures."""
-    return (slices["high"] < accuracy) & (slices["n"] >= ENOUGH)
+    table = pd.DataFrame(rows)
+    return table.assign(clearly_below=(table["high"] < overall) & (table["n"] >= ENOUGH))
 
 
 def describe_worst(slices: pd.DataFrame, accuracy: float) -> str:
@@ -77,7 +74,7 @@ def describe_worst(slices: pd.DataFrame, accuracy: float) -> str:
         slices: of `accuracy_by_slice`.
         accuracy: of all pictures.
     """
-    below = slices[is_clearly_below(slices, accuracy)]
+    below = slices[slices["clearly_below"]]
     if below.empty:
         return (
             f"In none of {len(slices)} bins does the accuracy fall clearly below the overall {accuracy:.4f}."
