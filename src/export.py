@@ -146,4 +146,5 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    os.environ["CUDA_VISIBLE_DEVICES"] = "-1"  # both are asked on the CPU: a GPU's products have fewer digits
     sys.exit(main())

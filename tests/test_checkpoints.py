@@ -14,6 +14,7 @@ import pytest
 from search_in_process import run_search, serve, tables
 
 from src.images.growth import growing_sizes
+from src.networks.residual import build_residual_cnn
 from src.reproduction import TIMES
 from src.searches.callbacks import HistoryFile
 from src.searches.checkpoints import Checkpoint
@@ -107,6 +108,31 @@ def test_a_training_stopped_anywhere_goes_on_to_the_same_end(stops, undisturbed,
     assert history["epoch"].tolist() == [epoch + 1 for epoch in whole.epoch]
     assert history["val_loss"].dropna().map(float).tolist() == whole.history["val_loss"]
     assert history["seconds"].is_monotonic_increasing
+
+
+def test_in_sixteen_bits_the_scale_of_the_loss_goes_on_as_well(tmp_path, monkeypatch):
+    """As on a GPU: Keras wraps the optimizer in one that scales the loss and skips steps that overflow."""
+
+    def build_in_sixteen_bits(hp, image_size=None) -> keras.Model:
+        network = build_residual_cnn(width=8, stages=1, steps=16, weight_averaging=0.9)
+        network.optimizer.initial_scale = 2.0**24  # so much that the first steps overflow
+        return network
+
+    monkeypatch.setitem(globals(), "build", build_in_sixteen_bits)
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        whole, model, _ = train(tmp_path / "whole")
+        train(tmp_path / "cut", stop_at=5)
+        found, again, begun = train(tmp_path / "cut")
+    finally:
+        keras.config.set_dtype_policy(policy)
+    assert begun == [5, 6, 7] and found.history == whole.history
+    assert np.isfinite(whole.history["loss"]).all()
+    steps = int(model.optimizer.iterations)
+    assert float(model.optimizer.dynamic_scale) < 2.0**24 and 8 < steps < 16, "some steps have overflowed"
+    for one, other in zip(weights(again), weights(model), strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_a_training_is_validated_as_seldom_as_asked_and_its_history_says_when(tmp_path):
