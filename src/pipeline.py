@@ -86,6 +86,7 @@ def run_notebook(name: str, output: Path, parameters: dict[str, object]) -> None
     failed = output.with_suffix(".failed.ipynb")
     failed.unlink(missing_ok=True)
     os.environ.update(HEADLESS="1", NOTEBOOK_RUN=str(output))  # for the kernel, which inherits them
+    logging.getLogger("papermill").setLevel(logging.WARNING)  # it announces every cell
     logger.info("---- %s", name)
     try:
         with stderr_into(output.with_suffix(".stderr.txt")):
@@ -155,12 +156,11 @@ def run_all(
     values = read_settings(profile, [settings], data, steps)
     run = values["run"] = run_name(profile, values["data"])
     folder = find_paths().output / run
-    chosen = {"profile": profile, "data": data, "set": settings}
-    os.environ["RUN_COMMAND"] = f"run_all: {chosen}"  # for the notebooks' kernels
+    words = ["--profile", profile, "--data", data, "--set", settings]
+    os.environ["RUN_COMMAND"] = " ".join(["run_all", *words])  # for the notebooks' kernels
     with hold(folder, wait=0):
         for step in steps:
             if step == "03_tuning" and processes > 1:
-                words = [word for name, value in chosen.items() for word in (f"--{name}", value)]
                 pass_on("workers", str(folder), "--number", str(processes), *words)  # 03 does what is left
             run_notebook(step, folder / f"{step}.ipynb", values)
     return folder

@@ -237,7 +237,7 @@ def test_a_run_in_one_go_says_what_it_was_told_and_searches_in_as_many_processes
     words = ("--profile", "sample", "--data", "sample", "--set", "max_trials=2 seed=7")
     assert ran[:2] == list(STEPS[:2]) and ran[2] == ("workers", str(folder), "--number", "2", *words)
     assert ran[3:] == [*STEPS[2:], "07_submission"]
-    assert set(told) == {"run_all: {'profile': 'sample', 'data': 'sample', 'set': 'max_trials=2 seed=7'}"}
+    assert set(told) == {"run_all --profile sample --data sample --set max_trials=2 seed=7"}
     ran.clear()
     pipeline.run_all("sample", "sample")
     assert ran == STEPS, "one process searches in notebook 03"

@@ -30,7 +30,6 @@ def run_command(name: str, run: Path, work: Callable[[], int]) -> int:
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     logging.basicConfig(stream=sys.stdout, format="%(message)s", level=logging.INFO)
-    logging.getLogger("papermill").setLevel(logging.WARNING)  # it announces every cell
     # For the notebooks' kernels, which note it in made_by.json.
     os.environ["RUN_COMMAND"] = " ".join(["python", "-m", f"src.{Path(sys.argv[0]).stem}", *sys.argv[1:]])
     try:
