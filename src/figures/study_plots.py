@@ -12,47 +12,39 @@ COLOURS = {"completed": BLUE, "pruned": ORANGE, "failed": "black", "interrupted"
 def plot_importances(
     importances: pd.DataFrame, objective: str, spread: pd.DataFrame | None = None, ax: Axes | None = None
 ) -> Axes:
-    """Returns two bars a hyperparameter: its share in the differences of the objective, by each evaluator.
-
-    Where the two disagree, there are too few trials to tell.
+    """Returns one bar per hyperparameter: how much of the differences in the objective it explains.
 
     Args:
         importances: of `importance.measure_importances`.
         objective: name of the score.
-        spread: of `importance.importance_spread`, drawn as whiskers on PED-ANOVA's bars.
+        spread: of `importance.importance_spread`, drawn as whiskers.
         ax: axes to draw on.
     """
-    ax = make_axes(ax, 7, max(2.4, 0.9 + 0.5 * len(importances)))
-    ax.set(xlabel="share in the differences of the score (0 to 1)", ylabel="hyperparameter")
-    ax.set_title(f"Importance for {objective}, by PED-ANOVA and by fANOVA")
+    ax = make_axes(ax, 7, max(2.4, 0.9 + 0.4 * len(importances)))
+    ax.set(xlabel="share of the differences in the score that it explains (0 to 1)", ylabel="hyperparameter")
+    ax.set_title(f"Importance for {objective}, by fANOVA")
     if importances.empty:
         text = "no importance: it needs 4 completed trials\nwith different scores and different values"
         ax.text(0.5, 0.5, text, transform=ax.transAxes, ha="center", va="center", color="0.4")
         ax.set_yticks([])
         return ax
-    rows = np.arange(len(importances))
-    for evaluator, colour, shift in (("PED-ANOVA", BLUE, -0.19), ("fANOVA", ORANGE, 0.19)):
-        shares = importances[evaluator].astype(float)
-        ax.barh(rows + shift, shares.fillna(0), height=0.38, color=colour, label=evaluator)
-        words = ["only some trials had it" if np.isnan(share) else f"{share:.2f}" for share in shares]
-        places = shares.fillna(0)
-        if spread is not None and evaluator == "PED-ANOVA":
-            ends = spread.set_index("name").loc[importances["name"]]
-            whiskers = {
-                "color": "black",
-                "linewidth": 1.4,
-                "label": "PED-ANOVA's central 90 % over resamples",
-            }
-            ax.hlines(rows + shift, ends["low"], ends["high"], **whiskers)
-            places = np.maximum(places, ends["high"].to_numpy())
-        for row, place, word in zip(rows, places, words, strict=True):
-            beside = {"textcoords": "offset points", "xytext": (4, 0), "va": "center", "fontsize": 9}
-            ax.annotate(word, (place, row + shift), **beside)
+    rows, shares = np.arange(len(importances)), importances["importance"].astype(float)
+    ax.barh(rows, shares.fillna(0), height=0.6, color=BLUE, label="importance")
+    words = ["only some trials had it" if np.isnan(share) else f"{share:.2f}" for share in shares]
+    places = shares.fillna(0)
+    if spread is not None:
+        ends = spread.set_index("name").loc[importances["name"]]
+        whiskers = {"color": "black", "linewidth": 1.4, "label": "central 90 % over resamples of the trials"}
+        ax.hlines(rows, ends["low"], ends["high"], **whiskers)
+        places = np.maximum(places, ends["high"].to_numpy())
+        ax.legend(frameon=False, loc="lower right")
+    for row, place, word in zip(rows, places, words, strict=True):
+        beside = {"textcoords": "offset points", "xytext": (4, 0), "va": "center", "fontsize": 9}
+        ax.annotate(word, (place, row), **beside)
     ax.set_yticks(rows, importances["name"])
     ax.invert_yaxis()
     ax.grid(visible=False, axis="y")
     ax.margins(x=0.12)
-    ax.legend(frameon=False, bbox_to_anchor=(1, 1), loc="upper left")
     return ax
 
 

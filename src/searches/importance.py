@@ -1,26 +1,26 @@
 """Which hyperparameters mattered, judged by Optuna for either engine, and which ranges may be too narrow."""
 
 import math
-import warnings
 
 import numpy as np
 import optuna
 import pandas as pd
 from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
-from optuna.importance import FanovaImportanceEvaluator, PedAnovaImportanceEvaluator
+from optuna.importance import FanovaImportanceEvaluator
 
 from src.searches.objectives import lower_is_better
 from src.searches.suggestions import distribution_of
 
 FEWEST = 4  # completed trials; below, an importance says nothing
+FEWEST_VALUES = 4  # of a grid whose edges are looked at
 
 
 def measure_importances(trials: pd.DataFrame, space: list, objective: str) -> pd.DataFrame:
-    """Returns each hyperparameter's share in the differences of the objective, by two evaluators.
+    """Returns how much of the differences in the objective each hyperparameter explains, by fANOVA.
 
-    PED-ANOVA asks what the best trials have in common (Watanabe et al., 2023), fANOVA what a forest of
-    regression trees makes of all of them (Hutter et al., 2014); fANOVA leaves out what only some trials
-    had. Both look at completed trials alone, as a pruned one's score is of another epoch.
+    A forest of regression trees is fitted to the completed trials, and its variance is divided among the
+    hyperparameters (F. Hutter, H. Hoos, K. Leyton-Brown, "An efficient approach for assessing hyperparameter
+    importance", ICML 2014). Pruned trials are left out, because their score is of another epoch.
 
     Args:
         trials: the table of trials.
@@ -28,67 +28,57 @@ def measure_importances(trials: pd.DataFrame, space: list, objective: str) -> pd
         objective: name of the score.
 
     Returns:
-        One row a hyperparameter that was tried at two values or more, the most important first: name,
-        `PED-ANOVA`, `fANOVA`; each sums to 1. No row where fewer than 4 trials were completed, or all
-        to the same score.
+        One row per hyperparameter that was tried at two values or more, the most important first: name and
+        importance. They sum to 1; one that only some trials had has NaN. There is no row if fewer than 4
+        trials were completed, or all with the same score.
     """
-    columns = ["name", "PED-ANOVA", "fANOVA"]
     completed, varied = comparable(trials, space)
-    if not varied:
-        return pd.DataFrame(columns=columns)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of what is still called experimental
-        study = as_study(completed, varied, objective)
-        everywhere = [name for name in varied if completed[name].notna().all()]
-        by_rank = optuna.importance.get_param_importances(
-            study, evaluator=PedAnovaImportanceEvaluator(), params=list(varied)
-        )
-        by_forest = optuna.importance.get_param_importances(
-            study, evaluator=FanovaImportanceEvaluator(seed=0), params=everywhere
-        )
-    table = pd.DataFrame({"PED-ANOVA": by_rank, "fANOVA": by_forest}).rename_axis("name")
-    order = table.mean(axis=1).sort_values(ascending=False, kind="stable").index
-    return table.loc[order].reset_index()[columns]
+    shares = _explained(completed, varied, objective) if varied else {}
+    table = pd.Series({name: shares.get(name, np.nan) for name in varied if shares}, dtype="float64")
+    table = table.sort_values(ascending=False, kind="stable")
+    return table.rename_axis("name").reset_index(name="importance")
 
 
 def importance_spread(
     trials: pd.DataFrame, space: list, objective: str, resamples: int = 20, seed: int = 0
 ) -> pd.DataFrame:
-    """Returns how far each share by PED-ANOVA moves with the luck of which trials there are.
+    """Returns how far each importance varies with the luck of which trials there are.
 
-    Bootstrap (B. Efron, 1979): as many completed trials are drawn, with replacement, and judged again; a
-    hyperparameter that has one value in a resample explains nothing there. PED-ANOVA alone, as fANOVA
-    grows a forest for each resample.
+    Bootstrap (B. Efron, 1979): as many completed trials are drawn, with replacement, and judged again. A
+    hyperparameter with a single value in a resample explains nothing there.
 
     Args:
-        trials: the table of trials; space and objective as of `measure_importances`.
+        trials: the table of trials; space and objective as in `measure_importances`.
         space: KerasTuner's entries.
         objective: name of the score.
         resamples: how many.
         seed: of the draws.
 
     Returns:
-        One row a hyperparameter: name, and low and high, between which the central 90 % of the shares
-        lie. No row where `measure_importances` has none.
+        One row per hyperparameter: name, low and high, the central 90 % of its importances. There is no row
+        if `measure_importances` has none.
     """
     completed, varied = comparable(trials, space)
     random, shares = np.random.default_rng(seed), []
     for _ in range(resamples if varied else 0):
         resample = completed.sample(len(completed), replace=True, random_state=random)
         moved = {name: kind for name, kind in varied.items() if len(set(resample[name].dropna())) > 1}
-        if resample["score"].nunique() < 2 or not moved:
-            continue
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            study = as_study(resample, moved, objective)
-            found = optuna.importance.get_param_importances(
-                study, evaluator=PedAnovaImportanceEvaluator(), params=list(moved)
-            )
-        shares.append({name: found.get(name, 0.0) for name in varied})
+        if len(set(resample["score"])) > 1 and (found := _explained(resample, moved, objective)):
+            shares.append({name: found.get(name, 0.0) for name in varied})
     if not shares:
         return pd.DataFrame(columns=["name", "low", "high"])
     ends = pd.DataFrame(shares).quantile([0.05, 0.95]).T
     return ends.set_axis(["low", "high"], axis=1).rename_axis("name").reset_index()
+
+
+def _explained(trials: pd.DataFrame, varied: dict[str, BaseDistribution], objective: str) -> dict[str, float]:
+    """Returns the importance of each hyperparameter that all these trials had, none if there is none."""
+    everywhere = [name for name in varied if trials[name].notna().all()]
+    if not everywhere:
+        return {}
+    study = as_study(trials, varied, objective)
+    forest = FanovaImportanceEvaluator(n_trees=16, max_depth=16, seed=0)
+    return optuna.importance.get_param_importances(study, evaluator=forest, params=everywhere)
 
 
 def comparable(trials: pd.DataFrame, space: list) -> tuple[pd.DataFrame, dict[str, BaseDistribution]]:
@@ -105,15 +95,15 @@ def comparable(trials: pd.DataFrame, space: list) -> tuple[pd.DataFrame, dict[st
 
 
 def describe_importance(importances: pd.DataFrame, spread: pd.DataFrame) -> str:
-    """Returns a sentence on the hyperparameter that mattered most by PED-ANOVA, and how sure that is."""
+    """Returns a sentence on the hyperparameter that mattered most, and how sure that is."""
     if importances.empty:
         return "Too little differed between the completed trials to say which hyperparameter mattered."
-    table = importances.merge(spread, on="name").sort_values("PED-ANOVA", ascending=False, kind="stable")
+    table = importances.merge(spread, on="name")
     first, others = table.iloc[0], table.iloc[1:]
     rivals = int((others["high"] > first["low"]).sum())
     unsure = f"; {rivals} of the {len(others)} others may matter as much" if rivals else ""
     return (
-        f"By PED-ANOVA, {first['name']} mattered most: a share of {first['PED-ANOVA']:.2f}, "
+        f"By fANOVA, {first['name']} explains most of the differences, {first['importance']:.2f}, "
         f"{first['low']:.2f} to {first['high']:.2f} over resamples of the trials{unsure}."
     )
 
@@ -139,11 +129,11 @@ def at_the_edge(best: dict, space: list) -> list[str]:
             continue
         # The last value that the grid really has: steps can lose the top of a range.
         values = list(entry.values) if entry.step else [entry.min_value, entry.max_value]
-        if len(values) < 2:
+        if entry.step and len(values) < FEWEST_VALUES:  # an edge of so few is often the best by chance
             continue
         value, share = best[entry.name], 0.02
         if entry.step:
-            near = {"lower": value <= values[0], "upper": value >= values[-1]}
+            near = {"lower": 0 < values[0] >= value, "upper": value >= values[-1]}  # nothing is below 0
         else:
             scale = math.log if entry.sampling == "log" else float
             place = (scale(value) - scale(values[0])) / (scale(values[-1]) - scale(values[0]))
