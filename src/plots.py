@@ -167,7 +167,7 @@ def plot_precision_recall(table: pd.DataFrame, positive: str = "class 1", ax: Ax
 
 
 def plot_calibration(
-    table: pd.DataFrame, error: float | None = None, positive: str = "class 1", ax: Axes | None = None
+    table: pd.DataFrame, errors: tuple[float, float], positive: str = "class 1", ax: Axes | None = None
 ) -> Axes:
     """Returns how often `positive` was true against its probability, over a histogram of the predictions."""
     ax, positive = make_axes(ax, 5.6, 6), label(positive, 40)
@@ -177,7 +177,7 @@ def plot_calibration(
     ax.plot([0, 1], [0, 1], color=GREY, linestyle="--", label="perfectly calibrated")
     ax.errorbar(filled["mean_probability"], filled["observed"], np.clip(spread, 0, None), **bars)
     ax.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), ylabel=f"share of pictures that are {positive}")
-    ax.set_title("Calibration" if error is None else f"Calibration: expected error {error:.3f}")
+    ax.set_title("Calibration: expected error {:.3f},\nby chance alone {:.3f}".format(*errors))
     ax.legend(frameon=False, loc="upper left")
     below = make_axes(make_axes_locatable(ax).append_axes("bottom", size="28%", pad=0.12, sharex=ax))
     widths = table["bin_high"] - table["bin_low"]

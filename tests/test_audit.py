@@ -9,6 +9,7 @@ import pytest
 from src.datasets.audit import (
     NEAR_BITS,
     audit_table,
+    copies_across,
     drop_extreme_aspect,
     leave_out_duplicates,
     left_out,
@@ -184,3 +185,9 @@ def test_what_only_looks_alike_under_both_labels_is_not_called_the_same_picture(
         "both labels: one that looks alike is dog in b",
         "both labels: one that looks alike is cat in a",
     ]
+
+
+def test_copies_that_are_kept_are_counted_where_they_lie_in_two_parts():
+    table = pd.DataFrame({"duplicate_of": ["a", "a", "b", "b", "b", "", "c", "c"]})
+    table["split"] = ["train", "test", "train", "train", "", "test", "validation", "train"]
+    assert copies_across(table) == 4  # both of a, both of c; those of b that are used are in one part

@@ -326,3 +326,13 @@ def test_an_empty_bin_of_the_calibration_is_taken_for_a_measured_one():
     assert list(table["count"]) == [1, 0, 0, 1]
     assert table.loc[1:2, ["mean_probability", "observed", "low", "high"]].isna().all(axis=None)
     assert curves.expected_calibration_error(table) == pytest.approx(0.1)
+
+
+def test_the_calibration_error_that_luck_alone_makes_is_not_that_of_probabilities_that_are_right():
+    """n pictures at 0.25: the share found is off by sqrt(2 / pi * 0.25 * 0.75 / n) on average."""
+    for n in (400, 10_000):
+        predictions = make_predictions(np.arange(n) % 2, np.full(n, 0.25))
+        wanted = np.sqrt(2 / np.pi * 0.25 * 0.75 / n)
+        assert curves.calibration_error_by_chance(predictions, draws=2000) == pytest.approx(wanted, rel=0.1)
+    right = make_predictions([0, 1, 1], [0.0, 1.0, 1.0])  # nothing is left to luck
+    assert curves.calibration_error_by_chance(right) == 0

@@ -198,7 +198,7 @@ def test_the_calibration_shows_empty_bins_or_loses_its_histogram():
     table = table.assign(
         mean_probability=[np.nan, 0.8], observed=[np.nan, 0.7], low=[np.nan, 0.4], high=[np.nan, 0.9]
     )
-    ax = plots.plot_calibration(table, 0.1, "dog")
+    ax = plots.plot_calibration(table, (0.1, 0.05), "dog")
     assert ax.lines[1].get_xydata().tolist() == [[0.8, 0.7]]
     assert ax.collections[0].get_segments()[0][:, 1].tolist() == pytest.approx([0.4, 0.9])
     assert "dog" in ax.get_ylabel() and "0.100" in ax.get_title()
@@ -541,7 +541,7 @@ def draw_everything() -> list:
     return [
         plots.plot_confusion_matrix(matrix),
         plots.plot_precision_recall(recall, STRANGE[0]),
-        plots.plot_calibration(bins, 0.1, STRANGE[0]),
+        plots.plot_calibration(bins, (0.1, 0.05), STRANGE[0]),
         plots.plot_pictures([picture], [STRANGE[0]]),
         data_plots.plot_class_balance(pd.DataFrame([[3, 2]], ["train"], STRANGE)),
         mistake_plots.plot_thresholds({0.5: matrix, 0.7: matrix}),

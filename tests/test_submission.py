@@ -211,3 +211,15 @@ def test_the_doubtful_and_the_sure_are_readable_pictures():
     assert submission.least_certain(rows, 2)["image_name"].tolist() == ["3.jpg", "5.jpg"]
     assert submission.surest(rows, 1)["image_name"].tolist() == ["4.jpg", "1.jpg"]
     assert len(submission.surest(rows, 6)) == 4
+
+
+def test_pictures_of_few_groups_are_believed_no_more_than_as_many_pictures():
+    """20 groups of 50 without a mistake say of the next group what 20 pictures say of the next one."""
+    table = sure_too_much(1000)
+    table["probability"] = table["code"].map({0: 0.02, 1: 0.98})
+    grouped = table.assign(group=np.repeat(np.arange(20), 50))
+    assert calibrate(table).clip == pytest.approx(1 / 1002, rel=0.01)
+    assert calibrate(grouped).clip == pytest.approx(1 / 22, rel=0.01)
+    assert calibrate(table).temperature < calibrate(grouped).temperature < 1
+    uneven = table.assign(group=np.r_[np.zeros(900), np.arange(1, 101)])  # 1,000 ** 2 / (900 ** 2 + 100)
+    assert calibrate(uneven).clip == pytest.approx(1 / (1000**2 / (900**2 + 100) + 2), abs=0.2)

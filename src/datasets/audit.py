@@ -176,3 +176,9 @@ def _components(pairs: np.ndarray, number: int) -> np.ndarray:
     """Returns the group of each of so many things, shape (number,)."""
     graph = coo_array((np.ones(len(pairs), "int8"), tuple(pairs.T)), shape=(number, number))
     return connected_components(graph, directed=False)[1]
+
+
+def copies_across(table: pd.DataFrame) -> int:
+    """Returns how many used pictures have a copy in another part of the split, which flatters its results."""
+    copies = table[(table["split"] != "") & (table["duplicate_of"] != "")]
+    return int((copies.groupby("duplicate_of")["split"].transform("nunique") > 1).sum())

@@ -44,7 +44,7 @@ def calibrate(validation: pd.DataFrame, clip: float = 0.0) -> Calibration:
     networks", ICML 2017.
 
     Args:
-        validation: columns code and probability.
+        validation: columns code and probability, and group where the split has groups, which then count.
         clip: to be kept; 0 chooses the one of the lowest log loss after the temperature. With n pictures it
             is at least 1 / (n + 2), Laplace's rule of succession: that many right answers say no more of
             the next one.
@@ -53,15 +53,16 @@ def calibrate(validation: pd.DataFrame, clip: float = 0.0) -> Calibration:
         ValueError: see `check_clip`.
     """
     check_clip(clip)
+    number = _independent(validation)
 
     def cost(logarithm: float) -> float:
         loss = log_loss(validation, Calibration(float(np.exp(logarithm)), 0.0))
-        return loss + (logarithm / PRIOR) ** 2 / (2 * len(validation))
+        return loss + (logarithm / PRIOR) ** 2 / (2 * number)
 
     lowest = minimize_scalar(cost, bounds=np.log([COLDEST, HOTTEST]), method="bounded")
     temperature = float(np.exp(lowest.x))
     if clip == 0:
-        least = 1 / (len(validation) + 2)
+        least = 1 / (number + 2)
         tried = np.geomspace(least, max(least, LARGEST_CLIP), 60)
         clip = float(min(tried, key=lambda each: log_loss(validation, Calibration(temperature, each))))
     return Calibration(temperature, clip)
@@ -108,6 +109,14 @@ def log_loss_table(
             [name, log_loss(validation, calibration._replace(**without)), sum(held_out) / len(validation)]
         )
     return pd.DataFrame(rows, columns=["probabilities", "log_loss", "log_loss_held_out"])
+
+
+def _independent(validation: pd.DataFrame) -> float:
+    """Returns how many pictures count: the groups, had they one size (Kish); all, if there are no two groups."""
+    if "group" not in validation or validation["group"].nunique() < 2:
+        return float(len(validation))
+    sizes = validation["group"].value_counts()
+    return float(sizes.sum() ** 2 / (sizes**2).sum())
 
 
 def _heat(probability: pd.Series, temperature: float) -> pd.Series:

@@ -16,7 +16,7 @@ from src.generators import PictureBatches
 from src.running.messages import one_line
 from src.runs import read_json, write_json, write_table
 
-COLUMNS = ["result", "run", "n", "accuracy", "low", "high", "mcnemar_p", "loss"]
+COLUMNS = ["result", "run", "n", "accuracy", "low", "high", "mcnemar_p", "cross_entropy", "loss"]
 COST = ["training_minutes", "parameters", "megabytes", "pictures_per_second"]
 TITLES = {  # of a search space; a pretrained backbone has its own name
     "published": "published recipe",
@@ -81,8 +81,9 @@ def collect_results(run: Path) -> pd.DataFrame:
         run: the run's folder, whose `results` hold at least one network.
 
     Returns:
-        Columns: result, run, n, accuracy, its 95 % interval low and high, mcnemar_p, loss,
-        training_minutes, parameters, megabytes, pictures_per_second; what is not known is missing.
+        Columns: result, run, n, accuracy, its 95 % interval low and high, mcnemar_p, cross_entropy,
+        loss (with penalties), training_minutes, parameters, megabytes, pictures_per_second; what is not
+        known is missing.
 
     Raises:
         FileNotFoundError: this run has no result yet.

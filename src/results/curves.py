@@ -33,9 +33,7 @@ def calibration_table(predictions: pd.DataFrame, bins: int = 10) -> pd.DataFrame
     interval (low, high). Bins are equally wide and closed on the left, the last on both sides; an empty
     one has count 0 and NaN.
     """
-    edges = np.linspace(0, 1, bins + 1)
-    index = pd.cut(predictions["probability"], edges, right=False, labels=False)
-    index = index.fillna(bins - 1).astype(int)  # a probability of exactly 1
+    edges, index = np.linspace(0, 1, bins + 1), _bin_of(predictions["probability"], bins)
     grouped = predictions.groupby(index)
     table = pd.DataFrame({"bin_low": edges[:-1], "bin_high": edges[1:]})
     table["count"] = grouped.size().reindex(table.index, fill_value=0)
@@ -54,3 +52,23 @@ def expected_calibration_error(table: pd.DataFrame) -> float:
     """
     distance = (table["observed"] - table["mean_probability"]).abs()
     return float((distance * table["count"]).sum() / table["count"].sum())
+
+
+def calibration_error_by_chance(
+    predictions: pd.DataFrame, bins: int = 10, draws: int = 200, seed: int = 0
+) -> float:
+    """Returns the mean expected calibration error if these probabilities were exactly right.
+
+    Labels are drawn from the probabilities themselves: few pictures differ from them by luck alone.
+    """
+    probability = predictions["probability"].to_numpy()
+    index, random = _bin_of(predictions["probability"], bins).to_numpy(), np.random.default_rng(seed)
+    labels = random.random((draws, len(probability))) < probability
+    gaps = [np.abs(np.bincount(index, drawn - probability)).sum() for drawn in labels]
+    return float(np.mean(gaps) / len(probability))
+
+
+def _bin_of(probability: pd.Series, bins: int) -> pd.Series:
+    """Returns the number of each probability's bin; a probability of exactly 1 belongs to the last one."""
+    index = pd.cut(probability, np.linspace(0, 1, bins + 1), right=False, labels=False)
+    return index.fillna(bins - 1).astype(int)

@@ -84,7 +84,8 @@ def describe_worst(slices: pd.DataFrame, accuracy: float) -> str:
     return (
         f"Accuracy falls clearly below the overall {accuracy:.4f} where {worst['measure']} is "
         f"{_short(worst['smallest'])} to {_short(worst['largest'])}: {worst['accuracy']:.4f} "
-        f"[{worst['low']:.4f}, {worst['high']:.4f}], n = {worst['n']:,}{others} of {len(slices)}."
+        f"[{worst['low']:.4f}, {worst['high']:.4f}], n = {worst['n']:,}{others} of {len(slices)}. "
+        "By chance alone, three or four runs in ten show one."
     )
 
 
