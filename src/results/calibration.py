@@ -112,7 +112,7 @@ def log_loss_table(
 
 
 def _independent(validation: pd.DataFrame) -> float:
-    """Returns how many pictures count: the groups, had they one size (Kish); all, if there are no two groups."""
+    """Returns how many pictures count: the groups, had they one size (Kish); all, if there are no two."""
     if "group" not in validation or validation["group"].nunique() < 2:
         return float(len(validation))
     sizes = validation["group"].value_counts()
