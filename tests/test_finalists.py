@@ -24,7 +24,13 @@ from src.results.averaging import averaging_gains, choose_members, finalists_tab
 from src.runs import read_json
 from src.searches.callbacks import Deadline, HistoryFile
 from src.searches.pace import RESERVE, KeepPace
-from src.searches.planning import candidates, expected_seconds, planned_epochs, rank_candidates
+from src.searches.planning import (
+    candidates,
+    expected_seconds,
+    plan_finalists,
+    planned_epochs,
+    rank_candidates,
+)
 from src.searches.trials import TrialRecord
 from src.spaces import Space, as_settled, fixed
 from src.training import PictureTraining, make_training
@@ -384,6 +390,34 @@ def test_a_trial_that_leads_after_as_many_epochs_is_passed_over_where_it_gets_to
 
     assert ranked(make(100), 10) == [1, 3, 2]  # 0.10, 0.06 x 1.74 = 0.104, 0.07 x 1.51 = 0.106
     assert ranked(make(100), 0) == ranked(make(5), 10) == [3, 2, 1], "all get the epochs that were asked for"
+
+
+@pytest.mark.parametrize(
+    ("minutes", "most", "seeds", "wanted"),
+    [
+        (60, 200, 2, 1),  # 57 whole epochs of a minute, or twice 28: too few
+        (160, 200, 2, 2),  # twice 76
+        (150, 200, 2, 1),  # twice 71
+        (160, 200, 3, 2),  # three times 50
+        (60, 20, 2, 2),  # twice all that are asked for
+        (30, 20, 2, 1),
+        (0, 200, 2, 2),  # no limit
+        (10, 200, 1, 1),
+    ],
+)
+def test_a_second_training_is_begun_where_both_get_enough_epochs(minutes, most, seeds, wanted):
+    found = [{"trial": 1, "score": 0.9, "seconds_an_epoch": 60.0, "seconds_a_validation": 0.0}]
+    chosen, trainings = plan_finalists(make(most), found, 3, seeds, minutes)
+    assert (chosen, trainings) == (found, wanted)
+
+
+def test_finalists_are_ranked_by_the_minutes_that_each_of_their_trainings_gets():
+    """In 95 minutes the slow one gets one training, of 90 epochs, in 190 minutes two."""
+    quick = {"trial": 1, "score": 0.9, "seconds_an_epoch": 30.0, "seconds_a_validation": 0.0}
+    slow = {**quick, "trial": 2, "score": 0.95, "seconds_an_epoch": 60.0}
+    assert plan_finalists(make(500), [slow, quick], 1, 2, 95) == ([slow], 1)
+    assert plan_finalists(make(500), [slow, quick], 1, 2, 190) == ([slow], 2)
+    assert plan_finalists(make(500), [slow, quick], 2, 1, 95)[0] == [slow, quick]
 
 
 def test_of_a_loss_the_lowest_is_expected_to_end_lowest():

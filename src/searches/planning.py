@@ -14,6 +14,9 @@ from src.training import PictureTraining
 
 logger = logging.getLogger(__name__)
 
+# Two networks trained for this many epochs and averaged do better than one trained for twice as many; with
+# fewer epochs they do no better (tests/benchmarks/README.md, "What decides about averaging").
+ENOUGH = 75
 LEARNING = 0.4  # error falls as epochs ** -0.4: measured between 20 and 76 epochs, tests/benchmarks/README.md
 
 
@@ -58,6 +61,40 @@ def epoch_seconds(history: pd.DataFrame) -> dict[str, float]:
     }
 
 
+def plan_finalists(
+    training: PictureTraining,
+    candidates: list[dict],
+    finalists: int,
+    seeds: int,
+    minutes: float,
+    objective: str = "val_accuracy",
+) -> tuple[list[dict], int]:
+    """Returns the candidates to be trained again, best first, and how many trainings each of them gets.
+
+    That many are `seeds`; in limited minutes only as many as leave each training `ENOUGH` epochs, or all that
+    it may have, and at least one.
+
+    Args:
+        training: what a training does; its `epochs` are the most that one gets.
+        candidates: see `candidates`, best score first.
+        finalists: how many are trained again, at most.
+        seeds: trainings of each, at most.
+        minutes: for all trainings; 0 is no limit.
+        objective: what the score is.
+    """
+    number = min(finalists, len(candidates))
+    for trainings in range(seeds, 0, -1):
+        share = minutes / (number * trainings)
+        chosen = rank_candidates(training, candidates, share, objective)[:number]
+        epochs = [planned_epochs(training, each, share or math.inf) for each in chosen]
+        if min(epochs) >= min(ENOUGH, training.epochs):
+            break
+    for each, planned in zip(chosen, epochs, strict=True):
+        known = "trial %d: %.4f in the search; now %d training(s) of about %d epochs"
+        logger.info(known, each["trial"], each["score"], trainings, planned)
+    return chosen, trainings
+
+
 def rank_candidates(
     training: PictureTraining, candidates: list[dict], minutes: float, objective: str = "val_accuracy"
 ) -> list[dict]:
@@ -75,9 +112,7 @@ def rank_candidates(
 
     def expected_error(each: dict) -> float:
         error = each["score"] if lower_is_better(objective) else 1 - each["score"]
-        epochs = planned_epochs(training, each, minutes or math.inf)
-        logger.info("trial %d: %.4f in the search, about %d epochs now", each["trial"], each["score"], epochs)
-        return error * epochs**-LEARNING
+        return error * planned_epochs(training, each, minutes or math.inf) ** -LEARNING
 
     return sorted(candidates, key=expected_error)
 
