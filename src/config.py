@@ -1,4 +1,4 @@
-"""Where things are on a laptop, on Kaggle and on Colab, and the facts of the published experiment.
+"""Paths on a laptop, on Kaggle and on Colab, and the facts of the published experiment.
 
 Nothing here touches the disk at import time; `find_paths` only looks.
 """
@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
-# Names of folders that hold a part of a data set, not a class.
+# Folder names that denote a part of a data set, not a class.
 TEST_NAMES = {"test", "testing", "test1", "test2"}
 PART_NAMES = {"train", "training", "val", "valid", "validation", "dev", "eval", "evaluation", "holdout"}
 PART_NAMES |= TEST_NAMES
@@ -45,21 +45,21 @@ KNOWN_WRONG_LABELS = (
 
 
 class Paths(NamedTuple):
-    """The three places that a run touches."""
+    """The three directories that a run uses."""
 
-    input: Path  # data sets that the host lays ready, read-only
+    input: Path  # data sets provided by the host, read-only
     data: Path  # raw data, unpacked data, pixel caches
-    output: Path  # one folder a run
+    output: Path  # one folder per run
 
 
 def find_paths() -> Paths:
-    """Returns the places of this machine; a variable of the environment moves each of them.
+    """Returns the paths on this machine; environment variables override them.
 
-    On Kaggle the data go to its scratch disk, because all that lies under `working` is saved as
-    the notebook's output: 25,000 unpacked pictures do not belong there, tables and models do.
+    On Kaggle the data go to the scratch disk, because everything under `working` is saved as
+    the notebook's output: tables and models belong there, 25,000 unpacked pictures do not.
 
-    Environment: `KAGGLE_ROOT` (default `/kaggle`), `DATA_ROOT`, `OUTPUT_ROOT`; relative ones begin at the
-    project, wherever a notebook runs.
+    Environment: `KAGGLE_ROOT` (default `/kaggle`), `DATA_ROOT`, `OUTPUT_ROOT`; relative paths are resolved
+    against the project folder, wherever a notebook runs.
     """
     project = Path(__file__).resolve().parent.parent
 
@@ -80,8 +80,8 @@ def find_paths() -> Paths:
 
 
 def is_headless() -> bool:
-    """Returns whether nobody watches: progress bars are then off, and each epoch is a line instead.
+    """Returns whether nobody is watching: progress bars are then off, and each epoch logs a line instead.
 
-    Environment: `HEADLESS`, which `src.pipeline` sets for the notebooks that it runs.
+    Environment: `HEADLESS`, which `src.pipeline` sets for the notebooks it runs.
     """
     return os.environ.get("HEADLESS", "") == "1"

@@ -16,22 +16,22 @@ logger = logging.getLogger(__name__)
 
 COMPETITION = "dogs-vs-cats"
 DEEPEST_NESTING = 3  # zips in zips
-MANY = 20  # pictures: fewer are no data set, such as a notebook's figures
+MANY = 20  # pictures: fewer are not a data set but, say, a notebook's figures
 
 
 def find_data(data: str, paths: Paths, class_pattern: str = "") -> Path:
     """Returns the canonical folder of the data set that the parameter `data` names.
 
     Args:
-        data: `auto` (Kaggle's input if there, else `raw` if filled, else the sample), `sample`,
+        data: `auto` (Kaggle's input if present, else `raw` if filled, else the sample), `sample`,
             `filtered`, `petimages`, `kaggle`, or the path of a folder or a zip.
-        paths: where to look, and where to put what is fetched, drawn or unpacked.
-        class_pattern: regular expression that finds the class in a path; "": as `src.datasets.layouts` says.
+        paths: where to look, and where to put what is downloaded, drawn or unpacked.
+        class_pattern: regular expression that finds the class in a path; "": see `src.datasets.layouts`.
 
     Raises:
-        FileNotFoundError: no such path.
-        ValueError: no labelled pictures there, other than two classes, more than one data set, or a
-            `class_pattern` that is no regular expression.
+        FileNotFoundError: there is no such path.
+        ValueError: no labelled pictures there, not exactly two classes, more than one data set, or an
+            invalid regular expression as `class_pattern`.
         OSError: a download failed, or `paths.data` cannot be written.
     """
     source, why = find_source(data, paths, class_pattern)
@@ -41,12 +41,12 @@ def find_data(data: str, paths: Paths, class_pattern: str = "") -> Path:
 
 
 def find_source(data: str, paths: Paths, class_pattern: str = "") -> tuple[Path | None, str]:
-    """Returns the folder or zip that the parameter `data` names, None for the sample, and why it is that one.
+    """Returns the folder or zip that the parameter `data` names (None for the sample), and why it was chosen.
 
-    Arguments and errors are those of `find_data`.
+    For arguments and errors see `find_data`.
     """
     if class_pattern:
-        compile_pattern(class_pattern, "class_pattern", "the data")  # before anything is fetched
+        compile_pattern(class_pattern, "class_pattern", "the data")  # before anything is downloaded
     raw = paths.data / "raw"
     source, why = None, f"data = '{data}'"
     if data == "auto":
@@ -61,24 +61,24 @@ def find_source(data: str, paths: Paths, class_pattern: str = "") -> tuple[Path 
 
 
 def find_path(text: str, words: list[str]) -> Path:
-    """Returns the absolute path that a parameter gives.
+    """Returns the absolute path given by a parameter.
 
     Args:
         text: the parameter.
-        words: what it may be instead of a path.
+        words: the values allowed instead of a path, for the error message.
 
     Raises:
-        FileNotFoundError: nothing is there.
+        FileNotFoundError: there is no such path.
     """
     path = Path(os.path.expanduser(text)).absolute()
-    if not text.strip() or not os.path.exists(path):  # False, too, for what no path can be
+    if not text.strip() or not os.path.exists(path):  # also False for text that cannot be a path
         where = f"{quote(text, 300)} (from {quote(os.getcwd(), 300)})"
         raise FileNotFoundError(f"no folder or zip at {where}; give a path or one of {', '.join(words)}")
     return path
 
 
 def _choose(paths: Paths, class_pattern: str) -> tuple[Path | None, str]:
-    """Returns what `auto` means here, None for the sample, and why."""
+    """Returns the source that `auto` stands for here (None for the sample), and why it was chosen."""
     for folder in (paths.input / COMPETITION, paths.input / "competitions" / COMPETITION):
         if _is_filled(folder):
             return folder, "Kaggle's competition is among the input"
@@ -96,7 +96,7 @@ def _choose(paths: Paths, class_pattern: str) -> tuple[Path | None, str]:
     raw = paths.data / "raw"
     if _is_filled(raw):
         return raw, f"nothing in {paths.input}, {raw} is filled"
-    # Where something was attached drawn pictures are no answer.
+    # If something is attached, falling back to drawn pictures would be misleading.
     if attached := [str(folder) for folder in sorted(paths.input.glob("*")) if _may_hold_data(folder)]:
         raise ValueError(
             f"{', '.join(attached)}: not understood as one data set of two classes; give the path of the "
@@ -130,10 +130,10 @@ def _is_understood(source: Path, class_pattern: str) -> bool:
 def locate(source: Path, unpacked: Path, class_pattern: str = "", outer: tuple[Path, ...] = ()) -> Path:
     """Returns the canonical folder in `source`, a folder or a zip; zips are unpacked below `unpacked`.
 
-    `outer` are the zips that `source` came out of, the outermost first.
+    `outer` lists the zips that `source` was unpacked from, outermost first.
 
     Raises:
-        ValueError: none or more than one data set, other than two classes, or zips in zips too deep.
+        ValueError: no data set or more than one, not exactly two classes, or zips nested too deeply.
     """
     readings, zips = survey(source, class_pattern)
     refuse_unclear(source, readings, zips, class_pattern)

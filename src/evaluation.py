@@ -1,7 +1,7 @@
 """Predictions aligned with their pictures, and what follows from them: metrics, intervals, mistakes.
 
-A table of predictions has a row a picture: `image_name`, `code` (the true class, 0 or 1), `probability`
-(of class 1), `predicted` (0 or 1) and `correct`. All but `predict_table` need nothing else.
+A table of predictions has one row per picture: `image_name`, `code` (the true class, 0 or 1), `probability`
+(of class 1), `predicted` (0 or 1) and `correct`. Only `predict_table` needs a model.
 """
 
 import keras
@@ -11,23 +11,24 @@ from scipy import stats
 from sklearn import metrics
 
 THRESHOLD = 0.5  # a probability above it means class 1: strictly above, as in Keras's binary accuracy
-ROUNDING = 1e-3  # of a probability: what two programs of one network on an accelerator may differ by
-FEW_GROUPS = 5  # with the rarer outcome: fewer do not show how alike the pictures of a group are
+ROUNDING = 1e-3  # in probability: two compiled programs of one network may differ by it on an accelerator
+FEW_GROUPS = 5  # groups with the rarer outcome: fewer do not show how similar pictures of one group are
 
 
 class NotFinite(ValueError):
-    """Says that a network has gone astray: some of its predictions are no numbers."""
+    """Raised when a network has diverged: some of its predictions are not finite."""
 
 
 def predict_table(model: keras.Model, batches: keras.utils.PyDataset) -> pd.DataFrame:
-    """Returns one row a picture: image_name, code, probability of class 1, predicted code, correct.
+    """Returns one row per picture: image_name, code, probability of class 1, predicted code, correct.
 
     Args:
         model: a network with one sigmoid output.
-        batches: pictures in the order of its `image_names` and `codes`, each once, not augmented.
+        batches: every picture once, not augmented, in the order of its `image_names` and `codes`.
 
     Raises:
-        ValueError: where predictions and labels could belong to different pictures.
+        ValueError: predictions and labels could belong to different pictures, the batches are augmented or
+            incomplete, or (`NotFinite`) a prediction is not finite.
     """
     names, codes = list(batches.image_names), np.asarray(batches.codes)
     if batches.shuffle:
@@ -62,7 +63,7 @@ def predict_table(model: keras.Model, batches: keras.utils.PyDataset) -> pd.Data
 
 
 def decide(predictions: pd.DataFrame, threshold: float = THRESHOLD) -> pd.DataFrame:
-    """Returns the predictions as they are at a threshold: `predicted` and `correct` made (anew)."""
+    """Returns the predictions at a threshold, with `predicted` and `correct` computed (or recomputed)."""
     predicted = (predictions["probability"] > threshold).astype(int)
     return predictions.assign(predicted=predicted, correct=predicted == predictions["code"])
 
@@ -70,7 +71,7 @@ def decide(predictions: pd.DataFrame, threshold: float = THRESHOLD) -> pd.DataFr
 def shuffled_pairing(predictions: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
     """Returns the predictions paired with the labels of other pictures, as the published evaluation did.
 
-    Its test generator shuffled while the true labels came in order. For demonstration only: on balanced
+    Its test generator shuffled, but the true labels were in order. For demonstration only: on balanced
     classes the accuracy falls to about 0.5, however good the model is.
     """
     order = np.random.default_rng(seed).permutation(len(predictions))
@@ -78,10 +79,10 @@ def shuffled_pairing(predictions: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
 
 
 def accuracy_interval(correct: float, n: float, confidence: float = 0.95) -> tuple[float, float]:
-    """Returns the lower and upper end of Wilson's score interval for a share of `correct` out of `n`.
+    """Returns the lower and upper end of Wilson's score interval for a proportion of `correct` out of `n`.
 
     Source: E. B. Wilson, "Probable inference, the law of succession, and statistical inference",
-    JASA 22 (1927), 209-212. It stays within 0 and 1, and is sound near both ends, unlike the textbook's.
+    JASA 22 (1927), 209-212. Unlike the textbook interval, it stays within 0 and 1 and is sound near both.
     """
     if not 0 <= correct <= n or n < 1:
         raise ValueError(f"{correct} correct of {n} is no share: give 0 <= correct <= n and n >= 1")
@@ -92,18 +93,18 @@ def accuracy_interval(correct: float, n: float, confidence: float = 0.95) -> tup
 
 
 def interval_of(table: pd.DataFrame) -> tuple[float, float]:
-    """Returns the 95 % interval of the share of `correct`; with a column `group`, of grouped pictures."""
+    """Returns the 95 % interval of the share of `correct`, adjusted for groups if a column `group` exists."""
     n = effective_number(table["correct"], table["group"]) if "group" in table else len(table)
     return accuracy_interval(table["correct"].mean() * n, n)
 
 
 def effective_number(correct: pd.Series, groups: pd.Series) -> float:
-    """Returns how many independent pictures tell as much as these, of which some are of one group.
+    """Returns how many independent pictures would be as informative as these, which come in groups.
 
-    n / design effect * (t of n - 1 / t of groups - 1) ** 2, at most n: the number that E. L. Korn and B. I.
-    Graubard put their interval on ("Confidence intervals for proportions with small expected number of
-    positive counts estimated from survey data", Survey Methodology 24, 1998). Where right or wrong is in
-    fewer than `FEW_GROUPS` groups, (sum of sizes) ** 2 / sum of their squares: groups, had they one size.
+    n / design effect * (t of n - 1 / t of groups - 1) ** 2, at most n: the effective sample size that E. L.
+    Korn and B. I. Graubard use ("Confidence intervals for proportions with small expected number of positive
+    counts estimated from survey data", Survey Methodology 24, 1998). If fewer than `FEW_GROUPS` groups have
+    the rarer outcome: (sum of sizes) ** 2 / sum of squared sizes, the number of groups if all are equal.
     """
     n, number = len(correct), groups.nunique()
     rarer = correct == (correct.mean() < 0.5)
@@ -116,16 +117,16 @@ def effective_number(correct: pd.Series, groups: pd.Series) -> float:
 
 
 def measure(predictions: pd.DataFrame) -> dict[str, float]:
-    """Returns accuracy with its 95 % interval (low, high), n, and the usual measures of a binary classifier.
+    """Returns accuracy with its 95 % interval (low, high), n, and the usual metrics of a binary classifier.
 
-    With a column `group` the interval is of `effective_number` pictures; `groups` is their number.
-    `larger_class` is the accuracy of who always says the larger class, which is no achievement.
-    Precision, recall and f1 are about class 1, and 0 where no picture was predicted to be of it.
-    `log_loss` lets a confident mistake cost more than `cross_entropy` does; `brier` is the mean squared
-    error of the probability.
+    With a column `group`, the interval uses `effective_n` pictures (`effective_number`), and `groups` is the
+    number of groups. `larger_class` is the accuracy of always predicting the larger class, the baseline.
+    Precision, recall and f1 refer to class 1, and are 0 if no picture was predicted to be of it.
+    `log_loss` penalizes a confident mistake more than `cross_entropy`, which is clipped; `brier` is the mean
+    squared error of the probability.
 
     Raises:
-        ValueError: where only one class is present, which leaves ROC AUC without meaning.
+        ValueError: only one class is present, for which ROC AUC is undefined.
     """
     codes = sorted(predictions["code"].unique())
     if codes != [0, 1]:
@@ -160,13 +161,13 @@ def cross_entropy(predictions: pd.DataFrame) -> float:
 
 
 def check_against_keras(predictions: pd.DataFrame, evaluated_accuracy: float) -> None:
-    """Returns nothing, if the trace of the confusion matrix over n is the accuracy of `model.evaluate`.
+    """Checks that the trace of the confusion matrix, divided by n, is the accuracy from `model.evaluate`.
 
-    Pictures within `ROUNDING` of the threshold may fall on either side of it: accelerators round `predict`
-    and `evaluate` each in its own way.
+    Pictures within `ROUNDING` of the threshold may fall on either side of it: on an accelerator, `predict`
+    and `evaluate` may round differently.
 
     Raises:
-        ValueError: where the two differ by more pictures than these.
+        ValueError: the two differ by more pictures than that.
     """
     n, correct = len(predictions), int((predictions["code"] == predictions["predicted"]).sum())
     near = int(((predictions["probability"] - THRESHOLD).abs() < ROUNDING).sum())
@@ -178,14 +179,14 @@ def check_against_keras(predictions: pd.DataFrame, evaluated_accuracy: float) ->
 
 
 def confusion(predictions: pd.DataFrame, class_names: list[str]) -> pd.DataFrame:
-    """Returns counts of pictures, true label down and predicted label across; class_names[0] is code 0."""
+    """Returns picture counts, true labels as rows, predicted labels as columns; class_names[0] is code 0."""
     counts = metrics.confusion_matrix(predictions["code"], predictions["predicted"], labels=[0, 1])
     true, predicted = (pd.Index(class_names, name=f"{which} label") for which in ("true", "predicted"))
     return pd.DataFrame(counts, index=true, columns=predicted)
 
 
 def confident_mistakes(predictions: pd.DataFrame, number: int = 12) -> pd.DataFrame:
-    """Returns the wrong predictions, surest first; `confidence` (0.5 to 1) is in the class predicted."""
+    """Returns wrong predictions, most confident first; `confidence` (0.5 to 1) is in the predicted class."""
     mistakes = predictions[~predictions["correct"]]
     confidence = mistakes["probability"].where(mistakes["predicted"] == 1, 1 - mistakes["probability"])
     ordered = mistakes.assign(confidence=confidence)

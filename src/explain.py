@@ -1,8 +1,8 @@
-"""What a network looked at: Grad-CAM of any of our networks, on any of Keras's backends.
+"""What a network looked at: Grad-CAM for any of our networks, with TensorFlow, JAX or PyTorch.
 
-The rule is R. R. Selvaraju et al., "Grad-CAM: visual explanations from deep networks via gradient-based
-localization", ICCV 2017: the channels of the last feature map, each weighted by the mean gradient of the
-class's score, added up, and what is below zero left out.
+The method is R. R. Selvaraju et al., "Grad-CAM: visual explanations from deep networks via gradient-based
+localization", ICCV 2017: the channels of the last feature map are weighted by the mean gradient of the
+class's score and summed; negative values are set to zero.
 """
 
 from collections.abc import Callable
@@ -19,22 +19,22 @@ from src.generators import PictureBatches
 from src.images.preprocessing import preprocess
 from src.results.opening import load_classifier
 
-SMALLEST = 1e-7  # a probability is kept this far from 0 and 1 before its log odds are taken
-LIFT = 256.0  # keeps small gradients of networks in 16 bits from becoming 0; a map is scaled in the end
+SMALLEST = 1e-7  # probabilities are clipped this far from 0 and 1 before their log odds are taken
+LIFT = 256.0  # keeps small gradients of 16-bit networks from underflowing; maps are rescaled in the end
 
 
 def explain_predictions(
     model_file: Path, batches: PictureBatches, chosen: pd.DataFrame
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Returns pictures as cached, RGB, uint8, and what in each speaks for the class predicted: `class_maps`.
+    """Returns the pictures as cached (RGB, uint8), and the `class_maps` of their predicted classes.
 
     Args:
         model_file: the saved `.keras` model.
-        batches: the part of the data that the pictures are in.
+        batches: the part of the data set that contains the pictures.
         chosen: image_name and predicted code of the pictures.
 
     Raises:
-        ValueError: it is no model of ours, or see `class_maps`.
+        ValueError: the file is not a model of ours; also see `class_maps`.
     """
     row = dict(zip(batches.image_names, batches.rows, strict=True))
     pictures = batches.pixels[[row[name] for name in chosen["image_name"]]]
@@ -43,18 +43,18 @@ def explain_predictions(
 
 
 def class_maps(network: keras.Model, pictures: np.ndarray, codes: np.ndarray) -> np.ndarray:
-    """Returns where each picture speaks for its class, float32 of 0 to 1, shape (n, height, width).
+    """Returns how strongly each place of a picture speaks for its class: float32, 0 to 1, (n, height, width).
 
-    A map's highest place is 1; one that is 0 everywhere found nothing that speaks for the class. Of an
-    averaged network it is the mean of the members' maps, on the plain view.
+    A map's maximum is 1; a map of zeros means that nothing was found that speaks for the class. For an
+    averaged network it is the rescaled mean of the members' maps, on the unmirrored view.
 
     Args:
-        network: of one output, the probability of class 1; a graph of layers, in which others may nest.
+        network: has one output, the probability of class 1; a graph of layers, possibly with nested models.
         pictures: as the network takes them, shape (n, height, width, 3).
-        codes: of the class that is asked about, 0 or 1 a picture: mostly the one that was predicted.
+        codes: the class to explain for each picture, 0 or 1; usually the predicted one.
 
     Raises:
-        ValueError: the network has no feature map, or several, or there is no gradient on this backend.
+        ValueError: the network has no single last feature map, or the backend has no gradients.
     """
     if not len(pictures):
         return np.zeros(pictures.shape[:3], "float32")
@@ -64,12 +64,12 @@ def class_maps(network: keras.Model, pictures: np.ndarray, codes: np.ndarray) ->
 
 
 def right_and_wrong(predictions: pd.DataFrame, number: int, seed: int) -> pd.DataFrame:
-    """Returns predictions to be explained: `number` right ones, drawn, then the surest wrong ones.
+    """Returns predictions to explain: `number` random correct ones, then the most confident mistakes.
 
     Args:
-        predictions: of `evaluation.predict_table`.
-        number: of each kind; fewer where there are not so many.
-        seed: of the draw. The surest right ones would show the easiest pictures alone.
+        predictions: from `evaluation.predict_table`.
+        number: how many of each kind, or fewer if there are not that many.
+        seed: of the draw. The most confident correct ones would only show the easiest pictures.
     """
     right, wrong = predictions[predictions["correct"]], confident_mistakes(predictions, number)
     return pd.concat([right.sample(min(number, len(right)), random_state=seed), wrong[predictions.columns]])
@@ -79,7 +79,7 @@ def _member_maps(network: keras.Model, pictures: np.ndarray, signs: np.ndarray) 
     to_map, to_score = _split(network)
     sign = ops.convert_to_tensor(signs, dtype="float32")
     features = to_map(ops.convert_to_tensor(pictures, dtype="float32"))
-    # Inference mixes no pictures, so that the gradient of the sum holds each picture's own.
+    # At inference pictures do not interact, so the gradient of the sum contains each picture's own.
     gradient = _gradient(lambda value: ops.sum(to_score(value)[:, 0] * sign), features)
     gradient, features = (ops.convert_to_numpy(ops.cast(value, "float32")) for value in (gradient, features))
     coarse = np.maximum((gradient.mean(axis=(1, 2), keepdims=True) * features).sum(axis=-1), 0)
@@ -94,10 +94,10 @@ def _scale(maps: np.ndarray) -> np.ndarray:
 
 
 def _gradient(function: Callable, value):
-    """Returns the gradient of a function's one number at a tensor: the one thing that Keras has no word for.
+    """Returns the gradient of a scalar function at a tensor, for which Keras has no backend-neutral call.
 
     Raises:
-        ValueError: a backend without gradients.
+        ValueError: the backend has no gradients.
     """
     backend = keras.backend.backend()
     if backend == "tensorflow":
@@ -120,11 +120,11 @@ def _gradient(function: Callable, value):
     raise ValueError(f"Grad-CAM needs gradients, which {backend} lacks; use tensorflow, jax or torch")
 
 
-# ---- The graph: Keras shows its tensors and operations, but how they hang together only by underscores.
+# ---- The graph: Keras exposes its tensors and operations, but their connections only as private attributes.
 
 
 def _members(network: keras.Model) -> list[keras.Model]:
-    """Returns the nested networks that see the plain picture and are averaged; else the network itself."""
+    """Returns the averaged nested networks that take the plain picture, or else the network itself."""
     ends = _last_maps(network.outputs[0])
     plain = [operation for operation, taken, _ in ends if taken is network.inputs[0]]
     if len(ends) > 1 and plain and all(isinstance(operation, keras.Model) for operation, _, _ in ends):
@@ -133,26 +133,26 @@ def _members(network: keras.Model) -> list[keras.Model]:
 
 
 def _split(network: keras.Model) -> tuple[Callable, Callable]:
-    """Returns two functions: from pictures to the last feature map, from there to class 1's log odds.
+    """Returns two functions: from pictures to the last feature map, from there to the log odds of class 1.
 
-    Log odds, not the probability: where that is 1.0 to the last bit, it has no gradient left.
+    Log odds rather than the probability, whose gradient vanishes once it has rounded to 1.0.
     """
     picture, output = network.inputs[0], network.outputs[0]
     operation, taken = _origin(output)
-    if isinstance(operation, keras.Model):  # the whole network, behind some preparation
+    if isinstance(operation, keras.Model):  # the whole network, after some preparation
         to_map, to_score = _split(operation)
         prepare = _path(picture, taken[0])
         return (lambda value: to_map(prepare(value))), to_score
     if isinstance(operation, keras.layers.Dense) and operation.activation is keras.activations.sigmoid:
         to_map, to_hidden = _split_at(picture, taken[0])
-        kernel = operation.kernel  # the bias moves the score, not its gradient
+        kernel = operation.kernel  # the bias shifts the score, not its gradient
         return to_map, lambda value: ops.matmul(ops.cast(to_hidden(value), "float32"), kernel)
     to_map, to_output = _split_at(picture, output)
     return to_map, lambda value: _log_odds(to_output(value))
 
 
 def _split_at(picture, output) -> tuple[Callable, Callable]:
-    """Returns two functions: from pictures to the last feature map, from there to `output`."""
+    """Returns two functions: from pictures to the last feature map, and from there to `output`."""
     ends = _last_maps(output)
     if len({id(taken) for _, taken, _ in ends}) != 1:
         raise ValueError(
@@ -167,7 +167,7 @@ def _split_at(picture, output) -> tuple[Callable, Callable]:
 
 
 def _last_maps(output) -> list[tuple]:
-    """Returns each step from a map to a vector on the way to `output`: operation, its map, its result."""
+    """Returns each step from a feature map to a vector on the way to `output`: operation, map, result."""
     steps, waiting, seen = [], [output], set()
     while waiting:
         tensor = waiting.pop(0)
@@ -181,7 +181,7 @@ def _last_maps(output) -> list[tuple]:
 
 
 def _origin(tensor) -> tuple:
-    """Returns the operation that a tensor of the graph comes from, and the tensors that it took."""
+    """Returns the operation that produced a tensor of the graph, and the operation's input tensors."""
     operation, node, _ = tensor._keras_history
     return operation, operation._inbound_nodes[node].input_tensors
 
@@ -191,7 +191,7 @@ def _is_map(tensor) -> bool:
 
 
 def _path(start, end) -> Callable:
-    # A Model, not a Function: that of Keras 3.13 cannot begin in the middle of a graph.
+    # A Model, because Keras 3.13's Function cannot start in the middle of a graph.
     return (lambda value: value) if start is end else keras.Model(start, end)
 
 
