@@ -1,7 +1,7 @@
-"""A saved network as a file that runs without Keras: `python -m src.export MODEL --format onnx`.
+"""Exports a saved network to a file that runs without Keras: `python -m src.export MODEL --format onnx`.
 
-Keras writes the file (`model.export`); it is compared with the network before it gets its name. Its input is
-what `src.images.preprocessing` makes of square pictures; the JSON beside the network is the file's, too.
+Keras writes the file (`model.export`); it is compared with the network before it gets its final name. It
+takes square pictures preprocessed by `src.images.preprocessing`; the network's JSON describes the file, too.
 """
 
 import argparse
@@ -27,15 +27,15 @@ TOLERANCE = 1e-4  # between the probabilities of the network and of the file
 
 
 class Format(NamedTuple):
-    """One kind of file."""
+    """An export format."""
 
     suffix: str
-    run: Callable[[Path, np.ndarray], np.ndarray]  # the file's answers to a batch of pictures
-    packages: str  # what pip installs for writing and for running it
+    run: Callable[[Path, np.ndarray], np.ndarray]  # returns the file's predictions for a batch of pictures
+    packages: str  # pip packages for writing and running it
 
 
 def run_onnx(path: Path, pictures: np.ndarray) -> np.ndarray:
-    """Returns the probabilities that an ONNX file gives, shape (n, 1)."""
+    """Returns the probabilities predicted by an ONNX file, shape (n, 1)."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
@@ -43,7 +43,7 @@ def run_onnx(path: Path, pictures: np.ndarray) -> np.ndarray:
 
 
 def run_litert(path: Path, pictures: np.ndarray) -> np.ndarray:
-    """Returns the probabilities that a LiteRT file gives, shape (n, 1)."""
+    """Returns the probabilities predicted by a LiteRT file, shape (n, 1)."""
     from ai_edge_litert.interpreter import Interpreter
 
     interpreter = Interpreter(model_path=str(path))
@@ -62,11 +62,11 @@ FORMATS = {
 
 
 def export_model(model_file: Path, kind: str) -> tuple[Path, float | None]:
-    """Returns the file, beside the saved network, and how far its probabilities are from the network's.
+    """Returns the file, saved beside the network, and how far its probabilities are from the network's.
 
-    Any number of squares of the network's size goes in, a probability for each comes out. The distance is
-    the largest of 40 pictures of coloured blots, fine and coarse, for a network may say the same of all
-    noise; None where the package that runs such a file is not installed.
+    The file takes any number of square pictures of the network's size and gives a probability for each. The
+    distance is the largest over 40 pictures of coloured blots, fine and coarse, because a network may predict
+    the same for all noise; it is None if the package that runs such a file is not installed.
 
     Args:
         model_file: the saved `.keras` network, with its JSON.
@@ -74,8 +74,8 @@ def export_model(model_file: Path, kind: str) -> tuple[Path, float | None]:
 
     Raises:
         FileNotFoundError: see `load_saved_model`.
-        ValueError: an unknown format, one that Keras cannot write here, or a file that does not predict what
-            the network predicts; also see `load_saved_model`.
+        ValueError: an unknown format, one that Keras cannot write here, or a file whose predictions differ
+            from the network's; also see `load_saved_model`.
     """
     if kind not in FORMATS:
         raise ValueError(f"format is {kind!r}; choose one of {', '.join(FORMATS)}")
@@ -92,7 +92,7 @@ def _write(saved: SavedModel, path: Path, kind: str) -> None:
     signature = [keras.InputSpec(shape=shape, dtype="float32", name="pictures")]
     try:
         saved.network.export(str(path), format=kind, input_signature=signature, verbose=False)
-    except Exception as error:  # of Keras, of its backend, of the converter
+    except Exception as error:  # from Keras, its backend or the converter
         backend = keras.backend.backend()
         other = "" if backend == "tensorflow" else ", and set KERAS_BACKEND=tensorflow"
         raise ValueError(
@@ -112,12 +112,12 @@ def _compare(saved: SavedModel, path: Path, kind: str) -> float | None:
         found = FORMATS[kind].run(path, pictures)
     except ImportError:
         return None
-    except Exception as error:  # of the runtime
+    except Exception as error:  # from the runtime
         remedy = "; try --format litert" if kind == "onnx" else ""
         reason = f"the {kind} file does not run, and is not kept: {one_line(error, 300)}{remedy}"
         raise ValueError(reason) from error
     distance = float(np.abs(found - saved.network.predict_on_batch(pictures)).max())
-    if not distance <= TOLERANCE:  # NaN is not
+    if not distance <= TOLERANCE:  # also catches NaN
         raise ValueError(
             f"the {kind} file's probabilities are {distance:.2g} from the network's; it is not kept"
         )
@@ -146,5 +146,5 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    os.environ["CUDA_VISIBLE_DEVICES"] = "-1"  # both are asked on the CPU: a GPU's products have fewer digits
+    os.environ["CUDA_VISIBLE_DEVICES"] = "-1"  # compare on the CPU: GPUs multiply less precisely
     sys.exit(main())

@@ -1,4 +1,4 @@
-"""The features table: one row a file, what it shows, whether it is used, and in which part of the split."""
+"""The features table: one row per file: what it shows, whether it is used, and in which part of the split."""
 
 import hashlib
 import os
@@ -21,38 +21,38 @@ from src.images.files import list_files
 from src.running.messages import one_line, quote
 from src.runs import write_table
 
-# The first five are the published ones. A text that says nothing is "", a number that is unknown is NA.
+# The first five are the published ones. Missing text is "", a missing number is NA.
 COLUMNS = ["image_name", "category", "code", "size", "aspect_ratio", "height", "width", "bytes"]
 COLUMNS += ["status", "reason", "content_hash", "perceptual_hash"]
 WHOLE_NUMBERS = ["code", "height", "width", "bytes"]
-FILES_AT_A_TIME = 16  # that a thread takes; to hand them over one by one takes as long as to hash them
+FILES_AT_A_TIME = 16  # per task of a thread; handing over one at a time takes as long as hashing
 AGAIN = "run notebook 01 again"
-Keep = Callable[[int, np.ndarray], None]  # is given a row and its pixels
-MINIMUM_PER_CLASS = 10  # fewer cannot be split into three parts that mean something
+Keep = Callable[[int, np.ndarray], None]  # called with a row number and its pixels
+MINIMUM_PER_CLASS = 10  # fewer cannot be split into three meaningful parts
 
 
 def extract_features(
     folder: Path, workers: int | None = None, keep: Keep | None = None, class_pattern: str = ""
 ) -> pd.DataFrame:
-    """Returns the features of all files below a folder, hidden ones included, sorted by `image_name`.
+    """Returns the features of all files below a folder, including hidden ones, sorted by `image_name`.
 
-    The label is the folder's name (`Cat/0.jpg`) or, where there is none, the first part of the
-    file's (`cat.0.jpg`), in lower case. A file that cannot be used has status "left out" and a reason.
+    The label is the folder's name (`Cat/0.jpg`) or, failing that, the first part of the file's name
+    (`cat.0.jpg`), in lower case. A file that cannot be used has status "left out" and a reason.
 
     Columns: image_name (path below the folder, with `/`), category ("" without a label), code (1 for
-    dog, or for the second class in the alphabet), size (height, width), aspect_ratio (height / width),
-    height and width in pixels, bytes, status, reason, content_hash, perceptual_hash.
+    dog, or else for the second class in alphabetical order), size (height, width), aspect_ratio
+    (height / width), height and width in pixels, bytes, status, reason, content_hash, perceptual_hash.
 
     Args:
         folder: where the files are.
-        workers: threads; by default one a core, 8 at most.
-        keep: is given the row and the RGB pixels of each picture that has a label, in any order, by
-            any thread, so that nobody has to decode it again.
+        workers: number of threads; by default one per core, at most 8.
+        keep: called with the row number and the RGB pixels of each labelled picture, in any order and
+            from any thread, so that the picture need not be decoded again.
         class_pattern: regular expression that finds the label elsewhere in the path; "": as above.
 
     Raises:
         FileNotFoundError: there is no such folder.
-        ValueError: the usable pictures are not of two classes, or too few to be split.
+        ValueError: the usable pictures are not of exactly two classes, or too few to be split.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -69,7 +69,7 @@ def extract_features(
         ThreadPoolExecutor(workers or min(8, os.cpu_count() or 1)) as pool,
         tqdm(desc="reading pictures", total=len(files), unit=" pictures", disable=is_headless()) as progress,
     ):
-        # Broken EXIF does not hurt a picture, and too many pixels become a reason.
+        # Broken EXIF data is harmless, and too many pixels are reported as a reason.
         warnings.filterwarnings("ignore", "Truncated File Read|Corrupt EXIF data", UserWarning)
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
         for described in pool.map(describe, range(0, len(files), FILES_AT_A_TIME)):
@@ -90,16 +90,16 @@ def split_features(
 ) -> pd.DataFrame:
     """Returns the table with a column `split`: train, validation, test, or "" for rows left out.
 
-    `src.datasets.splitting` says how the parts are drawn; the order of the table's rows does not matter.
+    For how the parts are drawn see `src.datasets.splitting`; the order of the table's rows does not matter.
 
     Args:
-        table: the features table; with a `group_pattern` it gets a column `group`, too.
+        table: the features table; with a `group_pattern` it also gets a column `group`.
         seed: random state of all draws.
-        group_pattern: regular expression of what has to be in one part (a patient); "": each picture.
-        keep_test_folder: whether the test part is what lies in the data set's own folder `test`.
+        group_pattern: regular expression for what must stay in one part (a patient); "": each picture alone.
+        keep_test_folder: whether the data set's own folder `test` becomes the test part.
 
     Raises:
-        ValueError: not two classes, too few pictures or groups, no test folder, a name that comes twice.
+        ValueError: not two classes, too few pictures or groups, no test folder, or a duplicate name.
     """
     _find_classes(table, "the table")
     used = table[table["status"] == USED].sort_values("image_name")
@@ -113,16 +113,16 @@ def split_features(
 
 
 def save_features(table: pd.DataFrame, path: Path) -> None:
-    """Writes the table as CSV, whole or not at all."""
+    """Writes the table to a CSV file atomically."""
     write_table(table, Path(path))
 
 
 def load_features(path: Path) -> pd.DataFrame:
-    """Returns the table that `save_features` wrote, with the same types, later columns included.
+    """Returns the table written by `save_features`, with the same types, including columns added later.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: a column is missing or holds something else than numbers.
+        ValueError: it is not such a table: a column is missing, or a numeric one holds something else.
     """
     if not Path(path).is_file():
         raise FileNotFoundError(f"{path} is missing; run notebook 01 first")
@@ -130,7 +130,7 @@ def load_features(path: Path) -> pd.DataFrame:
         table = pd.read_csv(path, dtype=str, keep_default_na=False)
     except ValueError as error:  # pandas' EmptyDataError and ParserError are ValueErrors
         raise ValueError(f"{path} is not a features table ({one_line(error)}); {AGAIN}") from error
-    if not isinstance(table.index, pd.RangeIndex):  # pandas has taken the first columns for an index
+    if not isinstance(table.index, pd.RangeIndex):  # pandas used the first columns as the index
         raise ValueError(f"{path} has rows with more values than columns; {AGAIN}")
     if missing := [name for name in COLUMNS if name not in table]:
         raise ValueError(f"{path} lacks the column {', '.join(missing)}; {AGAIN}")
@@ -143,7 +143,7 @@ def load_features(path: Path) -> pd.DataFrame:
 
 
 def check_split(table: pd.DataFrame, source: str) -> None:
-    """Raises ValueError, naming the source, where no batches can be made of a table: its split or codes."""
+    """Raises ValueError, naming the source, if no batches can be made from a table's split or codes."""
     if "split" not in table:
         raise ValueError(f"{source} lacks the column split; {AGAIN}")
     if unknown := sorted(set(table["split"]) - {"", *PARTS}):
@@ -160,7 +160,7 @@ def check_split(table: pd.DataFrame, source: str) -> None:
 
 
 def class_names(table: pd.DataFrame) -> list[str]:
-    """Returns the two class names of a split table: the one of code 0, the one of code 1."""
+    """Returns the two class names of a split table: that of code 0, then that of code 1."""
     used = table[table["split"] != ""]
     return [str(used.loc[used["code"] == code, "category"].iloc[0]) for code in (0, 1)]
 
@@ -173,7 +173,7 @@ def data_fingerprint(table: pd.DataFrame) -> str:
 
 
 def _complete(table: pd.DataFrame) -> pd.DataFrame:
-    """Returns the table with its number types set and the two columns that follow from height and width."""
+    """Returns the table with its numeric types set, and with `size` and `aspect_ratio` computed."""
     table = table.astype(dict.fromkeys(WHOLE_NUMBERS, "Int64"))
     sides = zip(table["height"], table["width"], strict=True)
     table["size"] = [
@@ -184,7 +184,7 @@ def _complete(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _find_classes(table: pd.DataFrame, source: str) -> tuple[str, Iterable[str]]:
-    """Returns the class of code 1 and both classes, in the alphabet's order, of the used rows."""
+    """Returns the class of code 1, and both classes of the used rows in alphabetical order."""
     counts = table.loc[table["status"] == USED, "category"].value_counts().sort_index()
     found = one_line(", ".join(f"{name}: {count}" for name, count in counts.items())) or "none"
     if len(counts) != 2:

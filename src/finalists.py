@@ -1,7 +1,7 @@
-"""The finalists: the best few hyperparameter sets trained to the end, each with several seeds.
+"""The finalists: the best few hyperparameter sets, trained to the end, each with several seeds.
 
 The best of many noisy scores is partly luck. So the choice between the best few is made on the mean of
-new trainings, and what the first scores had flattered is seen.
+new trainings, which also shows how much the first scores flattered.
 """
 
 import copy
@@ -32,7 +32,7 @@ from src.training import PictureTraining
 
 logger = logging.getLogger(__name__)
 
-BEYOND_TRIALS = 100_000  # added to a seed: no search has so many
+BEYOND_TRIALS = 100_000  # added to a seed: no search has that many trials
 
 
 def train_finalists(
@@ -43,27 +43,27 @@ def train_finalists(
     identity: dict,
     minutes: float = 0.0,
 ) -> pd.DataFrame:
-    """Returns one row a training: trial, seed, first_score, epochs, and what validation says of it.
+    """Returns one row per training: trial, seed, first_score, epochs, and its validation metrics.
 
-    Each training leaves a folder with its history, its weights and its validation predictions; one that
-    is there already, of the same settings, is not done again. Columns: trial, seed, first_score (the
-    search's), val_accuracy, val_loss and val_log_loss (of the weights that are kept),
-    val_accuracy_unaveraged (of the last validation, not always after the last epoch, whose weights were not
-    yet averaged), epochs, planned_epochs, seconds, folder. A training whose loss or predictions become NaN is
+    Each training leaves a folder with its history, its weights and its validation predictions; an existing
+    training with the same settings is not repeated. Columns: trial, seed, first_score (from the search),
+    val_accuracy, val_loss and val_log_loss (of the weights that are kept), val_accuracy_unaveraged (from the
+    last validation during training, which need not follow the last epoch, with weights not yet averaged),
+    epochs, planned_epochs, seconds, folder. A training whose loss or predictions become NaN or infinite has
     no row.
 
     Args:
-        training: what a training does; its `epochs` are the most that one gets.
-        candidates: as of `src.searches.planning`: trial, hyperparameters, score, seconds.
-        seeds: of the first weights, the order of the pictures and their transformations.
+        training: what to train; its `epochs` are the maximum.
+        candidates: from `src.searches.planning`: trial, hyperparameters, score, seconds.
+        seeds: of the initial weights, the order of the pictures and their transformations.
         folder: of all finalists of the run.
-        identity: what else makes a training what it is (data, pictures, settings).
-        minutes: for all trainings together; as many epochs are planned as fit, and the plan is kept to
-            them (`KeepPace`), so that a learning rate's cycle comes to its end. 0 is no limit.
+        identity: what else defines a training (data, pictures, settings).
+        minutes: for all trainings together; as many epochs are planned as fit, and the plan is adapted
+            (`KeepPace`) so that the learning rate's cycle ends in time. 0 means no limit.
 
     Raises:
-        ValueError: averaged weights are asked for together with patience.
-        RuntimeError: each training failed.
+        ValueError: weight averaging is combined with patience.
+        RuntimeError: every training failed.
     """
     averages = "weight_averaging" in training.space.settings and training.settings.get("weight_averaging")
     if training.patience and averages:
@@ -73,9 +73,9 @@ def train_finalists(
         )
     identity = {**identity, "epochs": training.epochs, "patience": training.patience}
     identity["validation_freq"] = training.validation_freq
-    identity["minutes"] = minutes / (len(seeds) * len(candidates))  # of each; 0 is no limit
+    identity["minutes"] = minutes / (len(seeds) * len(candidates))  # per training; 0: no limit
     folder, rows, failures = search_folder(folder, identity), [], []
-    expected, pace, lost = 0.0, 1.0, 0.0  # seconds by the search's pace; how much longer; in vain
+    expected, pace, lost = 0.0, 1.0, 0.0  # seconds at the search's pace; slowdown; seconds lost to failures
     waiting = [(candidate, seed) for seed in seeds for candidate in candidates]
     with hold(folder):
         for number, (candidate, seed) in enumerate(waiting):
@@ -85,7 +85,7 @@ def train_finalists(
             place = folder / f"trial_{candidate['trial']}-seed_{seed}"
             try:
                 rows.append(train_finalist(training, candidate, seed, place, share, pace))
-            except FailedTrialError as error:  # the others may do
+            except FailedTrialError as error:  # the others may succeed
                 logger.warning("%s failed and is left out: %s", place.name, error)
                 failures.append(f"{place.name}: {error}")
                 lost += read_json(place / "result.json")["seconds"]
@@ -98,16 +98,16 @@ def train_finalists(
 
 
 def new_seeds(seed: int, number: int) -> list[int]:
-    """Returns so many seeds that no trial of a search had, which counts its trials from the run's seed."""
+    """Returns `number` seeds that no trial of a search used: trials count upwards from the run's seed."""
     return list(range(seed + BEYOND_TRIALS, seed + BEYOND_TRIALS + number))
 
 
 def train_finalist(
     training: PictureTraining, candidate: dict, seed: int, place: Path, minutes: float, pace: float = 1.0
 ) -> dict:
-    """Returns one row of `train_finalists`, from the training that is there or from a new one.
+    """Returns one row of `train_finalists`, from an existing training or a new one.
 
-    One that was interrupted goes on after its last whole epoch, as it was planned when it began.
+    An interrupted training resumes after its last complete epoch, with the plan it started with.
     """
     values = candidate["hyperparameters"]
     result = read_json(place / "result.json") if (place / "result.json").exists() else {}
@@ -116,21 +116,21 @@ def train_finalist(
             raise FailedTrialError(f"{result['failure']}; delete {place} to train it anew")
         row = result["row"]
         logger.info("%s is trained already; delete %s to train it anew", place.name, place)
-        return {**row, "first_score": candidate["score"]}  # another search may have come to the same values
+        return {**row, "first_score": candidate["score"]}  # another search may have found the same values
     epochs = planned_epochs(training, candidate, minutes, pace)
     plan = {"hyperparameters": values, "epochs": epochs, "minutes": None if math.isinf(minutes) else minutes}
     if (place / "plan.json").exists() and read_json(place / "plan.json")["hyperparameters"] == values:
         plan = read_json(place / "plan.json")
     else:
-        delete_checkpoint(place)  # of another training, whose minutes would be counted as this one's
-        for name in ("result.json", "history.csv"):  # they would pass for those of the weights to come
+        delete_checkpoint(place)  # from another training, whose minutes would count as this one's
+        for name in ("result.json", "history.csv"):  # they would be taken for the new training's
             (place / name).unlink(missing_ok=True)
     write_json(place / "plan.json", plan)
     started = time.monotonic()
     try:
         row = within_memory(training, partial(_train, candidate, seed, place, plan), place)
     except FailedTrialError as error:
-        earlier = read_history(place).get("seconds", [])  # of an interrupted process, too
+        earlier = read_history(place).get("seconds", [])  # including an interrupted process's
         failure = {"failure": str(error), "seconds": max([time.monotonic() - started, *earlier])}
         write_json(place / "result.json", {"hyperparameters": values, **failure})
         delete_checkpoint(place)
@@ -155,10 +155,10 @@ def _train(candidate: dict, seed: int, place: Path, plan: dict, training: Pictur
     if plan["minutes"] is not None:
         spent = read_history(place)["seconds"].max() / 60 if checkpoint.path.exists() else 0.0
         deadline = Deadline.after(max(plan["minutes"] - spent, 1 / 60))
-        deadline.is_over = 0 < plan["minutes"] <= spent  # it had ended the training before the process ended
+        deadline.is_over = 0 < plan["minutes"] <= spent  # it stopped the training before the kill
     progress = EpochProgress(place.name.replace("_", " "), training.epochs)
     watching = [progress, history, deadline, StopAtNaN()]
-    if plan["minutes"] and "steps" in training.space.settings:  # its learning rate ends with its epochs
+    if plan["minutes"] and "steps" in training.space.settings:  # its learning rate decays with its epochs
         expected = seconds_of_epochs(training, candidate, training.epochs)
         watching.append(KeepPace(deadline, expected, most, progress))
     started = time.monotonic()
@@ -166,11 +166,11 @@ def _train(candidate: dict, seed: int, place: Path, plan: dict, training: Pictur
     if training.space.settles_normalization:
         settle_normalization(model, training.untransformed())
     save_weights(model, place / "model.weights.h5")
-    validation = training.serve("validation").once()  # also where epochs are shortened
+    validation = training.serve("validation").once()  # whole, even if epochs are shortened
     try:
         predictions = predict_table(model, validation)
         with_mirror = predict_table(average_networks([model], mirrored=True), validation)
-    except NotFinite as error:  # not finite, though the loss was: its last step, or 16 bits, were too much
+    except NotFinite as error:  # though the loss was finite: the last step diverged, or 16 bits overflowed
         raise FailedTrialError(str(error)) from error
     val_loss = model.evaluate(validation, verbose=0, return_dict=True)["loss"]
     predictions["probability_with_mirror"] = with_mirror["probability"]

@@ -19,7 +19,7 @@ from src.running.parameters import read_input
 
 @lru_cache(maxsize=4)
 def random_order(n: int, seed: int, number: int) -> np.ndarray:
-    """Returns the order of pass `number` through n pictures; remembered, for every batch asks for it."""
+    """Returns the order of pass `number` through n pictures; cached, because every batch asks for it."""
     return np.random.default_rng([seed, 0, number]).permutation(n)
 
 
@@ -27,19 +27,19 @@ def random_order(n: int, seed: int, number: int) -> np.ndarray:
 def random_numbers(n: int, seed: int, epoch: int) -> np.ndarray:
     """Returns the random numbers behind an epoch's transformations, shape (n, DRAWS)."""
     generator = np.random.default_rng([seed, 1, epoch])
-    # Column by column, so that a transformation added later leaves those of the earlier ones alone.
+    # Drawn in two blocks, so that the later transformations leave the numbers of Keras's own unchanged.
     return np.column_stack([generator.random((n, KERAS_DRAWS)), generator.random((n, DRAWS - KERAS_DRAWS))])
 
 
 class PictureBatches(keras.utils.PyDataset):
     """Batches of preprocessed pictures and their codes.
 
-    Batch `index` of epoch `epoch` depends on (seed, epoch, index) alone, so that any number of
+    Batch `index` of epoch `epoch` depends only on (seed, epoch, index), so any number of
     workers, in any order, serves the same pictures.
 
-    With `epoch_fraction` below 1 an epoch is that fraction of the batches, rounded down as the
-    published experiment did, and the next epoch goes on where this one stopped: all pictures come
-    equally often. The length is the number of batches of an epoch; `steps_per_epoch` stays unset.
+    With `epoch_fraction` below 1 an epoch is that fraction of the batches, rounded down as in the
+    published experiment, and the next epoch continues where this one stopped: all pictures are used
+    equally often. The length is the number of batches per epoch; `steps_per_epoch` stays unset.
     """
 
     def __init__(
@@ -55,18 +55,18 @@ class PictureBatches(keras.utils.PyDataset):
         seed: int = 42,
         workers: int = 2,
     ):
-        """Keeps what the batches are made of.
+        """Stores what the batches are made of.
 
         Args:
             pixels: the pixel cache, uint8, shape (all pictures, size, size, 3).
-            rows: the cache's rows of this part, shape (n,).
-            codes: 0 or 1 a picture of this part, shape (n,).
-            image_names: the pictures' names, n of them.
-            batch_size: pictures a batch, all of them where there are fewer; an epoch's last may be smaller.
-            shuffle: whether each pass through the pictures has an order of its own.
+            rows: the cache rows of this part, shape (n,).
+            codes: the class of each picture of this part, 0 or 1, shape (n,).
+            image_names: the names of the n pictures.
+            batch_size: pictures per batch, at most all of them; an epoch's last batch may be smaller.
+            shuffle: whether each pass through the pictures has its own order.
             augmentation: random transformations, or None.
             epoch_fraction: in (0, 1].
-            seed: of the order and of the transformations.
+            seed: of the order and the transformations.
             workers: threads that prepare batches; 1 prepares them in Keras's own thread.
 
         Raises:
@@ -84,16 +84,16 @@ class PictureBatches(keras.utils.PyDataset):
         self.image_names = list(image_names)
         self.batch_size, self.shuffle = min(batch_size, len(rows)), shuffle
         self.augmentation, self.epoch_fraction, self.seed = augmentation, epoch_fraction, seed
-        self.picture_sizes = [pixels.shape[1]]  # of augmented pictures: epoch by epoch, the last one stays
+        self.picture_sizes = [pixels.shape[1]]  # of augmented pictures, by epoch; the last one repeats
         self.epoch = 0
         self._epoch_begun = False
 
     def __len__(self) -> int:
-        """Returns the number of batches of an epoch."""
+        """Returns the number of batches per epoch."""
         return max(1, int(math.ceil(len(self.rows) / self.batch_size) * self.epoch_fraction))
 
     def positions(self, index: int) -> np.ndarray:
-        """Returns which pictures of this part batch `index` holds, as positions in `rows`."""
+        """Returns the pictures of this part that are in batch `index`, as positions in `rows`."""
         n = len(self.rows)
         pictures_an_epoch = n if self.epoch_fraction == 1 else len(self) * self.batch_size
         first = index * self.batch_size
@@ -105,7 +105,7 @@ class PictureBatches(keras.utils.PyDataset):
         return np.array([orders[number][where] for number, where in zip(passes, place, strict=True)])
 
     def once(self) -> "PictureBatches":
-        """Returns batches of all these pictures once, in the order of their names, to measure with."""
+        """Returns batches that serve each of these pictures once, in order of name, for evaluation."""
         whole = copy.copy(self)
         whole.epoch_fraction, whole.shuffle, whole.epoch = 1.0, False, 0
         return whole
@@ -129,7 +129,7 @@ class PictureBatches(keras.utils.PyDataset):
         return batch, positions
 
     def views(self, position: int, epochs: Iterable[int]) -> list[np.ndarray]:
-        """Returns one picture as each of these epochs transforms it, uint8 RGB, for the eye."""
+        """Returns one picture as each of these epochs transforms it, uint8 RGB, for display."""
         picture, size = self.pixels[self.rows[position]], self.pixels.shape[1]
         draws = np.array([random_numbers(len(self.rows), self.seed, epoch)[position] for epoch in epochs])
         transforms = self.augmentation.draw(draws, size)
@@ -141,11 +141,11 @@ class PictureBatches(keras.utils.PyDataset):
         return preprocess(batch), self.codes[positions]
 
     def on_epoch_begin(self) -> None:
-        """Notes that batches of this epoch are being served."""
+        """Records that batches of this epoch are being served."""
         self._epoch_begun = True
 
     def on_epoch_end(self) -> None:
-        """Goes on to the next epoch; Keras calls this also where no epoch has begun."""
+        """Moves on to the next epoch if one has begun; Keras also calls this when none has."""
         self.epoch += self._epoch_begun
         self._epoch_begun = False
 
@@ -160,24 +160,24 @@ def load_batches(
     input_file: str = "input.json",
     settings: dict | None = None,
 ) -> PictureBatches:
-    """Returns the batches of one part of a run's data, as notebook 02 settled them.
+    """Returns the batches of one part of a run's data, as configured in notebook 02.
 
     The run's `epoch_fraction` shortens training and validation alike, never the test; a shortened
-    validation is shuffled, as the published one was, so that it is not always the same pictures.
+    validation is shuffled, as the published one was: in order of name it might hold one class only.
 
     Args:
         run: the run's folder, with `features.csv` and `input.json`.
         part: train, validation or test.
-        training: shuffled and augmented; otherwise every picture once, in the order of its name.
-        batch_size: instead of the run's, where a trial chose its own.
-        augmentation_strength: factor of the ranges of the run's transformations, training only.
-        seed: of the order and the transformations, instead of the run's.
-        input_file: says what they are made of; `transfer/input.json` where 06 settled them.
-        settings: what it said when a training began.
+        training: whether to shuffle and augment; otherwise each picture once, in order of name.
+        batch_size: overrides the run's, if a trial chose its own.
+        augmentation_strength: factor for the ranges of the run's transformations, training only.
+        seed: of the order and the transformations; overrides the run's.
+        input_file: contains the settings of the batches; `transfer/input.json` is notebook 06's.
+        settings: those that the file contained when a training began, to be used instead.
 
     Raises:
-        FileNotFoundError: one of the files is missing.
-        ValueError: one of them is damaged, or `input.json` is older than the features table.
+        FileNotFoundError: a file is missing.
+        ValueError: a file is damaged, or `input.json` is older than the features table.
     """
     settings = settings or read_input(run, input_file)
     table = load_features(run / "features.csv")
