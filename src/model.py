@@ -30,16 +30,16 @@ def build_cnn(
     """Returns the compiled CNN: three convolution blocks and a dense head, one sigmoid unit.
 
     Args:
-        image_size: side of the square input pictures, in pixels; three poolings halve it thrice.
-        conv_1_filter: filters of the first convolution; conv_2_filter and conv_3_filter likewise.
-        conv_1_kernel: side of its kernel; conv_2_kernel and conv_3_kernel likewise.
+        image_size: side of the square input pictures, in pixels; each of three pooling layers halves it.
+        conv_1_filter: filters of the first convolution; conv_2_filter and conv_3_filter of the others.
+        conv_1_kernel: kernel size of the first convolution; conv_2_kernel and conv_3_kernel of the others.
         l2: weight of the L2 penalty on the three convolutions and the first dense layer.
-        dropout_1: fraction dropped after the second block; dropout_2 after the third.
+        dropout_1: dropout rate after the second block; dropout_2 after the third.
         dense_1_units: units of the first dense layer.
-        dropout_3: fraction dropped before the last layer.
-        l2_1: the first convolution's own penalty, instead of `l2`; l2_2 and l2_3 for the other two,
-            l2_4 for the dense layer.
-        learning_rate: Adam's, at the start; it falls by a tenth every `decay_steps` steps.
+        dropout_3: dropout rate before the output layer.
+        l2_1: penalty of the first convolution alone, instead of `l2`; l2_2 and l2_3 of the other two,
+            l2_4 of the dense layer.
+        learning_rate: Adam's initial learning rate; it decays by a tenth every `decay_steps` steps.
         decay_steps: see `learning_rate`.
     """
     penalties = [l2 if own is None else own for own in (l2_1, l2_2, l2_3, l2_4)]
@@ -66,7 +66,7 @@ def build_cnn(
         layers.Dense(dense_1_units, activation="relu", kernel_regularizer=dense_penalty, name="dense_1")
     )
     model.add(layers.Dropout(dropout_3, name="dropout_3"))
-    # In float32 also under mixed precision: in 16 bits a probability near 1 is 1, and its gradient is lost.
+    # float32 even under mixed precision: in 16 bits a probability near 1 rounds to 1 and loses its gradient.
     model.add(unsaturated(layers.Dense(1, activation="sigmoid", dtype="float32", name="probability")))
     schedule = keras.optimizers.schedules.ExponentialDecay(learning_rate, decay_steps, decay_rate=0.9)
     model.compile(keras.optimizers.Adam(schedule), loss="binary_crossentropy", metrics=["accuracy", log_loss])

@@ -1,4 +1,4 @@
-"""Runs the notebooks headless by papermill: one for `make`, all of them for a hosted session."""
+"""Runs the notebooks headless with papermill: one at a time for `make`, all of them for a hosted session."""
 
 import argparse
 import ast
@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
 STEPS = ["01_data", "02_generators", "03_tuning", "04_training", "05_evaluation"]  # of `make run`
-MORE = ["06_transfer", "07_submission"]  # each by a command of its own, after those
+MORE = ["06_transfer", "07_submission"]  # each has its own command and runs after those
 
 
 def notebook_parameters(name: str) -> dict[str, object]:
@@ -37,12 +37,12 @@ def notebook_parameters(name: str) -> dict[str, object]:
 
 
 def known_parameters() -> dict[str, object]:
-    """Returns the parameters of all notebooks, and their defaults."""
+    """Returns the parameters of all notebooks and their defaults."""
     return {name: default for step in [*STEPS, *MORE] for name, default in notebook_parameters(step).items()}
 
 
 def read_profile(profile: str) -> dict[str, object]:
-    """Returns a profile's parameters; `gpu` has none of its own, it is the notebooks' defaults.
+    """Returns a profile's parameters; `gpu` has none of its own: it is the notebooks' defaults.
 
     Raises:
         FileNotFoundError: there is no such profile.
@@ -58,9 +58,9 @@ def read_profile(profile: str) -> dict[str, object]:
 
 
 def check_parameters(values: dict[str, object], source: str) -> None:
-    """Raises ValueError for a name that no notebook has, or a value of another type or out of range.
+    """Raises ValueError for an unknown parameter name, or a value of the wrong type or out of range.
 
-    papermill itself only warns, and the run then goes on with a setting that nobody asked for.
+    papermill itself only warns, and the run would then use settings that nobody asked for.
     """
     refuse_passwords(values.values())
     known = known_parameters()
@@ -73,9 +73,9 @@ def check_parameters(values: dict[str, object], source: str) -> None:
 
 
 def run_notebook(name: str, output: Path, parameters: dict[str, object]) -> None:
-    """Runs a notebook with those parameters that it has; `output` appears when it is whole.
+    """Runs a notebook with those of the parameters that it has; `output` appears only once it is complete.
 
-    A run that failed leaves `<name>.failed.ipynb` beside it, to look at.
+    A failed run leaves `<name>.failed.ipynb` beside it for inspection.
 
     Raises:
         PapermillExecutionError: a cell raised.
@@ -106,7 +106,7 @@ def run_notebook(name: str, output: Path, parameters: dict[str, object]) -> None
 
 
 def run_name(profile: str, data: str) -> str:
-    """Returns the name of a run's folder: the profile, and the data's name without its suffix."""
+    """Returns the name of a run's folder: the profile and the data's name, cleaned up and without `.zip`."""
     name = re.sub(r"[^A-Za-z0-9._\x80-\U0010ffff-]", "_", Path(data).name.removesuffix(".zip"))
     return f"{profile}-{name}"
 
@@ -114,13 +114,13 @@ def run_name(profile: str, data: str) -> str:
 def read_settings(
     profile: str, settings: list[str], data: str = "auto", steps: Iterable[str] = (*STEPS, *MORE)
 ) -> dict[str, object]:
-    """Returns a profile's parameters with `name=value` settings laid over them, all of them checked.
+    """Returns a profile's parameters, overridden by `name=value` settings, all of them checked.
 
     Args:
         profile: its name.
-        settings: texts of one or more, such as `["epochs=3 seed=7"]`; data and run are none.
-        data: where it is `auto`, the profile may name others.
-        steps: the notebooks that will run: settings that none of them has are told.
+        settings: texts of one or more settings, such as `["epochs=3 seed=7"]`; not data or run.
+        data: if it is `auto`, the profile may name another data set.
+        steps: the notebooks that will run: settings that none of them has are logged.
     """
     values, known = read_profile(profile), known_parameters()
     chosen = dict(read_setting(setting, known) for text in settings for setting in split_settings(text))
@@ -135,7 +135,7 @@ def read_settings(
         logger.info("without effect on %s: %s", ", ".join(steps), ", ".join(idle))
     values["data"] = values.get("data", data) if data == "auto" else data
     if os.path.exists(path := chosen.get("pictures", "")):
-        chosen["pictures"] = os.path.abspath(path)  # a notebook runs in a folder of its own
+        chosen["pictures"] = os.path.abspath(path)  # notebooks run in another folder
     return {**values, **chosen}
 
 
@@ -147,9 +147,9 @@ def run_all(
     submission: bool = False,
     processes: int = 1,
 ) -> Path:
-    """Returns the run's folder after notebooks 01 to 05, as `make run`, and 06 and 07 where asked for.
+    """Returns the run's folder after running notebooks 01 to 05, like `make run`, and 06 and 07 on request.
 
-    Several processes search together, one a GPU, before notebook 03 shows what they have found.
+    Several processes search together, one per GPU, before notebook 03 shows what they found.
     """
     data = str(Path(data).resolve()) if os.path.exists(data) else data
     steps = [*STEPS, *MORE[:1] * transfer, *MORE[1:] * submission]
@@ -181,11 +181,11 @@ def main(arguments: list[str] | None = None) -> int:
         if chosen.step == "summary":
             sys.stdout.write(summarize(chosen.run) + "\n")
             return 0
-        # What has no effect on a command is told once: for `make run` with its first notebook.
+        # Settings without effect are logged once per command: for `make run`, with its first notebook.
         steps = {STEPS[0]: STEPS, **{step: [step] for step in MORE}}.get(chosen.step, [*STEPS, *MORE])
         values = read_settings(chosen.profile, chosen.set, chosen.data, steps) | {"run": chosen.run.name}
         check_place(chosen.run)
-        with hold(chosen.run, wait=0):  # who waited would come in between two steps of the other command
+        with hold(chosen.run, wait=0):  # waiting might run it between two steps of another command
             if chosen.settings is not None:
                 check_settings(chosen.run, chosen.settings)
             if chosen.step in STEPS[:2]:

@@ -1,4 +1,4 @@
-"""Figures of the training and the evaluation, and what all figures share: tables in, matplotlib axes out."""
+"""Figures of training and evaluation, and what all figures share: tables in, matplotlib axes out."""
 
 import os
 import re
@@ -13,10 +13,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from mpl_toolkits.axes_grid1 import make_axes_locatable
 
-# Okabe and Ito's palette: told apart with every common kind of colour blindness.
+# Okabe and Ito's palette: distinguishable with every common kind of colour blindness.
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#9A9A9A"
-LONGEST_LINE = 25  # characters above a picture of a grid
-# For letters that matplotlib's own font lacks: class names are the user's.
+LONGEST_LINE = 25  # characters above a picture in a grid
+# For letters that matplotlib's own font lacks: class names come from the user.
 OTHERS = ["Noto Sans CJK JP", "Noto Sans CJK SC", "Arial Unicode MS", "Microsoft YaHei"]
 plt.rcParams["font.family"] = ["DejaVu Sans", *sorted(set(OTHERS) & set(font_manager.get_font_names()))]
 FONTS = [font_manager.get_font(font_manager.findfont(name)) for name in plt.rcParams["font.family"]]
@@ -24,7 +24,7 @@ LETTERS = {ord("\n")}.union(*(font.get_charmap() for font in FONTS))
 
 
 def make_axes(ax: Axes | None, width: float = 6.4, height: float = 4.8) -> Axes:
-    """Returns `ax`, or the axes of a new figure of that size in inches, with a light grid, no upper frame."""
+    """Returns `ax`, or new axes (size in inches), with a light grid and without top and right spines."""
     ax = plt.subplots(figsize=(width, height), layout="constrained")[1] if ax is None else ax
     ax.grid(color="0.92")
     ax.set_axisbelow(True)
@@ -33,7 +33,7 @@ def make_axes(ax: Axes | None, width: float = 6.4, height: float = 4.8) -> Axes:
 
 
 def save_figure(drawn: Axes | Figure, path: Path) -> None:
-    """Returns nothing; writes the figure that `drawn` is, or belongs to, to `path`, whose folder is made."""
+    """Writes the figure that `drawn` is, or belongs to, to `path` atomically; creates its folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
     figure = drawn if isinstance(drawn, Figure) else drawn.figure
     partial = path.with_name(f"{path.stem}.{os.getpid()}.partial{path.suffix}")
@@ -45,9 +45,9 @@ def save_figure(drawn: Axes | Figure, path: Path) -> None:
 
 
 def label(name: object, width: int = 24) -> str:
-    """Returns a class's name for an axis or a legend: in lines of so many characters, its `$` no mathematics.
+    """Returns a class name for an axis or a legend, wrapped at `width` characters, with `$` escaped.
 
-    Lines end behind a blank, a hyphen or an underscore; a word that is longer than a line is shortened.
+    Lines break after a space, a hyphen or an underscore; a word longer than a line is shortened.
     """
     lines = [""]
     for word in re.findall(r"[^\s_-]+[\s_-]*|[\s_-]+", _spelled(str(name))):
@@ -58,17 +58,17 @@ def label(name: object, width: int = 24) -> str:
 
 
 def title(text: str) -> str:
-    """Returns a picture's title, each line of which stays above its own picture: its middle is left out."""
+    """Returns a picture's title, each line shortened in the middle so that it fits above the picture."""
     return "\n".join(shorten(line, LONGEST_LINE) for line in _spelled(text).split("\n")).replace("$", r"\$")
 
 
 def _spelled(text: str) -> str:
-    """Returns a text with the Unicode number of each letter that no font has: two names would look alike."""
+    """Returns a text with letters that no font has as Unicode numbers, or else two names could look alike."""
     return "".join(letter if ord(letter) in LETTERS else f"U+{ord(letter):04X}" for letter in text)
 
 
 def shorten(text: str, width: int) -> str:
-    """Returns a text of at most so many characters; what tells files apart is mostly at their end."""
+    """Returns a text of at most `width` characters; its end, where file names mostly differ, is favoured."""
     end = 2 * (width - 1) // 3
     return text if len(text) <= width else f"{text[: width - 1 - end]}…{text[-end:]}"
 
@@ -76,7 +76,7 @@ def shorten(text: str, width: int) -> str:
 def plot_confusion_matrix(matrix: pd.DataFrame, ax: Axes | None = None) -> Axes:
     """Returns a heatmap of counts and row percentages: true labels on y, predictions on x."""
     ax = make_axes(ax, 5, 4.8)
-    labels = [label(name, 13) for name in matrix.index]  # as many as there is room for below a cell
+    labels = [label(name, 13) for name in matrix.index]  # as many characters as fit below a cell
     labels = labels if len({*labels}) > 1 else [f"{code}: {text}" for code, text in enumerate(labels)]
     matrix = matrix.set_axis(labels, axis=0).set_axis(labels, axis=1)
     shares = matrix.div(matrix.sum(axis=1).clip(lower=1), axis=0)
@@ -107,9 +107,9 @@ def plot_pictures(pictures: list[np.ndarray], titles: list[str], columns: int = 
 
 
 def plot_learning_curves(history: pd.DataFrame, monitor: str = "val_loss") -> Figure:
-    """Returns loss and accuracy by epoch, training and validation, the epoch of the best `monitor` marked.
+    """Returns training and validation loss and accuracy by epoch, with the best epoch by `monitor` marked.
 
-    Where the history has the learning rate, it is a third panel.
+    If the history contains the learning rate, it gets a third panel.
     """
     epochs, rated = history.set_index("epoch"), "learning_rate" in history
     figure, panels = plt.subplots(1, 2 + rated, figsize=(11 + 4 * rated, 4.2), layout="constrained")
@@ -142,7 +142,7 @@ def plot_learning_curves(history: pd.DataFrame, monitor: str = "val_loss") -> Fi
 
 
 def plot_roc(table: pd.DataFrame, area: float | None = None, ax: Axes | None = None) -> Axes:
-    """Returns the ROC curve, its area in the title where given; chance is the diagonal."""
+    """Returns the ROC curve, with its area in the title if given; the diagonal is chance."""
     ax = make_axes(ax, 5.2, 5)
     ax.plot(table["false_positive_rate"], table["true_positive_rate"], color=BLUE, linewidth=2, label="model")
     ax.plot([0, 1], [0, 1], color=GREY, linestyle="--", label="chance")
@@ -154,7 +154,7 @@ def plot_roc(table: pd.DataFrame, area: float | None = None, ax: Axes | None = N
 
 
 def plot_precision_recall(table: pd.DataFrame, positive: str = "class 1", ax: Axes | None = None) -> Axes:
-    """Returns precision against recall of the class named `positive` (code 1); chance is its share."""
+    """Returns precision against recall for the class named `positive` (code 1); chance is its share."""
     ax, positive = make_axes(ax, 5.2, 5), label(positive, 40)
     ax.plot(table["recall"], table["precision"], color=BLUE, linewidth=2, label="model")
     share = table["precision"].iloc[0]  # its first row calls every picture positive
@@ -162,14 +162,14 @@ def plot_precision_recall(table: pd.DataFrame, positive: str = "class 1", ax: Ax
     ax.set(xlabel=f"recall: share of all {positive} pictures found", xlim=(-0.01, 1.01), ylim=(0, 1.02))
     ax.set(ylabel=f"precision: share right of those called {positive}")
     ax.set_title(f"Precision and recall of {positive}")
-    ax.legend(frameon=False)  # where it covers least: a rare class has its lines at the bottom
+    ax.legend(frameon=False)  # placed where it covers least: a rare class's lines are at the bottom
     return ax
 
 
 def plot_calibration(
     table: pd.DataFrame, errors: tuple[float, float], positive: str = "class 1", ax: Axes | None = None
 ) -> Axes:
-    """Returns how often `positive` was true against its probability, over a histogram of the predictions."""
+    """Returns the observed share of `positive` against its predicted probability, above a histogram."""
     ax, positive = make_axes(ax, 5.6, 6), label(positive, 40)
     filled = table[table["count"] > 0]
     spread = [filled["observed"] - filled["low"], filled["high"] - filled["observed"]]
@@ -188,7 +188,7 @@ def plot_calibration(
 
 
 def plot_speed(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
-    """Returns bars of `pictures_per_second` by `method`, with its `ratio` to the first method."""
+    """Returns bars of `pictures_per_second` by `method`, labelled with the `ratio` to the first method."""
     ax = make_axes(ax, 8, 1.2 + 0.55 * len(table))
     bars = ax.barh(table["method"], table["pictures_per_second"], color=[GREY, *[BLUE] * (len(table) - 1)])
     rows = zip(table["pictures_per_second"], table["ratio"], strict=True)

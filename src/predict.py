@@ -1,7 +1,7 @@
-"""Asks a saved network about every picture of a folder: `python -m src.predict MODEL FOLDER` prints a CSV.
+"""Classifies a folder of pictures with a saved network: `python -m src.predict MODEL FOLDER` prints a CSV.
 
-The pictures go the way that the training pictures went: `images.pictures` decodes, `images.preprocessing`
-resizes.
+The pictures are processed exactly as for training: decoded by `images.pictures` and resized by
+`images.preprocessing`.
 """
 
 import argparse
@@ -28,11 +28,11 @@ logger = logging.getLogger(__name__)
 
 BATCH_SIZE = 64  # pictures in memory at a time
 UNKNOWN = 0.5  # the probability of a picture that cannot be read
-SECONDS = 5.0  # between two lines of progress
+SECONDS = 5.0  # between two progress messages
 
 
 class Prediction(NamedTuple):
-    """What a network says of one file."""
+    """A network's prediction for one file."""
 
     image_name: str
     probability: float  # of code 1
@@ -40,10 +40,9 @@ class Prediction(NamedTuple):
 
 
 def list_pictures(folder: Path) -> list[tuple[str, Path]]:
-    """Returns name and path of the pictures below a folder, counted as people count: 2.jpg before 10.jpg.
+    """Returns name and path of the pictures below a folder in natural order: 2.jpg before 10.jpg.
 
-    The extension tells a picture from other files; those are left aside, which the log says. Hidden files
-    are left aside, too.
+    Pictures are recognized by their extension. Other files and hidden ones are skipped, which is logged.
 
     Raises:
         FileNotFoundError: there is no such folder.
@@ -63,14 +62,14 @@ def list_pictures(folder: Path) -> list[tuple[str, Path]]:
 
 
 def predict_pictures(saved: SavedModel, files: Sequence[tuple[str, Path]]) -> Iterator[Prediction]:
-    """Yields what the network says of each file, in their order; memory holds one batch at a time.
+    """Yields the network's prediction for each file, in order; only one batch is in memory at a time.
 
     Args:
-        saved: of `load_saved_model`.
-        files: names and paths, as of `list_pictures`.
+        saved: from `load_saved_model`.
+        files: names and paths, as from `list_pictures`.
 
     Raises:
-        ValueError: the network gives something else than a probability.
+        ValueError: the network returns something other than a probability.
     """
     told = time.monotonic()
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
@@ -90,7 +89,7 @@ def predict_pictures(saved: SavedModel, files: Sequence[tuple[str, Path]]) -> It
 
 
 def _read_square(path: Path, saved: SavedModel) -> np.ndarray | str:
-    """Returns the picture as the pixel cache would hold it, or why it cannot be read."""
+    """Returns the picture as the pixel cache would hold it, or the reason why it cannot be read."""
     try:
         if refusal := refuse_file(os.lstat(path)):
             return refusal
@@ -105,13 +104,13 @@ def _ask(saved: SavedModel, squares: list[np.ndarray]) -> np.ndarray:
     if not squares:
         return np.empty(0)
     probabilities = np.asarray(saved.network.predict_on_batch(preprocess(np.stack(squares))), "float64")
-    if not ((probabilities >= 0) & (probabilities <= 1)).all():  # NaN is neither
+    if not ((probabilities >= 0) & (probabilities <= 1)).all():  # also catches NaN
         raise ValueError("the network gives numbers that are no probabilities; train it again")
     return probabilities.ravel()
 
 
 def name_label(prediction: Prediction, class_names: list[str]) -> str:
-    """Returns the class that a prediction is for, "" where the picture cannot be read."""
+    """Returns the name of the predicted class, or "" if the picture cannot be read."""
     return "" if prediction.reason else class_names[prediction.probability > 0.5]
 
 
@@ -141,7 +140,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _print_table(saved: SavedModel, files: Sequence[tuple[str, Path]]) -> list[Prediction]:
-    """Returns the predictions of those pictures that cannot be read, after a row for each of all."""
+    """Returns the predictions of unreadable pictures, after printing a row for every picture."""
     sys.stdout.reconfigure(encoding="utf-8")
     table = csv.writer(sys.stdout, lineterminator="\n")
     table.writerow(["image_name", "probability", "label"])

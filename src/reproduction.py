@@ -1,4 +1,4 @@
-"""The same run once more, from what its made_by.json says, and whether it gives the same tables."""
+"""Repeats a run from what its made_by.json records, and checks whether it gives the same tables."""
 
 import argparse
 import logging
@@ -19,11 +19,11 @@ logger = logging.getLogger(__name__)
 
 TABLES = ["features.csv", "trials.csv", "history.csv", "finalists.csv", "training_history.csv"]
 TABLES += ["averaging.csv", "predictions.csv"]
-TIMES = ["seconds", "validation_seconds", "started"]  # never twice the same
+TIMES = ["seconds", "validation_seconds", "started"]  # never the same twice
 
 
 def compare_runs(first: Path, second: Path) -> pd.DataFrame:
-    """Returns one row a file of either run: whether both have the same in it, and the first difference."""
+    """Returns one row per table of either run: whether it is the same in both, and the first difference."""
     read = {name: [_read(run / name) for run in (first, second)] for name in TABLES}
     read["metrics.json"] = [_read_values(run / "metrics.json") for run in (first, second)]
     differences = {
@@ -58,7 +58,7 @@ def _difference(first: pd.DataFrame | None, second: pd.DataFrame | None) -> str:
 
 
 def changed_since(made_by: dict) -> list[str]:
-    """Returns a sentence for each thing that is another one than when the run was made."""
+    """Returns a sentence for each package version, and for the code, if changed since the run was made."""
     sentences, now = [], package_versions()
     for package, before in made_by["packages"].items():
         if now.get(package) != before:
@@ -69,11 +69,11 @@ def changed_since(made_by: dict) -> list[str]:
 
 
 def reproduce(run: Path) -> pd.DataFrame:
-    """Returns the comparison of a run with the same one made again, beside it, in a folder named `-again`.
+    """Returns the comparison of a run with its repetition in a folder beside it, whose name ends in `-again`.
 
     Raises:
-        FileNotFoundError: the run does not say what made it.
-        ValueError: there is such a folder, made by other settings, packages or code.
+        FileNotFoundError: the run does not record what made it.
+        ValueError: the folder exists, but was made by other settings, packages or code.
     """
     made_by = read_json(run / "made_by.json")
     steps = [step for step in STEPS if step in made_by]
@@ -91,7 +91,7 @@ def reproduce(run: Path) -> pd.DataFrame:
             raise ValueError(
                 f"{again} was made by other settings or other code; delete it, then reproduce anew"
             )
-    os.environ.pop("STORAGE_URL", None)  # where the search is, it would count as made again
+    os.environ.pop("STORAGE_URL", None)  # or the original search there would count as the repetition
     with hold(again, wait=0):
         for step in steps:
             if not (again / f"{step}.ipynb").exists():
@@ -100,7 +100,7 @@ def reproduce(run: Path) -> pd.DataFrame:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Returns the exit code of `python -m src.reproduction`: 1 where something differs."""
+    """Returns the exit code of `python -m src.reproduction`: 1 if something differs."""
     parser = argparse.ArgumentParser(prog="python -m src.reproduction", description=__doc__)
     parser.add_argument("run", type=Path, help="the run's folder")
     chosen = parser.parse_args(arguments)

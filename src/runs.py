@@ -1,4 +1,4 @@
-"""The files of a run folder: replaced whole or not at all, so that a kill leaves nothing half."""
+"""The files of a run folder, replaced atomically, so that a kill leaves nothing half-written."""
 
 import hashlib
 import json
@@ -25,7 +25,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: it is missing, which means that an earlier notebook has not run.
-        ValueError: it is not JSON.
+        ValueError: it is not a JSON object.
     """
     if not path.exists():
         raise FileNotFoundError(
@@ -43,14 +43,14 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def summarize(run: Path) -> str:
-    """Returns the lines that end a run: the accuracy with its interval, the loss, where things are."""
+    """Returns a run's closing lines: test accuracy with its interval, test loss, location of the results."""
     measures = read_json(run / "metrics.json")
     if missing := {"accuracy", "low", "high", "n", "loss", "cross_entropy"} - measures.keys():
         lacks = f"{run / 'metrics.json'} lacks {', '.join(sorted(missing))}"
         raise ValueError(f"{lacks}; delete it and run notebook 05 again")
     interval = f"[{measures['low']:.4f}, {measures['high']:.4f}]"
     among = f" in {measures['groups']} groups" if "groups" in measures else ""
-    known = "larger_class" in measures  # not of runs made before it was measured
+    known = "larger_class" in measures  # absent from runs made before it was measured
     always = f"; always saying the larger class: {measures['larger_class']:.4f}" if known else ""
     return "\n".join(
         [
@@ -63,22 +63,22 @@ def summarize(run: Path) -> str:
 
 
 def write_table(table: pd.DataFrame, path: Path) -> None:
-    """Writes a table as CSV, whole or not at all, without its index."""
-    # With this line end, names that hold a lone carriage return are quoted.
+    """Writes a table to a CSV file atomically, without its index."""
+    # With this line terminator, names that contain a lone carriage return are quoted.
     replace_text(path, table.to_csv(index=False, lineterminator="\r\n"))
 
 
 def save_model(model: Any, path: Path, facts: dict[str, Any]) -> None:
-    """Saves a model as `.keras`, and what its user must know as a JSON of the same name beside it.
+    """Saves a model as `.keras`, and what its users must know as a JSON file of the same name beside it.
 
-    Where the same is there already, of the same weights, it is left as it is: saved again its bytes would be
-    others, and it would pass for a model that has not seen the test part.
+    If a model with the same weights and facts is already there, it is left alone: saved again, its bytes
+    would differ, and it would pass for a model that has not seen the test part.
 
     Args:
         model: a trained Keras model.
-        path: the file, ending in `.keras`; it is replaced when the new one is whole, the JSON after it.
+        path: the file, ending in `.keras`; it is replaced once the new one is complete, then the JSON.
         facts: class names, picture size, data fingerprint; the preprocessing and a fingerprint of the weights
-            are added to them.
+            are added.
     """
     about = {**facts, "weights_fingerprint": weights_fingerprint(model), "preprocessing": PREPROCESSING}
     if not _holds(path, about):
@@ -86,7 +86,7 @@ def save_model(model: Any, path: Path, facts: dict[str, Any]) -> None:
 
 
 def weights_fingerprint(model: Any) -> str:
-    """Returns 16 hex digits that stand for the values of all weights of a model."""
+    """Returns 16 hex digits that identify the values of all weights of a model."""
     digest = hashlib.sha256()
     for value in model.get_weights():
         digest.update(np.asarray(value).tobytes())
@@ -94,7 +94,7 @@ def weights_fingerprint(model: Any) -> str:
 
 
 def copy_model(source: Path, path: Path) -> None:
-    """Copies a saved model and the JSON beside it; a kill leaves no model beside another one's JSON."""
+    """Copies a saved model and its JSON; a kill never leaves a model beside the JSON of another one."""
     about = read_json(source.with_suffix(".json"))
     _replace_model(path, about, lambda copied: shutil.copyfile(source, copied))
 
@@ -112,20 +112,20 @@ def _replace_model(path: Path, about: dict[str, Any], write: Callable[[Path], ob
     said = path.with_suffix(".json")
     with replacing(path, f"{path.stem}.partial.keras") as unfinished:
         write(unfinished)
-        said.unlink(missing_ok=True)  # between two models there is none that a JSON speaks of
+        said.unlink(missing_ok=True)  # so that it never describes another model
     write_json(said, about)
 
 
 def check_same_data(model_file: Path, run: Path, input_file: str = "") -> None:
-    """Raises ValueError where a network was trained on other pictures, or another split, than the run has.
+    """Raises ValueError if a network was trained on other pictures, or another split, than the run now has.
 
-    A run whose notebook 01 has run again, with another seed, say, holds pictures back that its older networks
-    were trained on. A network whose JSON does not say what it was trained on is believed.
+    If notebook 01 was run again, with another seed, say, the run holds out pictures that its older networks
+    were trained on. A network whose JSON does not record what it was trained on is trusted.
 
     Args:
         model_file: the saved network; the JSON beside it is read.
         run: the run's folder, with `data.json`.
-        input_file: below it, what the pictures are like that the network is about to be given.
+        input_file: path below `run` to the settings of the pictures that the network is about to be given.
 
     Raises:
         FileNotFoundError: one of the JSON files is missing.
@@ -148,13 +148,13 @@ def check_same_data(model_file: Path, run: Path, input_file: str = "") -> None:
 
 
 def file_fingerprint(path: Path) -> str:
-    """Returns 16 hex digits of the SHA-256 of a file's bytes."""
+    """Returns the first 16 hex digits of the SHA-256 hash of a file's bytes."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
 
 def replace_text(path: Path, text: str) -> None:
-    """Writes a text file under a temporary name and renames it, so that no half file is ever seen."""
+    """Writes a text file under a temporary name and renames it, so that no partial file is ever seen."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as partial:
         partial.write_text(text, encoding="utf-8", newline="")

@@ -1,4 +1,4 @@
-"""Draws the default data set: cats and dogs that only their shapes tell apart, and a few odd files."""
+"""Draws the default data set: cats and dogs that differ only in shape, and a few odd files."""
 
 import io
 import logging
@@ -18,10 +18,10 @@ from src.running.resources import check_space, check_writable
 
 logger = logging.getLogger(__name__)
 
-BYTES_A_PICTURE = 16_000  # on the disk, a little more than their mean
+BYTES_A_PICTURE = 16_000  # on disk, a little more than their mean
 
-# The files that the audit ought to find, and what each of them is. Their numbers follow those of
-# Kaggle's 25,000 pictures, so that they never stand in the way of a drawn one.
+# The files that the audit should find, and what each of them is. Their numbers follow those of
+# Kaggle's 25,000 pictures, so that they never collide with a drawn one.
 TRAPS = {
     "cat.12500.jpg": "zero bytes",
     "dog.12500.jpg": "truncated JPEG",
@@ -41,15 +41,15 @@ TRAPS = {
 def draw_sample(folder: Path, number: int = 1200, seed: int = 42, traps: bool = True) -> Path:
     """Returns the folder, filled with drawn pictures `cat.0.jpg` ... and `dog.0.jpg` ..., half of each.
 
-    Each picture depends on (seed, class, its number) alone, so a larger sample begins with the smaller
-    one. The folder appears only when it is whole: a kill leaves nothing that looks like a sample. A
+    Each picture depends only on (seed, class, its number), so a larger sample begins with the smaller
+    one. The folder appears only once it is complete: a kill leaves nothing that looks like a sample. A
     folder that already is this sample is returned as it is.
 
     Args:
-        folder: where the files go; what lies above it is made.
-        number: of pictures in both classes, 4 .. 25,000; an odd one is a cat.
+        folder: where the files go; its parents are created.
+        number: total number of pictures, 4 to 25,000; if it is odd, there is one more cat.
         seed: of the drawing.
-        traps: whether the dozen odd files in `TRAPS` are added.
+        traps: whether to add the dozen odd files in `TRAPS`.
 
     Raises:
         ValueError: the number is out of range, or the folder holds something else.
@@ -63,13 +63,13 @@ def draw_sample(folder: Path, number: int = 1200, seed: int = 42, traps: bool = 
 
 
 def draw_unlabelled(folder: Path, number: int = 60, seed: int = 42) -> Path:
-    """Returns the folder, filled with drawn pictures `1.jpg`, `2.jpg` ... as Kaggle's test1: without a label.
+    """Returns the folder, filled with drawn pictures `1.jpg`, `2.jpg` ..., unlabelled like Kaggle's test1.
 
-    None of them is in the labelled sample. One more cannot be read, the last. Otherwise as `draw_sample`.
+    None of them is in the labelled sample. One more, the last, cannot be read. Otherwise like `draw_sample`.
 
     Args:
-        folder: where the files go; what lies above it is made.
-        number: of pictures that can be read.
+        folder: where the files go; its parents are created.
+        number: of readable pictures.
         seed: of the drawing.
 
     Raises:
@@ -85,9 +85,9 @@ def draw_unlabelled(folder: Path, number: int = 60, seed: int = 42) -> Path:
 
 
 def unlabelled_animals(number: int = 60, seed: int = 42) -> dict[str, tuple[bool, int]]:
-    """Returns what the unlabelled pictures show, by name: whether a dog, and its number in the drawing."""
+    """Returns what each unlabelled picture shows, by file name: whether a dog, and its number as drawn."""
     is_dog = np.random.default_rng([seed, 2]).permutation(number) % 2 == 1
-    # Behind the largest labelled sample, 12,500 of a class, and behind the numbers of its traps.
+    # Beyond the largest labelled sample (12,500 per class) and the numbers of its traps.
     return {f"{k}.jpg": (bool(dog), 13_000 + k) for k, dog in enumerate(is_dog, start=1)}
 
 
@@ -98,14 +98,14 @@ def _draw(
     others: Iterable[str],
     add: Callable[[Path, int], None],
 ) -> Path:
-    """Returns the folder, whole.
+    """Returns the folder once it is complete.
 
     Args:
         folder: where the files go.
-        animals: what each picture shows, by its name: whether a dog, and its number.
+        animals: what each picture shows, by file name: whether a dog, and its number.
         seed: of the drawing.
-        others: names of the files that `add` puts beside them, given folder and seed.
-        add: called where there are `others`.
+        others: names of the files that `add` writes beside them.
+        add: called with folder and seed if there are `others`.
 
     Raises:
         ValueError: the folder holds something else.
@@ -132,7 +132,7 @@ def _draw(
 
 
 def is_sample(folder: Path, animals: dict[str, tuple[bool, int]], others: Iterable[str], seed: int) -> bool:
-    """Returns whether the folder holds files of these names, the first picture as large as this seed's."""
+    """Returns whether the folder holds exactly these files and the first picture has this seed's size."""
     found = {path.name for path in folder.iterdir() if not path.name.startswith(".")}
     name, animal = next(iter(animals.items()))
     first = cv2.imread(str(folder / name)) if found == {*animals, *others} else None
@@ -140,12 +140,12 @@ def is_sample(folder: Path, animals: dict[str, tuple[bool, int]], others: Iterab
 
 
 def name_picture(is_dog: bool, number: int) -> str:
-    """Returns the file name as Kaggle has it, `dog.17.jpg`."""
+    """Returns the file name in Kaggle's style: `dog.17.jpg`."""
     return f"{'dog' if is_dog else 'cat'}.{number}.jpg"
 
 
 def draw_picture(seed: int, is_dog: bool, number: int) -> np.ndarray:
-    """Returns one picture, uint8, blue-green-red, 90 to 260 pixels a side."""
+    """Returns one picture: uint8, BGR, sides of 90 to 260 pixels."""
     random = np.random.default_rng((seed, int(is_dog), number))
     longer = random.integers(150, 261)
     height, width = (int(side) for side in random.permutation([longer, longer * random.uniform(0.6, 1)]))
@@ -154,12 +154,12 @@ def draw_picture(seed: int, is_dog: bool, number: int) -> np.ndarray:
 
 
 def encode(picture: np.ndarray, quality: int = 88) -> bytes:
-    """Returns the picture as the bytes of a JPEG file."""
+    """Returns the picture encoded as a JPEG file."""
     return cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
 
 
 def add_traps(folder: Path, seed: int) -> None:
-    """Writes the files of `TRAPS` beside the drawn pictures, which only the duplicates repeat."""
+    """Writes the files of `TRAPS` beside the drawn pictures; only the duplicates repeat any of those."""
 
     def draw(name: str) -> np.ndarray:
         category, number, _ = name.split(".")
