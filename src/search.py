@@ -1,4 +1,4 @@
-"""One door to both engines: Optuna, and KerasTuner's own tuners."""
+"""One interface to both search engines: Optuna, and KerasTuner's own tuners."""
 
 from pathlib import Path
 
@@ -22,23 +22,23 @@ def make_search(
     storage: str = "",
     keep_models: int = 1,
 ) -> StudySearch | RecordedSearch:
-    """Returns a search that goes on with the one in `folder` where it is the same; nothing has run yet.
+    """Returns a search that resumes the one in `folder` if that is the same; no trial is run yet.
 
     Args:
         tuner: optuna, or one of KerasTuner's (random, hyperband, bayesian, grid).
-        training: what a trial does, for its `epochs`.
+        training: what a trial trains, for its `epochs`.
         folder: of all searches of a run.
-        identity: what else makes the search what it is (data, pictures, settings).
+        identity: what else defines the search (data, pictures, settings).
         objective: name of a metric, such as val_accuracy.
-        max_trials: trials in all.
+        max_trials: total number of trials.
         seed: of the proposals and of each trial's training.
         sampler: Optuna: tpe or random.
         pruner: Optuna: median, hyperband or none.
         storage: Optuna: address of a database server without password, or empty.
-        keep_models: of so many of the best trials the trained weights stay.
+        keep_models: number of best trials whose trained weights are kept.
 
     Raises:
-        ValueError: an unknown word or a number out of range.
+        ValueError: an unknown choice or a number out of range.
     """
     if tuner not in ("optuna", *TUNERS):
         raise ValueError(f"tuner {tuner!r} is unknown; choose one of optuna, {', '.join(TUNERS)}")
@@ -59,18 +59,18 @@ def run_search(
     deterministic: str = "auto",
     precision: str = "auto",
 ) -> None:
-    """Runs the trials that are missing; with `minutes`, ends at the first epoch after them.
+    """Runs the missing trials; with `minutes`, stops at the end of the first epoch after that time.
 
     Args:
-        search: of `make_search`.
-        minutes: see above; 0 is no limit.
-        isolate_trials: Optuna: each trial in a process of its own, so that a hang or a crash is a row.
-        trial_timeout_minutes: with `isolate_trials`: a trial without a whole epoch in that time is ended.
-        deterministic: of the isolated trials, as of `start_run`; precision likewise.
+        search: from `make_search`.
+        minutes: see above; 0 means no limit.
+        isolate_trials: Optuna: run each trial in its own process, so that a hang or crash becomes a row.
+        trial_timeout_minutes: with `isolate_trials`: a trial that completes no epoch in that time is ended.
+        deterministic: for isolated trials, like `precision`; for both see `start_run`.
 
     Raises:
-        ValueError: trials of KerasTuner cannot be isolated, and only isolated ones can be ended from outside.
-        RuntimeError: each of the first trials failed, or another process runs the same search of KerasTuner.
+        ValueError: KerasTuner's trials cannot be isolated, or a timeout is set for trials that are not.
+        RuntimeError: all of the first trials failed, or another process runs the same KerasTuner search.
         OSError: the disk is full.
     """
     if isolate_trials and not isinstance(search, StudySearch):

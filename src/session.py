@@ -1,4 +1,4 @@
-"""The start of a notebook: its run folder, its seeds, its log, and on what it runs."""
+"""The start of a notebook: its run folder, its seeds, its log, and what it runs on."""
 
 import logging
 import os
@@ -22,19 +22,19 @@ PRECISIONS = ["auto", "float32", "mixed_bfloat16", "mixed_float16"]
 
 
 def start_run(name: str, seed: int, deterministic: str = "auto", precision: str = "float32") -> Path:
-    """Returns the run's folder, made where it is missing, after seeding Python, NumPy and Keras.
+    """Returns the run's folder, created if missing, after seeding Python, NumPy and Keras.
 
-    Also turns on the log in the notebook and says once which versions and which device are at work.
+    Also turns on logging in the notebook, and logs the versions and the device in use.
 
     Args:
         name: the folder's name below the output folder.
         seed: of everything random in this notebook.
         deterministic: `yes`, `no`, or `auto`: yes on a CPU, no on an accelerator, where it costs speed.
-        precision: Keras's policy of the networks built from here on, or `auto`, see `fastest_precision`.
+        precision: Keras dtype policy of networks built from here on, or `auto`: see `fastest_precision`.
 
     Raises:
-        ValueError: a name that leaves the output folder, another word for one of the last two, or a value
-            in the notebook's parameters cell that it cannot have (`check_cell`).
+        ValueError: a name that leaves the output folder, an unknown choice for one of the last two, or an
+            invalid value in the notebook's parameters cell (`check_cell`).
     """
     check_cell(notebook_settings())
     if name in ("", "..") or Path(name).name != name:
@@ -68,20 +68,20 @@ def start_run(name: str, seed: int, deterministic: str = "auto", precision: str 
 
 
 def read_computing(name: str) -> dict[str, str]:
-    """Returns how the networks of a run compute, as notebook 01 settled it: deterministic and precision."""
+    """Returns how a run's networks compute, as set in notebook 01: `deterministic` and `precision`."""
     settings = read_json(find_paths().output / name / "data.json")
     return {word: settings.get(word, "auto") for word in ("deterministic", "precision")}
 
 
 def settle(seed: int, deterministic: str, precision: str) -> None:
-    """Turns on the log, seeds Python, NumPy and Keras, and settles how Keras computes; as of `start_run`."""
+    """Turns on logging, seeds Python, NumPy and Keras, and sets how Keras computes; see `start_run`."""
     keep_freed_memory()
     logging.basicConfig(stream=sys.stdout, format="%(message)s", level=logging.INFO, force=True)
     for talkative in ("matplotlib", "PIL", "absl", "h5py", "filelock"):
         logging.getLogger(talkative).setLevel(logging.WARNING)
     keras.utils.set_random_seed(seed)
     if is_deterministic(deterministic) and keras.backend.backend() == "tensorflow":
-        import tensorflow  # the one switch that Keras has no neutral name for
+        import tensorflow  # Keras has no backend-neutral switch for this
 
         tensorflow.config.experimental.enable_op_determinism()
     policy = fastest_precision(has_accelerator()) if precision == "auto" else precision
@@ -89,5 +89,5 @@ def settle(seed: int, deterministic: str, precision: str) -> None:
 
 
 def is_deterministic(word: str) -> bool:
-    """Returns whether the same seed is to give the same numbers to the last bit."""
+    """Returns whether the same seed should give bit-identical results."""
     return word == "yes" or (word == "auto" and not has_accelerator())

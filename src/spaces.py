@@ -11,10 +11,10 @@ from src.networks.residual import build_residual_cnn
 
 
 def published(hp: keras_tuner.HyperParameters, **settings) -> keras.Model:
-    """Returns a model of the space as the published notebook printed it: 11 entries.
+    """Returns a model from the space that the published notebook printed: 11 entries.
 
-    Its four L2 penalties share one name and so one value; `dropout_2` has the one value 0.2,
-    because KerasTuner loses the top of 0.2..0.3 in steps of 0.1 to floating-point division.
+    Its four L2 penalties share one name and so one value; `dropout_2` can only be 0.2, because
+    floating-point division makes KerasTuner lose the top of 0.2..0.3 in steps of 0.1.
     """
     return build_cnn(
         conv_1_filter=hp.Int("conv_1_filter", 32, 128, step=32),
@@ -33,9 +33,9 @@ def published(hp: keras_tuner.HyperParameters, **settings) -> keras.Model:
 
 
 def described(hp: keras_tuner.HyperParameters, **settings) -> keras.Model:
-    """Returns a model of the space that the published text meant: 14 entries.
+    """Returns a model from the space that the published text meant: 14 entries.
 
-    Each penalty has its own name and range, and `dropout_2` both its values.
+    Each penalty has its own name and range, and `dropout_2` has both its values.
     """
     return build_cnn(
         conv_1_filter=hp.Int("conv_1_filter", 32, 128, step=32),
@@ -57,7 +57,7 @@ def described(hp: keras_tuner.HyperParameters, **settings) -> keras.Model:
 
 
 def modern(hp: keras_tuner.HyperParameters, **settings) -> keras.Model:
-    """Returns a residual CNN; the first value of each entry is the untuned default."""
+    """Returns a residual CNN; untuned, each entry has its `default`, or else its first value."""
     return build_residual_cnn(
         width=hp.Int("width", 16, 64, step=16, default=32),
         blocks=hp.Choice("blocks", [1, 2]),
@@ -74,7 +74,7 @@ def modern(hp: keras_tuner.HyperParameters, **settings) -> keras.Model:
 
 
 def modern_batches(hp: keras_tuner.HyperParameters) -> dict:
-    """Returns how a trial is served: pictures a batch, and how strongly they are transformed."""
+    """Returns a trial's batch size and the strength of its augmentation."""
     return {
         "batch_size": hp.Choice("batch_size", [16, 32, 64, 128], default=64),
         "augmentation_strength": hp.Choice("augmentation_strength", [0.75, 1.0, 1.25, 1.5], default=1.0),
@@ -82,12 +82,12 @@ def modern_batches(hp: keras_tuner.HyperParameters) -> dict:
 
 
 def as_settled(hp: keras_tuner.HyperParameters) -> dict:
-    """Returns no choices: batch size and transformations stay as notebook 02 settled them."""
+    """Returns no choices: batch size and augmentation stay as set in notebook 02."""
     return {}
 
 
 def fixed(values: dict) -> keras_tuner.HyperParameters:
-    """Returns hyperparameters that a space will find already chosen, such as a search's best."""
+    """Returns hyperparameters with values already chosen, such as the best of a search."""
     hp = keras_tuner.HyperParameters()
     hp.values = dict(values)
     return hp
@@ -98,10 +98,10 @@ class Space(NamedTuple):
 
     Attributes:
         build: function of `hp` and the settings that returns a compiled network.
-        choose_batches: function of `hp` that returns arguments of `load_batches`.
-        settings: names of the settings that `build` takes beside `image_size`.
-        settles_normalization: whether batch normalization is measured anew before each validation.
-        any_size: whether its networks take pictures of any size, so that they may grow.
+        choose_batches: function of `hp` that returns arguments for `load_batches`.
+        settings: names of the settings that `build` takes besides `image_size`.
+        settles_normalization: whether batch-norm statistics are recomputed before each validation.
+        any_size: whether its networks take pictures of any size, so that pictures may grow in training.
     """
 
     build: Callable[..., keras.Model]

@@ -1,4 +1,4 @@
-"""The bigger search: Optuna draws and prunes, in KerasTuner's space, over one or many processes."""
+"""The larger search: Optuna samples and prunes in KerasTuner's space, in one or more processes."""
 
 import logging
 import math
@@ -24,13 +24,13 @@ from src.training import PictureTraining
 
 logger = logging.getLogger(__name__)
 
-WAIT = 0.5  # seconds between two looks at the trials of other processes
+WAIT = 0.5  # seconds between two checks of other processes' trials
 STATUS = {TrialState.COMPLETE: "completed", TrialState.PRUNED: "pruned", TrialState.RUNNING: "running"}
 
 
 @dataclass
 class StudySearch:
-    """A search that Optuna runs; made by `make_study`, whose arguments are its recipe."""
+    """A search run by Optuna; created by `make_study`, whose arguments are its `recipe`."""
 
     attempts: Attempts
     recipe: dict
@@ -42,30 +42,30 @@ class StudySearch:
 
     @property
     def claims(self) -> Claims:
-        """Who trains what."""
+        """Which process trains which trial."""
         return self.attempts.claims
 
     @property
     def space(self) -> list:
-        """The entries of the search space, as KerasTuner has them."""
+        """The entries of the search space, as KerasTuner objects."""
         return self.attempts.hyperparameters.space
 
     def search_space_summary(self) -> None:
-        """Writes the space as KerasTuner prints it."""
+        """Logs the search space as KerasTuner prints it."""
         log_space(self.space)
 
     def run_for(self, minutes: float = 0, train: Callable[[Deadline], int | None] | None = None) -> None:
-        """Runs the trials that are missing; with `minutes`, ends at the first epoch after them.
+        """Runs the missing trials; with `minutes`, stops at the end of the first epoch after that time.
 
-        Trials that other processes train are waited for: whoever of them dies leaves its trial to the rest.
+        Waits for trials in other processes: if one of these dies, the rest take over its trial.
 
         Args:
-            minutes: see above; 0 is no limit.
-            train: trains one trial and returns its number, None where all are taken; by default in this
+            minutes: see above; 0 means no limit.
+            train: trains one trial and returns its number, or None if all are taken; by default in this
                 process.
 
         Raises:
-            RuntimeError: each of the first trials failed.
+            RuntimeError: all of the first trials failed.
             OSError: the disk is full.
         """
         deadline = Deadline.after(minutes)
@@ -92,7 +92,7 @@ class StudySearch:
                 return
 
     def train_one(self, deadline: Deadline) -> int | None:
-        """Returns the number of the trial that it has trained, None where all are taken."""
+        """Returns the number of the trial that it trained, or None if all are taken."""
         trial = self.claims.take()
         if trial is None:
             return None
@@ -104,7 +104,7 @@ class StudySearch:
         return number
 
     def records(self) -> list[TrialRecord]:
-        """Returns the trials in the order of their places."""
+        """Returns the records of the trials, ordered by number."""
         return [self._record(trial) for trial in self.claims.trials()]
 
     def _report(self, number: int, seconds_left: float) -> None:
@@ -119,7 +119,7 @@ class StudySearch:
         return all_taken and not self.claims.interrupted() and not self._running()
 
     def _running(self) -> list[TrialRecord]:
-        # Beyond those asked for one may be left that was cut short when more had been asked for.
+        # Beyond those there may be one left that was interrupted when more had been asked for.
         asked = self.records()[: self.claims.max_trials]
         return [record for record in asked if record.status == "running"]
 
@@ -151,32 +151,32 @@ def make_study(
     storage: str = "",
     keep_models: int = 0,
 ) -> StudySearch:
-    """Returns an Optuna search that goes on with the one in `folder`, or on a server, where it is the same.
+    """Returns an Optuna search that resumes the one in `folder`, or on a server, if that is the same.
 
-    On a server a trial also leaves its epochs, so that machines need not share the folder; one that was cut
-    short goes on after its last whole epoch only where it finds that.
+    On a server a trial also stores its history, so that machines need not share the folder; but an
+    interrupted trial resumes after its last complete epoch only where its checkpoint is.
 
-    A search is known by its settings and its space. Where they changed, another study beside the old
-    one is begun. Any number of processes may run the same search at the same time; each trial is
-    trained once, and an interrupted one is taken again with the same values.
+    A search is identified by its settings and its space. If they change, a new study is started beside
+    the old one. Any number of processes may run the same search at the same time; each trial is
+    trained once, and an interrupted one is taken up again with the same values.
 
     Args:
-        training: what a trial does.
+        training: what a trial trains.
         folder: of all searches of a run; holds their database, study.db.
-        settings: what else makes the search what it is (data, picture size, ...).
+        settings: what else defines the search (data, picture size, ...).
         objective: name of a metric, such as val_accuracy.
-        max_trials: trials in all, over all processes; pruned and failed ones count.
-        epochs: largest number of epochs of a trial.
+        max_trials: total number of trials over all processes; pruned and failed ones count.
+        epochs: maximum number of epochs per trial.
         seed: of the proposals and of each trial's training; 0 is a seed like any other.
-        sampler: tpe or random; the first trial is the space's defaults.
+        sampler: tpe or random; the first trial uses the space's defaults.
         pruner: median, hyperband or none.
-        storage: address of a database server, without password; empty means the one in the environment
-            variable STORAGE_URL, and without that SQLite in `folder`.
-        keep_models: of so many of the best trials the trained weights stay, as model.weights.h5.
+        storage: address of a database server, without password; if empty, the one in the environment
+            variable STORAGE_URL is used, or else SQLite in `folder`.
+        keep_models: number of best trials whose trained weights are kept, as model.weights.h5.
 
     Raises:
         ValueError: an unknown sampler or pruner, a number below 1, a hyperparameter that Optuna cannot
-            draw, or a password in `storage`.
+            sample, or a password in `storage`.
         ConnectionError: the storage cannot be opened.
     """
     recipe = dict(locals())

@@ -1,4 +1,4 @@
-"""From what a saved network says of unlabelled pictures to the file that Kaggle takes."""
+"""From a saved network's predictions for unlabelled pictures to the file that Kaggle accepts."""
 
 from pathlib import Path
 
@@ -17,21 +17,21 @@ EDITIONS = ("probabilities", "labels")
 
 
 def predictions_table(saved: SavedModel, files: list[tuple[str, Path]]) -> pd.DataFrame:
-    """Returns one row a file: image_name, probability of code 1, reason (why it cannot be read, or "").
+    """Returns one row per file: image_name, probability of code 1, reason (why it cannot be read, or "").
 
-    Arguments are those of `predict.predict_pictures`.
+    For the arguments see `predict.predict_pictures`.
     """
     return pd.DataFrame(list(predict_pictures(saved, files)), columns=Prediction._fields)
 
 
 def predict_validation(saved: SavedModel, run: Path) -> pd.DataFrame:
-    """Returns one row a validation picture of a run: image_name, probability, reason, code, group if any.
+    """Returns one row per validation picture of a run: image_name, probability, reason, code, any group.
 
-    They are read from their files, as the unlabelled ones are: so any saved network can be asked, also one
-    of another picture size than the run's.
+    Pictures are read from their files, like the unlabelled ones, so that any saved network can be used, even
+    one with another picture size than the run's.
 
     Raises:
-        ValueError: a picture cannot be read any more, or the network is of other classes.
+        ValueError: a picture can no longer be read, or the network has other classes.
     """
     facts = read_json(run / "data.json")
     if saved.class_names != facts["class_names"]:
@@ -53,25 +53,25 @@ def predict_validation(saved: SavedModel, run: Path) -> pd.DataFrame:
 
 
 def check_edition(edition: str) -> None:
-    """Raises ValueError for another word than `probabilities` or `labels`."""
+    """Raises ValueError unless the edition is `probabilities` or `labels`."""
     if edition not in EDITIONS:
         raise ValueError(f"edition is {edition!r}; choose one of {', '.join(EDITIONS)}")
 
 
 def make_submission(predictions: pd.DataFrame, calibration: Calibration, edition: str) -> pd.DataFrame:
-    """Returns Kaggle's columns id and label, a row a picture, in the order of the ids.
+    """Returns Kaggle's columns id and label, one row per picture, in order of id.
 
-    Ids are the numbers of names such as `test1/12.jpg`, where all names are numbers, without zeros before
-    them, and no two alike; otherwise the names without folder and ending, or as they are where two are alike.
+    If all file names are distinct numbers without leading zeros, such as `test1/12.jpg`, these are the ids;
+    otherwise the names without folder and extension, or the full names if two of those are the same.
 
     Args:
-        predictions: of `predictions_table`.
-        calibration: of `calibrate`; it does not change labels.
+        predictions: from `predictions_table`.
+        calibration: from `calibrate`; it does not change labels.
         edition: `probabilities` (of code 1, calibrated) or `labels` (0 or 1). A picture that cannot be read
-            gets 0.5, or the label that most of the others get (0 in a draw).
+            gets 0.5, or the label that most of the others get (0 in a tie).
 
     Raises:
-        ValueError: another word for the edition.
+        ValueError: an unknown edition.
     """
     check_edition(edition)
     label = calibration.apply(predictions["probability"]).round(9)
@@ -84,7 +84,7 @@ def make_submission(predictions: pd.DataFrame, calibration: Calibration, edition
 
 
 def name_ids(names: list[str]) -> list[int | str]:
-    """Returns the ids of pictures: see `make_submission`."""
+    """Returns the ids of pictures; see `make_submission`."""
     stems = [Path(name).stem for name in names]
     if len(set(stems)) < len(stems):
         return names
@@ -93,14 +93,14 @@ def name_ids(names: list[str]) -> list[int | str]:
 
 
 def least_certain(predictions: pd.DataFrame, number: int = 12) -> pd.DataFrame:
-    """Returns the readable pictures whose probability is nearest to 0.5, nearest first."""
+    """Returns the readable pictures whose probability is closest to 0.5, closest first."""
     read = predictions[predictions["reason"] == ""]
     order = (read["probability"] - 0.5).abs().sort_values(kind="stable").index
     return read.loc[order].head(number)
 
 
 def surest(predictions: pd.DataFrame, number: int = 6) -> pd.DataFrame:
-    """Returns the readable pictures of the lowest and of the highest probabilities, so many of each."""
+    """Returns the readable pictures with the lowest and the highest probabilities, `number` of each."""
     read = predictions[predictions["reason"] == ""].sort_values("probability", kind="stable")
     return pd.concat([read.head(number), read.tail(number)[::-1]]).drop_duplicates("image_name")
 

@@ -1,4 +1,4 @@
-"""One training, as a search asks for it and as the finalists get it: a network, its batches, its stopping."""
+"""One training, of a search's trial or of a finalist: a network, its batches, and when it stops."""
 
 import logging
 from collections.abc import Callable, Iterable
@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 
 class PictureTraining(keras_tuner.HyperModel):
-    """One training: a network of the space, fresh batches, early stopping where it is wanted."""
+    """One training: a network from the space, fresh batches, and optional early stopping."""
 
     def __init__(
         self,
@@ -35,43 +35,43 @@ class PictureTraining(keras_tuner.HyperModel):
         monitor: str = "val_loss",
         validation_freq: int = 1,
     ):
-        """Keeps the parts.
+        """Stores the parts.
 
         Args:
             space: what may be chosen.
             settings: arguments of the network that are the same for all trials; those that the space
-                does not take are left out.
+                does not take are ignored.
             serve: function of the part, `training` and a space's batch choices that returns batches.
-            epochs: of the whole training, over which a learning rate's cycle runs.
-            patience: epochs without a better `monitor` before training stops, with the best
-                epoch's weights; 0 trains all epochs and keeps the last one's.
-            first_image_size: side of the first epoch's training pictures, in pixels; they grow to
+            epochs: of the whole training, over which the learning-rate cycle runs.
+            patience: epochs without a better `monitor` before training stops and the best epoch's
+                weights are restored; 0 trains all epochs and keeps the last one's.
+            first_image_size: side of the training pictures in the first epoch, in pixels; they grow to
                 `last_image_size` (progressive resizing). 0 keeps one size, the run's own.
-            monitor: what patience looks at: the validation loss, or a metric without its penalties.
-            validation_freq: epochs from one validation to the next; patience looks at every epoch.
+            monitor: what patience watches: the validation loss, or a metric without its penalties.
+            validation_freq: epochs from one validation to the next; with patience, always 1.
         """
         super().__init__()
-        # KerasTuner has tied `build` to this very object: a copy with epochs of its own would be built with a
-        # learning rate that falls over the epochs of this one.
+        # KerasTuner has bound `build` to this very object: a copy with its own epochs would be built with a
+        # learning rate that decays over this object's epochs.
         del self.build, self._build
         self.space, self.settings, self.serve = space, settings, serve
         self.epochs, self.patience, self.first_image_size = epochs, patience, first_image_size
         self.monitor, self.validation_freq = monitor, 1 if patience else validation_freq
-        self.seed: int | None = None  # of the pictures' order and transformations; None: the run's
+        self.seed: int | None = None  # of the pictures' order and transformations; None means the run's
         self.batch_divisor = 1  # 2 once memory has run out
 
     def build(self, hp: keras_tuner.HyperParameters) -> keras.Model:
-        """Returns the compiled network for the values that `hp` holds or draws."""
+        """Returns the compiled network for the values that `hp` holds or samples."""
         choices = self.space.choose_batches(hp)
         known = {**self.settings, "steps": self.epochs * len(self.training_batches(choices))}
         names = ("image_size", *self.space.settings)
         model = self.space.build(hp, **{name: known[name] for name in names if name in known})
-        if "tuner/trial_id" in hp.values:  # Hyperband goes on with that trial, its optimizer's state included
+        if "tuner/trial_id" in hp.values:  # Hyperband resumes that trial, including the optimizer's state
             model.optimizer.build(model.trainable_variables)
         return model
 
     def training_batches(self, choices: dict) -> PictureBatches:
-        """Returns the training part's batches with a space's choices for them."""
+        """Returns the batches of the training part, with a space's choices for them."""
         batches = self.serve("train", training=True, seed=self.seed, **choices)
         batches.batch_size = max(1, batches.batch_size // self.batch_divisor)
         if self.first_image_size:
@@ -79,28 +79,28 @@ class PictureTraining(keras_tuner.HyperModel):
         return batches
 
     def untransformed(self) -> PictureBatches:
-        """Returns the training pictures as they are, shuffled: by name, a batch would be of one class."""
+        """Returns unaugmented training batches, shuffled: in order of name, a batch would be of one class."""
         batches = self.serve("train")
         batches.shuffle = True
         return batches
 
     @cached_property
     def last_image_size(self) -> int:
-        """Returns the side of the training pictures once they have grown, in pixels."""
+        """Returns the final side of the training pictures, once they have grown, in pixels."""
         batches = self.serve("train", training=True)
         side = batches.pixels.shape[1]
         return max(grown_size(side, batches.augmentation.crop_range), min(self.first_image_size, side))
 
     def epoch_costs(self, epochs: int) -> list[float]:
-        """Returns what each epoch of a training of so many costs, measured in epochs of grown pictures."""
+        """Returns the cost of each epoch of a training of so many epochs, in units of a full-size epoch."""
         if not self.first_image_size:
             return [1.0] * epochs
         return relative_costs(growing_sizes(self.first_image_size, self.last_image_size, epochs))
 
     def validated_epochs(self, epochs: int, most: int = 0) -> list[int]:
-        """Returns after which epochs, from 1, a training of so many is validated: the first and last, too.
+        """Returns the epochs, counted from 1, after which a training is validated: also the first and last.
 
-        `most` is how many it may become.
+        `epochs` is how many are planned, `most` is how many it may become.
         """
         return sorted({1, *range(self.validation_freq, max(epochs, most) + 1, self.validation_freq), epochs})
 
@@ -109,10 +109,10 @@ class PictureTraining(keras_tuner.HyperModel):
     ) -> keras.callbacks.History:
         """Returns the history of a training whose batches begin at `initial_epoch`.
 
-        Keras settles the shape of the batches when it begins to fit, so each size of the pictures is a
-        `fit` of its own. Patience counts from the first epoch of the full size. With a `Checkpoint` among
-        the callbacks an interrupted training goes on after its last whole epoch, to the same end. A
-        `KeepPace` moves on and back in the plan, of which `epochs` are; those of the history are trained.
+        Keras fixes the shape of the batches at the start of `fit`, so each picture size gets its own call of
+        `fit`. Patience counts from the first epoch at full size. With a `Checkpoint` among the callbacks, an
+        interrupted training resumes after its last complete epoch and ends the same. `KeepPace` may skip or
+        add epochs: `epochs` counts those of the plan, the history those that were trained.
         """
         training, validation = self.training_batches(self.space.choose_batches(hp)), self.serve("validation")
         if self.space.settles_normalization:
@@ -124,14 +124,14 @@ class PictureTraining(keras_tuner.HyperModel):
             checkpoint.pace = pace
             initial_epoch = checkpoint.restore(model)
             if initial_epoch and any(getattr(callback, "is_over", False) for callback in callbacks):
-                epochs = initial_epoch + pace.skipped  # early stopping, a pruner or the deadline had
+                epochs = initial_epoch + pace.skipped  # early stopping, a pruner or the deadline ended it
             _extend(history, range(initial_epoch), checkpoint.columns())
         build_metrics(model, validation)
         finish = model.optimizer.finalize_variable_values  # puts averaged weights in place: once, at the end
         model.optimizer.finalize_variable_values = lambda variables: None
         sizes, epoch = training.picture_sizes, initial_epoch
         for first, last in spans(sizes, initial_epoch + pace.skipped, epochs):
-            is_over = last <= epoch + pace.skipped  # all its epochs are trained, or left out
+            is_over = last <= epoch + pace.skipped  # all its epochs are trained or skipped
             if is_over and last < epochs:
                 continue
             pace.part_end, training.picture_sizes = last, [sizes[min(first, len(sizes) - 1)]]
@@ -155,7 +155,7 @@ class PictureTraining(keras_tuner.HyperModel):
                 initial_epoch=epoch,
                 epochs=epoch if is_over else max(last - pace.skipped, pace.most),
                 callbacks=watching,
-                shuffle=False,  # of the batches: their pictures are shuffled, and a resumed epoch is the same
+                shuffle=False,  # batches shuffle their pictures themselves, so a resumed epoch is the same
                 verbose=verbose,
             )
             _extend(history, part.epoch, part.history)
@@ -170,13 +170,13 @@ class PictureTraining(keras_tuner.HyperModel):
 def make_training(
     run: Path, space: str, epochs: int, patience: int = 0, validation_freq: int = 1, **settings
 ) -> PictureTraining:
-    """Returns what a training of this run does, with its pictures as notebook 02 settled them.
+    """Returns the training for this run, with its pictures as configured in notebook 02.
 
     Args:
         run: the run's folder, with `features.csv` and `input.json`.
         space: name of a search space.
-        epochs: of a whole training; patience and validation_freq as in `PictureTraining`.
-        settings: what the space's network takes beside its hyperparameters, such as `learning_rate`.
+        epochs: of a whole training; for patience and validation_freq see `PictureTraining`.
+        settings: what the space's network takes besides its hyperparameters, such as `learning_rate`.
 
     Raises:
         ValueError: an unknown space.
@@ -184,7 +184,7 @@ def make_training(
     if space not in SPACES:
         raise ValueError(f"space {space!r} is unknown; choose one of {', '.join(SPACES)}")
     pictures = read_input(run)
-    first = pictures["first_image_size"] if SPACES[space].any_size else 0  # others' pictures do not grow
+    first = pictures["first_image_size"] if SPACES[space].any_size else 0  # else pictures do not grow
     settings["image_size"] = None if first else pictures["image_size"]
     serve, more = partial(load_batches, run, settings=pictures), {"validation_freq": validation_freq}
     return PictureTraining(SPACES[space], settings, serve, epochs, patience, first, **more)

@@ -1,4 +1,4 @@
-"""Transfer: a head on a frozen backbone, then both fine-tuned as one network, by the engines of a search."""
+"""Transfer learning with the search engines: a head on a frozen backbone, then both fine-tuned together."""
 
 import logging
 import math
@@ -33,22 +33,22 @@ from src.training import PictureTraining
 
 logger = logging.getLogger(__name__)
 
-INPUT = "transfer/input.json"  # the backbone's pictures, which are larger than those of `input.json`
-OBJECTIVE = "val_log_loss"  # of validation pictures, without penalties; less of it is luck than of accuracy
-LEAST = 0.1  # minutes; none would be no limit
+INPUT = "transfer/input.json"  # settings of the backbone's pictures, which are larger than `input.json`'s
+OBJECTIVE = "val_log_loss"  # on validation pictures, without penalties; less noisy than accuracy
+LEAST = 0.1  # minutes; 0 would mean no limit
 
 
 def prepare_pictures(run: Path, image_size: int) -> dict:
-    """Returns what the backbone's batches are made of, written to `transfer/input.json`; makes their cache.
+    """Returns the settings of the backbone's batches, written to `transfer/input.json`; builds their cache.
 
-    All but the size of the pictures stays as notebook 02 settled it; an epoch is always whole.
+    All but the picture size stays as set in notebook 02; pictures do not grow, and epochs are whole.
 
     Args:
         run: the run's folder, with `data.json`, `features.csv` and `input.json`.
         image_size: side of the square pictures, in pixels.
     """
     settings, folder = read_json(run / "input.json"), Path(read_json(run / "data.json")["folder"])
-    read_input(run)  # says what is wrong with it
+    read_input(run)  # raises an error if it is damaged
     table = load_features(run / "features.csv")
     cache = build_cache(folder, table, find_paths().data / "cache", image_size, settings["interpolation"])
     settings.update(image_size=image_size, first_image_size=0, epoch_fraction=1.0, cache=cache.name)
@@ -57,16 +57,16 @@ def prepare_pictures(run: Path, image_size: int) -> dict:
 
 
 def fine_tuning_precision(precision: str) -> str:
-    """Returns the policy of fine-tuning: the run's own on an accelerator, float32 on a CPU.
+    """Returns the dtype policy for fine-tuning: the run's own on an accelerator, float32 on a CPU.
 
-    On a CPU that multiplies bfloat16 in hardware, MobileNetV2 was trained on 49 pictures a second in it and
-    on 64 in float32 (2 busy cores, 224 x 224, the last 20 layers).
+    On a CPU that multiplies bfloat16 in hardware, MobileNetV2 trained at 49 pictures per second in bfloat16
+    and at 64 in float32 (2 busy cores, 224 x 224, the last 20 layers).
     """
     return precision if has_accelerator() else "float32"
 
 
 def compute_run_features(run: Path, backbone: keras.Model) -> Features:
-    """Returns the backbone's features of a run's training and validation pictures, not of its test part."""
+    """Returns the backbone's features of a run's training and validation pictures, but not its test part."""
     caches, settings = find_paths().data / "cache", read_input(run, INPUT)
     table = load_features(run / "features.csv")
     pictures = cached_rows(table)
@@ -77,27 +77,27 @@ def compute_run_features(run: Path, backbone: keras.Model) -> Features:
 
 
 def make_head_training(features: Features, epochs: int, patience: int = 5) -> PictureTraining:
-    """Returns what a training of a head does, for `make_search`; it sees both views where it may."""
+    """Returns the training of a head, for `make_search`; it uses both views if pictures may be flipped."""
     settings = {"features": features.values.shape[-1]}
     serve = partial(serve_features, features)
     return PictureTraining(HEAD, settings, serve, epochs, patience, monitor=OBJECTIVE)
 
 
 def make_fine_tuning(run: Path, epochs: int, backbone: str, head: dict, start: Path) -> PictureTraining:
-    """Returns what a training of backbone and head does; the other arguments are `fine_tuning_space`'s."""
+    """Returns the training of backbone and head together; the other arguments are `fine_tuning_space`'s."""
     pictures = read_input(run, INPUT)
     settings = {"image_size": pictures["image_size"], "backbone": backbone, "head": head, "start": str(start)}
     serve = partial(load_batches, run, settings=pictures)
-    # The last epoch's weights are kept: there the learning rate has come down. An earlier epoch can have the
-    # better cross-entropy, for it was less sure of itself, and the worse accuracy.
+    # The last epoch's weights are kept, because its learning rate has decayed. An earlier epoch can have a
+    # better cross-entropy, because it was less confident, but a worse accuracy.
     return PictureTraining(FINE_TUNING, settings, serve, epochs)
 
 
 def load_head(training: PictureTraining, trial: TrialRecord) -> keras.Model:
-    """Returns the trained head of a trial that was completed and whose weights were kept.
+    """Returns the trained head of a completed trial whose weights were kept.
 
     Raises:
-        FileNotFoundError: another machine trained it, which shares the search's storage but no folder.
+        FileNotFoundError: it was trained on another machine, which shares the search's storage but no folder.
     """
     weights = trial.folder / "model.weights.h5"
     if not weights.exists():
@@ -111,15 +111,15 @@ def load_head(training: PictureTraining, trial: TrialRecord) -> keras.Model:
 
 
 def head_arguments(head: keras.Model, hyperparameters: dict) -> dict:
-    """Returns the arguments of `build_head` that gave this head."""
+    """Returns the arguments of `build_head` that built this head."""
     names = ("units", "dropout", "l2")
     return {"features": head.input_shape[-1], **{name: hyperparameters[name] for name in names}}
 
 
 def validate_head(head: keras.Model, features: Features) -> pd.DataFrame:
-    """Returns predictions on validation pictures, as `train_finalists` keeps them, from their features.
+    """Returns predictions for the validation pictures, in the form that `train_finalists` saves.
 
-    `probability` is of the picture as it is, `probability_with_mirror` the mean of both views.
+    `probability` is that of the plain picture, `probability_with_mirror` the mean of both views.
     """
     plain, mirrored = (
         predict_table(head, serve_features(features, "validation", mirrored=view)) for view in (False, True)
@@ -128,25 +128,25 @@ def validate_head(head: keras.Model, features: Features) -> pd.DataFrame:
 
 
 def cross_validate(features: Features, seed: int, folds: int = 5) -> pd.DataFrame:
-    """Returns predictions on training and validation pictures by heads that were not trained on them.
+    """Returns predictions for training and validation pictures by heads that were not trained on them.
 
-    For labels to be judged by, not for a network: a logistic regression on the mean of both views' features
-    (of the picture as it is, where it may not be flipped) takes seconds, and holds out each fold in turn.
+    They serve to judge labels, not to build a network: a logistic regression on the mean features of both
+    views (of the plain picture, if it may not be flipped) takes seconds and holds out each fold in turn.
 
     Args:
-        features: of `compute_run_features`.
+        features: from `compute_run_features`.
         seed: of the folds.
-        folds: how many, or as many as can be made; each has its share of both classes, and pictures of one
-            group are in one.
+        folds: how many, or as many as possible; each has its share of both classes, and the pictures of a
+            group stay in one fold.
 
     Returns:
-        image_name, code, probability of code 1.
+        Columns image_name, code, probability of code 1.
     """
     codes = features.table["code"].astype(int).to_numpy()
     heads = make_pipeline(StandardScaler(), LogisticRegression(C=1e-3, max_iter=300))
     groups = features.table.get("group")
     kind = StratifiedKFold if groups is None else StratifiedGroupKFold
-    most = np.bincount(codes).max() if groups is None else groups.nunique()  # of folds that can be made
+    most = np.bincount(codes).max() if groups is None else groups.nunique()  # possible folds
     chosen = kind(min(folds, most), shuffle=True, random_state=seed)
     views = features.values[: 1 + features.may_flip].mean(axis=0)
     told = cross_val_predict(heads, views, codes, cv=chosen, groups=groups, method="predict_proba")
@@ -162,14 +162,14 @@ def cached_pictures(run: Path, features: Features, names: Iterable[str]) -> list
 
 
 def save_start(frozen: keras.Model, run: Path) -> Path:
-    """Returns the file of the frozen network's weights, where fine-tuning begins."""
+    """Returns the file with the frozen network's weights, from which fine-tuning starts."""
     path = run / "transfer" / "frozen.weights.h5"
     save_weights(frozen, path)
     return path
 
 
 def search_within(search: StudySearch, minutes: float) -> None:
-    """Runs the trials that are missing, in what earlier ones have left of the minutes; 0 is no limit."""
+    """Runs the missing trials in the minutes that earlier ones left over; 0 means no limit."""
     records = search.records()
     spare = minutes_left(minutes, trials_table(records, OBJECTIVE)) if records else minutes
     if 0 < spare <= LEAST and any(not math.isnan(record.score) for record in records):
@@ -179,5 +179,5 @@ def search_within(search: StudySearch, minutes: float) -> None:
 
 
 def minutes_left(minutes: float, trials: pd.DataFrame) -> float:
-    """Returns what of the minutes the trials have left; 0, no limit, where there was none."""
+    """Returns how many of the minutes are left after the trials, at least `LEAST`; 0 (no limit) stays 0."""
     return max(minutes - trials["seconds"].sum() / 60, LEAST) if minutes else 0.0

@@ -1,4 +1,4 @@
-"""The published search: KerasTuner's tuners, made to resume, to record and to end on time."""
+"""The published search: KerasTuner's tuners, extended to resume, record and stop on time."""
 
 from pathlib import Path
 
@@ -31,25 +31,25 @@ def make_tuner(
     seed: int = 42,
     keep_models: int = 1,
 ):
-    """Returns a KerasTuner tuner that goes on with the search in `folder` where it is the same one.
+    """Returns a KerasTuner tuner that resumes the search in `folder` if that is the same one.
 
-    A search is known by its settings and its space. Where they changed, another folder below
+    A search is identified by its settings and its space. If they change, another folder below
     `folder` is used: the earlier trials stay as they are and are not mixed in.
 
     Args:
         name: random, hyperband, bayesian or grid.
-        training: what a trial does.
+        training: what a trial trains.
         folder: of all searches of a run.
-        settings: what else makes the search what it is (data, picture size, batch size, ...).
+        settings: what else defines the search (data, picture size, batch size, ...).
         objective: name of a metric, such as val_accuracy.
-        max_trials: trials in all; Hyperband has its brackets instead, a grid may end earlier.
-        epochs: largest number of epochs of a trial.
-        executions: trainings a trial, whose scores are averaged.
+        max_trials: total number of trials; Hyperband runs its brackets instead, a grid may end earlier.
+        epochs: maximum number of epochs per trial.
+        executions: trainings per trial, whose scores are averaged.
         seed: of the proposals and of each trial's training; 0 is a seed like any other.
-        keep_models: of so many of the best trials the trained weights stay.
+        keep_models: number of best trials whose trained weights are kept.
 
     Raises:
-        ValueError: an unknown tuner, a number below 1, or a state that is not whole and cannot be restored.
+        ValueError: an unknown tuner, a number below 1, or an incomplete state that cannot be restored.
     """
     if name not in TUNERS:
         raise ValueError(f"tuner {name!r} is unknown; choose one of {', '.join(TUNERS)}")
@@ -66,7 +66,7 @@ def make_tuner(
     check_space(project, training_bytes(parameters), "a trial")
 
     class Search(RecordedSearch, TUNERS[name]):
-        """The chosen tuner, recorded."""
+        """The chosen tuner, with recording."""
 
     limits = {"max_epochs": epochs} if name == "hyperband" else {"max_trials": max_trials}
     tuner = Search(

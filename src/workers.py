@@ -1,8 +1,8 @@
-"""Several processes on one search: notebook 03 once in each, on this machine or on several.
+"""Runs one search in several processes, each with notebook 03, on this machine or on several.
 
-The trials are shared through the storage: SQLite in the run's folder on one machine, a database server whose
-address is in the environment variable STORAGE_URL across several. A process that dies is started again; until
-then its trial waits, or another process takes it over and goes on from its last whole epoch.
+The trials are shared through the storage: on one machine SQLite in the run's folder, across several a
+database server whose address is in the environment variable STORAGE_URL. A process that dies is restarted;
+until then its trial waits, or another process takes it over and resumes after its last complete epoch.
 """
 
 import argparse
@@ -21,19 +21,19 @@ from src.running.commands import check_place, run_command
 from src.running.devices import count_gpus
 from src.running.locks import hold
 
-RESTARTS = 20  # of each process: a server that is away for minutes costs several
-PAUSE = 10.0  # seconds before a process is started again
+RESTARTS = 20  # of each process: a server that is unreachable for minutes costs several
+PAUSE = 10.0  # seconds before a process is restarted
 
 
 def worker_environment(number: int, workers: int) -> dict[str, str]:
-    """Returns what one of several processes on this machine needs: its GPU, or its share of the cores.
+    """Returns environment variables for one of several processes: its GPU, or its share of the cores.
 
     Args:
-        number: of the process, from 0.
-        workers: processes on this machine.
+        number: index of the process, from 0.
+        workers: number of processes on this machine.
     """
     environment = {"PYTHONUNBUFFERED": "1"}
-    if "CUDA_VISIBLE_DEVICES" in os.environ:  # these only; empty or -1 means none
+    if "CUDA_VISIBLE_DEVICES" in os.environ:  # only these; empty or -1 means none
         named = os.environ["CUDA_VISIBLE_DEVICES"].split(",")
         gpus = [name for name in named if name and not name.startswith("-")]
     else:
@@ -47,10 +47,10 @@ def worker_environment(number: int, workers: int) -> dict[str, str]:
 
 
 class Worker:
-    """One process, its lines written out with its name in front, started again where it ends badly."""
+    """One process, whose output lines are prefixed with its name, and which is restarted if it fails."""
 
     def __init__(self, command: list[str], name: str, environment: dict[str, str]):
-        """Starts it."""
+        """Starts the process."""
         self.command, self.name = command, name
         self.environment = {**os.environ, **environment}
         self.restarts, self.again_at = 0, 0.0
@@ -67,7 +67,7 @@ class Worker:
             sys.stdout.flush()
 
     def is_over(self) -> bool:
-        """Returns whether it has ended for good; one that ended badly is started again after a pause."""
+        """Returns whether the process has ended for good; one that failed is restarted after a pause."""
         code = self.process.poll()
         if code is None:
             return False
@@ -83,12 +83,12 @@ class Worker:
 
 
 def run_workers(arguments: list[str], run: Path, workers: int) -> int:
-    """Returns the exit code of several processes that search together: 0 where all ended well.
+    """Returns the exit code of several processes that search together: 0 if all of them succeeded.
 
     Args:
-        arguments: of this module, for one of them.
+        arguments: this module's command-line arguments for each process.
         run: the run's folder.
-        workers: how many.
+        workers: number of processes.
     """
     names = [f"{re.sub(r'[^A-Za-z0-9.-]', '_', platform.node())}-{number + 1}" for number in range(workers)]
     command = [sys.executable, "-m", "src.workers", str(run), *arguments, "--name"]
