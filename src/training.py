@@ -92,7 +92,7 @@ class PictureTraining(keras_tuner.HyperModel):
         return max(grown_size(side, batches.augmentation.crop_range), min(self.first_image_size, side))
 
     def epoch_costs(self, epochs: int) -> list[float]:
-        """Returns the cost of each epoch of a training of so many epochs, in units of a full-size epoch."""
+        """Returns each epoch's cost in a training of `epochs` epochs, in units of a full-size epoch."""
         if not self.first_image_size:
             return [1.0] * epochs
         return relative_costs(growing_sizes(self.first_image_size, self.last_image_size, epochs))
@@ -155,7 +155,7 @@ class PictureTraining(keras_tuner.HyperModel):
                 initial_epoch=epoch,
                 epochs=epoch if is_over else max(last - pace.skipped, pace.most),
                 callbacks=watching,
-                shuffle=False,  # batches shuffle their pictures themselves, so a resumed epoch is the same
+                shuffle=False,  # PictureBatches shuffles the pictures, the same way in a resumed epoch
                 verbose=verbose,
             )
             _extend(history, part.epoch, part.history)
