@@ -104,7 +104,7 @@ def effective_number(correct: pd.Series, groups: pd.Series) -> float:
     n / design effect * (t of n - 1 / t of groups - 1) ** 2, at most n: the effective sample size that E. L.
     Korn and B. I. Graubard use ("Confidence intervals for proportions with small expected number of positive
     counts estimated from survey data", Survey Methodology 24, 1998). If fewer than `FEW_GROUPS` groups have
-    the rarer outcome: (sum of sizes) ** 2 / sum of squared sizes, the number of groups if all are equal.
+    the rarer outcome: (sum of sizes) ** 2 / sum of squared sizes, the number of groups if sizes are equal.
     """
     n, number = len(correct), groups.nunique()
     rarer = correct == (correct.mean() < 0.5)
