@@ -1,1 +1,1 @@
-"""How a search proposes, trains, keeps and takes over its trials."""
+"""How a search proposes, trains, stores and resumes its trials."""

@@ -1,4 +1,4 @@
-"""One trial of an Optuna search after another, each from the values that it draws to how it ended."""
+"""Runs the trials of an Optuna search one by one, from drawing hyperparameters to recording the outcome."""
 
 import math
 from collections.abc import Iterable
@@ -28,7 +28,7 @@ from src.training import PictureTraining
 
 @dataclass
 class Attempts:
-    """Trains the trials that `Claims` hands out; made by `make_study`, whose arguments these are."""
+    """Trains the trials that `Claims` hands out; built by `make_study` from its own arguments."""
 
     training: PictureTraining
     folder: Path
@@ -40,29 +40,29 @@ class Attempts:
     sampler: str
     pruner: str
     keep_models: int
-    leaves_files: bool  # in the storage, for machines that do not share the folder
+    leaves_files: bool  # in the storage as well, for machines that do not share the folder
 
     def folder_of(self, place: int) -> Path:
-        """Returns the folder of the trial at this place, counted from 0."""
+        """Returns the folder of the trial at this place (0-based)."""
         return self.folder / f"trial_{place:04d}"
 
     def best(self, values: Iterable[float]) -> float:
-        """Returns the best objective among them, NaN where there is none."""
+        """Returns the best of the objective values, ignoring NaN; NaN if there are none."""
         finite = [float(value) for value in values if not math.isnan(value)]
         return (min if lower_is_better(self.objective) else max)(finite, default=math.nan)
 
     def clear(self, records: Iterable[TrialRecord]) -> None:
-        """Deletes the checkpoints of trials that were over when a kill came."""
+        """Deletes checkpoints that a kill left behind for trials that had already ended."""
         for record in records:
             if record.status in ENDED:
                 delete_checkpoint(record.folder)
 
     def run(self, trial: optuna.Trial, deadline: Deadline) -> None:
-        """Trains a trial and tells the study how it ended; where it was interrupted, it goes on later.
+        """Trains a trial and tells the study how it ended; an interrupted trial is resumed later.
 
         Raises:
-            OSError: the disk is full, or the pixel cache gone, which is not the trial's fault.
-            StalePictures: notebook 01 has run again meanwhile.
+            OSError: the disk is full or the pixel cache is gone, neither of which is the trial's fault.
+            StalePictures: notebook 01 has been run again in the meantime.
         """
         place = trial.user_attrs[PLACE]
         sampler = make_sampler(self.sampler, self.seed, place, self.hyperparameters.values)
@@ -74,13 +74,13 @@ class Attempts:
             with heartbeat(self.claims.storage, trial):
                 state, score, attributes = self._train(trial, hp, deadline, training)
         except (optuna.exceptions.UpdateFinishedTrialError, optuna.exceptions.StorageInternalError):
-            raise  # not the trial's fault: it stays to be taken again, or has been
+            raise  # not the trial's fault: it can be taken again, or already has been
         except Exception as error:
-            if isinstance(error, OSError | StalePictures):  # as much as a full disk no fault of the trial
+            if isinstance(error, OSError | StalePictures):  # like a full disk, not the trial's fault
                 with suppress(Exception):
                     self._end(trial, TrialState.FAIL, None, {INTERRUPTED: reason_of(error)})
                 raise (full_disk(self.folder) if is_full(error) else error) from error
-            # Where memory ran out, another attempt is made: the study would keep this one's scores.
+            # If memory ran out, the retry is a new attempt: the study would keep this one's scores.
             lacks = is_out_of_memory(error) and not halved
             why = {INTERRUPTED: LACK} if lacks else {REASON: reason_of(error)}
             state, attributes = TrialState.FAIL, {VALUES: hp.values, **why}
@@ -99,7 +99,7 @@ class Attempts:
         training: PictureTraining,
     ) -> tuple[TrialState, float | None, dict]:
         policy = keras.config.dtype_policy()
-        keras.backend.clear_session()  # the precision would go with the networks
+        keras.backend.clear_session()  # resets the dtype policy too, hence the two lines around it
         keras.config.set_dtype_policy(policy)
         place = trial.user_attrs[PLACE]
         keras.utils.set_random_seed(self.seed + place)
@@ -112,7 +112,7 @@ class Attempts:
         identity = {"values": hp.values, "note": note, "precision": policy.name}
         with recording(folder, title, self.epochs, deadline, identity, note) as watching:
             reporter = ReportEpochs(trial, self.objective, self.epochs, watching[-1].history)
-            # The report comes before the checkpoint: an epoch that was not reported is not over.
+            # Report before checkpointing: an epoch does not count as done until it has been reported.
             callbacks = [*watching[:-1], reporter, watching[-1]]
             history = training.fit(hp, model, epochs=self.epochs, callbacks=callbacks)
         values = history.history[self.objective]
@@ -132,7 +132,7 @@ class Attempts:
     def _end(self, trial: optuna.Trial, state: TrialState, score: float | None, attributes: dict) -> None:
         if self.leaves_files and INTERRUPTED not in attributes:
             attributes = {**attributes, FILES: read_files(self.folder_of(trial.user_attrs[PLACE]))}
-        # The attributes first: killed in between, the trial is taken again, and nothing is lost.
+        # Attributes first: after a kill in between, the trial is taken again and nothing is lost.
         for name, value in attributes.items():
             trial.set_user_attr(name, value)
         self.claims.study.tell(trial, score, state, skip_if_finished=True)

@@ -1,4 +1,4 @@
-"""What watches a training: progress, the history file, the deadline, a loss that is no number."""
+"""Callbacks that watch a training run: progress, the history file, the deadline, non-finite losses."""
 
 import logging
 import math
@@ -17,29 +17,29 @@ logger = logging.getLogger(__name__)
 
 
 class EpochProgress(keras.callbacks.Callback):
-    """Shows a bar by hand, and one line an epoch where bars are off (headless)."""
+    """Shows a progress bar, or logs one line per epoch when running headless."""
 
     def __init__(self, title: str, epochs: int):
-        """Keeps the title and the largest number of epochs."""
+        """Stores the title and the maximum number of epochs."""
         super().__init__()
         self.title, self.epochs = title, epochs
         self.bar = self.started = None
 
     def __deepcopy__(self, memo) -> "EpochProgress":
-        """Returns itself: KerasTuner copies callbacks for each execution, a bar cannot be copied."""
+        """Returns itself: KerasTuner copies callbacks for each execution, and a bar cannot be copied."""
         return self
 
     def on_train_begin(self, logs=None):
-        """Opens the bar; a training in several parts opens it several times."""
+        """Opens the bar; a training run in several parts opens it once per part."""
         self.bar = tqdm(
             total=self.epochs, desc=self.title, unit=" epochs", leave=False, disable=is_headless()
         )
         self.started = self.started or time.monotonic()
 
     def on_epoch_end(self, epoch, logs=None):
-        """Moves the bar, or writes the line."""
+        """Advances the bar, or logs the line."""
         figures = {name: f"{value:.4f}" for name, value in (logs or {}).items() if name != "learning_rate"}
-        self.bar.total = self.epochs  # they may have become more or fewer
+        self.bar.total = self.epochs  # `KeepPace` may have changed it
         self.bar.set_postfix(figures, refresh=False)
         self.bar.update(epoch + 1 - self.bar.n)
         if self.bar.disable:
@@ -53,17 +53,17 @@ class EpochProgress(keras.callbacks.Callback):
 
 
 class HistoryFile(keras.callbacks.Callback):
-    """Keeps a row an epoch in a CSV file, replaced whole as it happens; a second training is execution 1.
+    """Keeps one row per epoch in a CSV file, replaced atomically; a second training run is execution 1.
 
     Attributes:
-        rows: of the epochs so far: execution, epoch (from 1), losses and metrics, the learning rate at
-            its end, seconds of its validation where it had one, seconds of training until then.
-        parameters: of the network, once it has begun to train.
-        earlier: seconds of training before this process went on with it.
+        rows: one per epoch so far: execution, epoch (from 1), losses and metrics, learning rate at the end
+            of the epoch, seconds its validation took (if it had one), seconds of training up to then.
+        parameters: number of parameters of the network, set once it starts to train.
+        earlier: seconds of training before this process resumed it.
     """
 
     def __init__(self, path: Path):
-        """Keeps the file's path."""
+        """Stores the path of the file."""
         super().__init__()
         self.path = Path(path)
         self.rows: list[dict] = []
@@ -72,35 +72,35 @@ class HistoryFile(keras.callbacks.Callback):
         self.earlier = 0.0
 
     def __deepcopy__(self, memo) -> "HistoryFile":
-        """Returns itself, so that it counts a trial's executions."""
+        """Returns itself, so that one instance counts all executions of a trial."""
         return self
 
     def restore(self, rows: list[dict]) -> None:
-        """Takes the rows of an interrupted training, which now goes on."""
+        """Restores the rows of an interrupted training run that is now being resumed."""
         self.rows, self.earlier = rows, rows[-1]["seconds"]
 
     def on_train_begin(self, logs=None):
-        """Notes the network's size, also where all its epochs were trained before this process went on."""
+        """Records the parameter count, even if all epochs were trained before this process resumed."""
         self.parameters = self.model.count_params()
 
     def on_epoch_begin(self, epoch, logs=None):
-        """Counts the execution at its first epoch: one that does not follow the epoch before."""
+        """Starts a new execution at any epoch that does not follow on from the previous one."""
         if epoch != self.next_epoch:
-            goes_on = self.rows and self.next_epoch is None  # with a restored training
+            goes_on = self.rows and self.next_epoch is None  # resumes a restored training run
             self.execution = self.rows[-1]["execution"] + (not goes_on) if self.rows else 0
             self.started = time.monotonic() - (self.earlier if goes_on else 0)
         self.next_epoch, self.validation = epoch + 1, {}
 
     def on_test_begin(self, logs=None):
-        """Notes when the epoch's validation begins."""
+        """Records when the epoch's validation starts."""
         self.validation_began = time.monotonic()
 
     def on_test_end(self, logs=None):
-        """Notes how long it took."""
+        """Records how long the validation took."""
         self.validation = {"validation_seconds": round(time.monotonic() - self.validation_began, 2)}
 
     def on_epoch_end(self, epoch, logs=None):
-        """Writes the row."""
+        """Adds the epoch's row and writes the file."""
         rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
         row = {"execution": self.execution, "epoch": epoch + 1, **(logs or {}), "learning_rate": rate}
         row = {**row, **self.validation, "seconds": round(time.monotonic() - self.started, 2)}
@@ -109,17 +109,17 @@ class HistoryFile(keras.callbacks.Callback):
 
 
 class Deadline(keras.callbacks.Callback):
-    """Stops the training at the end of the first epoch after a moment of `time.monotonic()`."""
+    """Stops the training at the end of the first epoch that ends after a given `time.monotonic()`."""
 
     def __init__(self, moment: float):
-        """Keeps the moment; infinity means never."""
+        """Stores the moment; infinity means never."""
         super().__init__()
         self.moment = moment
         self.stopped_at = None
-        self.is_over = False  # whether there is nothing left to train before it begins
+        self.is_over = False  # True if there is nothing left to train before it even starts
 
     def __deepcopy__(self, memo) -> "Deadline":
-        """Returns itself, so that who made it can ask where it stopped."""
+        """Returns itself, so that its creator can ask where it stopped."""
         return self
 
     @classmethod
@@ -129,7 +129,7 @@ class Deadline(keras.callbacks.Callback):
 
     @property
     def passed(self) -> bool:
-        """Whether the moment is over."""
+        """Whether the moment has passed."""
         return time.monotonic() >= self.moment
 
     def seconds_left(self) -> float:
@@ -137,7 +137,7 @@ class Deadline(keras.callbacks.Callback):
         return max(0.0, self.moment - time.monotonic())
 
     def on_epoch_end(self, epoch, logs=None):
-        """Stops where the moment is over."""
+        """Stops the training if the moment has passed."""
         if self.passed:
             self.stopped_at = epoch + 1
             self.model.stop_training = True
@@ -146,23 +146,23 @@ class Deadline(keras.callbacks.Callback):
 class StopAtNaN(keras.callbacks.Callback):
     """Fails a trial as soon as its loss is not a finite number.
 
-    An epoch's loss so far is a mean, which stays what it is once one batch made it NaN: a look at every
-    16th batch sees it too, and does not make an accelerator wait for each one.
+    The loss logged during an epoch is a running mean, which stays NaN once one batch makes it NaN: checking
+    every 16th batch still catches it, without making an accelerator wait after every batch.
     """
 
     every = 16
 
     def on_epoch_begin(self, epoch, logs=None):
-        """Notes the epoch."""
+        """Remembers the epoch."""
         self.epoch = epoch
 
     def on_train_batch_end(self, batch, logs=None):
-        """Looks now and then."""
+        """Checks the loss at every 16th batch."""
         if batch % self.every == self.every - 1:
             self.on_epoch_end(self.epoch, logs)
 
     def on_epoch_end(self, epoch, logs=None):
-        """Raises FailedTrialError, which KerasTuner records."""
+        """Raises FailedTrialError, which KerasTuner records, if the loss is not finite."""
         loss = float((logs or {}).get("loss", 0.0))
         if not math.isfinite(loss):
             raise keras_tuner.errors.FailedTrialError(f"the loss was {loss} in epoch {epoch + 1}")

@@ -1,4 +1,4 @@
-"""A training that may be killed at any moment: its state after each epoch, and how it goes on from there."""
+"""Training that survives a kill at any moment: its state is saved after each epoch and resumed from there."""
 
 import json
 import logging
@@ -13,43 +13,43 @@ from src.searches.pace import KeepPace
 
 logger = logging.getLogger(__name__)
 
-CHECKPOINT = "checkpoint.npz"  # in the folder of a training
+CHECKPOINT = "checkpoint.npz"  # in the folder of a training run
 
 
 class Checkpoint(keras.callbacks.Callback):
-    """Keeps a training's whole state in one file, replaced after every epoch.
+    """Saves the complete state of a training run in one file, replaced after every epoch.
 
-    The state is every variable of the network (weights, moving statistics, states of random generators)
-    and of its optimizer (moments, averages, the step that the learning rate's schedule counts by), the rows
-    of the epochs so far, the epochs that its plan left out or added, and early stopping's best weights, best
-    loss and patience. What Keras's `BackupAndRestore` keeps of these is the first two.
+    The state is every variable of the network (weights, moving statistics, random generator states) and of
+    its optimizer (moments, averages, the step count that drives the learning rate schedule), the history
+    rows so far, the number of epochs that `KeepPace` skipped or added, and early stopping's best weights,
+    best loss and patience. Keras's `BackupAndRestore` saves only the first two.
 
-    The file is a NumPy archive, read without unpickling. It comes after `HistoryFile` among the callbacks.
+    The file is a NumPy archive, read without unpickling. The callback must come after `HistoryFile`.
     """
 
     def __init__(self, path: Path, history: HistoryFile, identity: dict):
-        """Keeps the parts.
+        """Stores the arguments.
 
         Args:
             path: the file, ending in `.npz`.
-            history: keeps the rows of the epochs.
-            identity: what makes the training what it is; the state of another one is not gone on from.
+            history: holds the rows of the epochs.
+            identity: what defines this training run; a state saved with another identity is not resumed.
         """
         super().__init__()
         self.path, self.history = Path(path), history
         self.identity = json.dumps(identity, sort_keys=True, default=str)
-        self.stopping: keras.callbacks.EarlyStopping | None = None  # set by who trains with patience
-        self.pace: KeepPace | None = None  # set by who trains: how far in its plan a training is
+        self.stopping: keras.callbacks.EarlyStopping | None = None  # set by callers that train with patience
+        self.pace: KeepPace | None = None  # set by the caller: position in the plan
         self._patience: dict | None = None
 
     def __deepcopy__(self, memo) -> "Checkpoint":
-        """Returns itself, as the other callbacks do."""
+        """Returns itself, like the other callbacks."""
         return self
 
     def restore(self, model: keras.Model) -> int:
-        """Returns how many epochs are done, after giving the model the state of the last one.
+        """Returns how many epochs are done, after restoring the model to the state of the last one.
 
-        0 where there is no state, or none that can be used; a line then says which file, and why.
+        0 if there is no state; also 0, with a logged warning naming the file, if it cannot be used.
         """
         if not self.path.exists():
             return 0
@@ -62,7 +62,7 @@ class Checkpoint(keras.callbacks.Callback):
         except Exception as error:  # a damaged archive raises errors of many kinds
             logger.warning("%s is not whole (%s); this training begins anew", self.path, error)
             return 0
-        if state["identity"] != self.identity or "skipped" not in state:  # or an earlier version's
+        if state["identity"] != self.identity or "skipped" not in state:  # or an older format
             logger.warning("%s is of another training; this one begins anew", self.path)
             return 0
         model.optimizer.build(model.trainable_variables)
@@ -78,24 +78,24 @@ class Checkpoint(keras.callbacks.Callback):
 
     @property
     def is_over(self) -> bool:
-        """Whether the restored training had been stopped early: there is nothing left to train."""
+        """Whether the restored training run had already stopped early, so nothing is left to train."""
         return bool(self._patience and self._patience["stopped_epoch"])
 
     def columns(self) -> dict[str, list]:
-        """Returns losses and metrics so far, as Keras's `History` has them: of the epochs that have them."""
+        """Returns losses and metrics so far as in Keras's `History`; epochs that lack one are left out."""
         others = ("execution", "epoch", "learning_rate", "validation_seconds", "seconds")
         names = [name for name in (self.history.rows or [{}])[0] if name not in others]
         return {name: [row[name] for row in self.history.rows if name in row] for name in names}
 
     def on_train_begin(self, logs=None):
-        """Gives early stopping back what it forgets when a training begins."""
+        """Restores the early stopping state that Keras resets when training begins."""
         if self.stopping and self._patience:
             for name, value in self._patience.items():
                 setattr(self.stopping, name, value)
             self._patience = None
 
     def on_epoch_end(self, epoch, logs=None):
-        """Writes the state."""
+        """Saves the state."""
         arrays = _variables(self.model)
         patience = None
         if self.stopping:
@@ -112,7 +112,7 @@ class Checkpoint(keras.callbacks.Callback):
 
 
 def delete_checkpoint(folder: Path) -> None:
-    """Deletes the state of a training that is over; what an earlier process left half goes with it."""
+    """Deletes the saved state of a finished training run, with any partial file an earlier process left."""
     for path in folder.glob(f"{CHECKPOINT}*"):
         path.unlink(missing_ok=True)
 

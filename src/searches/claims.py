@@ -1,8 +1,8 @@
-"""Who trains which trial: exactly so many, however many processes share an Optuna study.
+"""Who trains which trial: exactly `max_trials` of them, however many processes share an Optuna study.
 
-Every trial has a place, counted from 0; it names the trial's folder and seeds its training. Places are
-not handed out, which two processes could do at once: the storage numbers the trials in one order that
-all processes see alike, and everyone reads off it who has which place.
+Every trial has a place, counted from 0, which names the trial's folder and seeds its training. Places are
+not handed out, since two processes could do that at once: the storage numbers the trials in one order that
+all processes see, and each process derives from it who has which place.
 """
 
 import math
@@ -25,20 +25,20 @@ from src.searches.storage import BEAT, SILENCE
 
 # User attributes of a trial, as the dashboard shows them.
 PLACE = "place"
-VALUES = "hyperparameters"  # there once the network has been built from them
+VALUES = "hyperparameters"  # set once the network has been built from them
 REASON = "reason"  # why a trial was pruned or failed
 FILES = "files"  # what a trial has left in its folder, by name
 INTERRUPTED = "interrupted"  # why it will be taken again
-AGAIN = "takes again"  # number of the interrupted trial whose place and values it has
+AGAIN = "takes again"  # number of the interrupted trial whose place and values it takes over
 SURPLUS = "surplus"  # came too late for a place
-PROCESS = "process"  # machine, process, a mark to find the trial by, the process's start, the trial's
-CLOCK = 60.0  # seconds by which a process's start may seem another one, when the clock is put right
+PROCESS = "process"  # machine, process id, a unique mark, start time of the process, that of the trial
+CLOCK = 60.0  # seconds by which a process's start time may appear to shift when the clock is adjusted
 
 
 def places(trials: list[FrozenTrial]) -> list[FrozenTrial]:
-    """Returns the trial that stands for each place, in the order of the places.
+    """Returns the trial that currently holds each place, in the order of the places.
 
-    An interrupted trial is stood for by the first one that takes it again.
+    An interrupted trial is replaced by the first trial that takes it again.
     """
     ours = sorted((trial for trial in trials if PROCESS in trial.user_attrs), key=lambda trial: trial.number)
     successors: dict[int, FrozenTrial] = {}
@@ -55,37 +55,37 @@ def places(trials: list[FrozenTrial]) -> list[FrozenTrial]:
 
 
 def running_and_taken_again(trials: list[FrozenTrial]) -> list[FrozenTrial]:
-    """Returns the trials that the storage still calls running though another one has taken their place."""
+    """Returns the trials still marked as running in the storage although another has taken their place."""
     overtaken = {trial.user_attrs.get(AGAIN) for trial in trials}
     return [trial for trial in trials if trial.number in overtaken and trial.state is TrialState.RUNNING]
 
 
 class Claims:
-    """Takes the trials of a study for this process, one at a time."""
+    """Claims the trials of a study for this process, one at a time."""
 
     def __init__(self, study: optuna.Study, storage: RDBStorage, max_trials: int):
-        """Keeps the parts."""
+        """Stores the arguments."""
         self.study, self.storage, self.max_trials = study, storage, max_trials
 
     def trials(self) -> list[FrozenTrial]:
-        """Returns the trials that have been taken, one for each place, in order."""
+        """Returns the trials that have been claimed, one per place, in order."""
         taken = places(self.study.get_trials(deepcopy=False))
         return [trial for trial in taken if PLACE in trial.user_attrs]
 
     def interrupted(self) -> list[FrozenTrial]:
-        """Returns the trials that were cut short and that nobody trains now, in the order of their places."""
+        """Returns the trials that were cut short and that no process is training, in order of place."""
         taken = places(self.study.get_trials(deepcopy=False))[: self.max_trials]
         silent = self._silent_trials()
         return [trial for trial in taken if is_interrupted(trial, silent)]
 
     def has_one_free(self) -> bool:
-        """Returns whether there is a trial that nobody has taken, or an interrupted one."""
+        """Returns whether a trial is unclaimed or interrupted."""
         return len(places(self.study.get_trials(deepcopy=False))) < self.max_trials or bool(
             self.interrupted()
         )
 
     def take(self) -> optuna.Trial | None:
-        """Returns the next trial to be trained, an interrupted one first; None where all are taken."""
+        """Returns the next trial to train, interrupted ones first; None if all are taken."""
         while True:
             trials = self.study.get_trials(deepcopy=False)
             taken = places(trials)[: self.max_trials]
@@ -118,23 +118,23 @@ class Claims:
             return None
         self.storage.record_heartbeat(mine._trial_id)
         trial.set_user_attr(PLACE, numbers.index(mine.number))
-        for overtaken in running_and_taken_again(trials):  # or the sampler takes it for one that runs
+        for overtaken in running_and_taken_again(trials):  # or the sampler would count it as running
             with suppress(optuna.exceptions.UpdateFinishedTrialError):
                 self.study.tell(overtaken.number, state=TrialState.FAIL, skip_if_finished=True)
         return trial
 
     def _silent_trials(self) -> list[int]:
-        # Optuna's own fail_stale_trials would also end live trials of this machine after it has slept.
+        # Optuna's own fail_stale_trials would also fail live trials of this machine after it has slept.
         study_id = self.storage.get_study_id_from_name(self.study.study_name)
         return self.storage._get_stale_trial_ids(study_id)
 
 
 def is_interrupted(trial: FrozenTrial, silent: list[int]) -> bool:
-    """Returns whether a trial was cut short and nobody trains it now.
+    """Returns whether a trial was cut short and no process is training it now.
 
     Args:
         trial: any trial.
-        silent: ids of the running trials whose process has given no sign of life for long.
+        silent: ids of the running trials whose process has sent no heartbeat for too long.
     """
     if trial.state is not TrialState.RUNNING:
         return INTERRUPTED in trial.user_attrs
@@ -142,16 +142,16 @@ def is_interrupted(trial: FrozenTrial, silent: list[int]) -> bool:
     if host != machine():
         has_begun = PLACE in trial.user_attrs or time.time() - max(times, default=math.inf) < SILENCE
         return not has_begun or trial._trial_id in silent
-    # A process takes its next trial when it has ended the last one.
+    # A process takes its next trial only after ending its last one.
     return process == os.getpid() or not is_alive(process, *times[:1])
 
 
 def is_alive(process: int, started: float | None = None) -> bool:
-    """Returns whether a process of this machine runs; one that only waits to be collected does not.
+    """Returns whether a process of this machine is running; a zombie is not.
 
     Args:
-        process: its number, which is given to another one after a restart of the machine or the container.
-        started: when it was started, in seconds since 1970, where that is known.
+        process: its id, which may belong to another process after the machine or container restarts.
+        started: when it was started, in seconds since 1970, if known.
     """
     try:
         found = psutil.Process(process)
@@ -162,13 +162,13 @@ def is_alive(process: int, started: float | None = None) -> bool:
 
 
 def machine() -> str:
-    """Returns the name of this machine; inside a container, of the container."""
-    namespace = Path("/proc/self/ns/pid")  # process numbers mean the same only within it
+    """Returns the name of this machine or, inside a container, of the container."""
+    namespace = Path("/proc/self/ns/pid")  # process ids are only comparable within one namespace
     return f"{platform.node()} {os.readlink(namespace) if namespace.exists() else ''}".strip()
 
 
 def deaths(trials: list[FrozenTrial], trial: FrozenTrial | None) -> int:
-    """Returns how many attempts in a row ended with their process and came no further than any before."""
+    """Returns how many attempts in a row died with their process without getting further than before."""
     number, attempts = {trial.number: trial for trial in trials}, []
     while trial is not None:
         attempts.append(trial)
@@ -183,12 +183,12 @@ def deaths(trials: list[FrozenTrial], trial: FrozenTrial | None) -> int:
 
 @contextmanager
 def heartbeat(storage: RDBStorage, trial: optuna.Trial) -> Iterator[None]:
-    """Gives a sign of life while a trial is trained, for the processes on other machines."""
+    """Sends a heartbeat while a trial is being trained, for the processes on other machines."""
     ended = threading.Event()
 
     def beat():
         while not ended.wait(BEAT):
-            with suppress(Exception):  # a storage that is away for a while must not end the signs for good
+            with suppress(Exception):  # a temporary outage of the storage must not end the heartbeat for good
                 storage.record_heartbeat(trial._trial_id)
 
     thread = threading.Thread(target=beat, daemon=True)

@@ -1,4 +1,4 @@
-"""Where memory runs out, a training is begun once more at half its batches, and stays so after a kill."""
+"""Restarts training at half the batch size when memory runs out; this survives a kill."""
 
 import copy
 import gc
@@ -15,19 +15,19 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 HALVED = "memory ran out; trained at half the batch size"
 LACK = "memory ran out; to be trained at half the batch size"
-MARK = f"{CHECKPOINT}.halved"  # goes with the checkpoint, when the training is over
+MARK = f"{CHECKPOINT}.halved"  # deleted together with the checkpoint when the training is over
 
 
 def within_memory(
     training: PictureTraining, train: Callable[[PictureTraining], T], folder: Path | None = None
 ) -> T:
-    """Returns what `train` gives; where memory runs out, what it gives at half the batch size, tried once.
+    """Returns the result of `train`; if memory runs out, it is retried once at half the batch size.
 
     Args:
-        training: what is trained.
+        training: what to train.
         train: trains it.
-        folder: of the training. One that was interrupted after its batches were halved goes on with those:
-            small pictures might fit undivided, and the epochs of the larger ones would be lost.
+        folder: of the training run. One interrupted after halving resumes at half the batch size: small
+            pictures might fit at the full one, and the epochs of the larger pictures would be lost.
     """
     if not (folder and is_halved(folder)):
         try:
@@ -35,25 +35,25 @@ def within_memory(
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
-        # Outside of the handler: the error's traceback holds on to the memory that is missing.
+        # Outside the handler, because the traceback keeps the needed memory alive.
         note_lack(folder)
     return train(halve(training))
 
 
 def halve(training: PictureTraining) -> PictureTraining:
-    """Returns the same training at half the batch size."""
+    """Returns a copy of the training at half the batch size."""
     halved = copy.copy(training)
     halved.batch_divisor = 2
     return halved
 
 
 def is_halved(folder: Path) -> bool:
-    """Returns whether memory has run out in the training of this folder."""
+    """Returns whether memory has run out in this folder's training run."""
     return (folder / MARK).exists()
 
 
 def note_lack(folder: Path | None = None) -> None:
-    """Says that memory has run out, frees what is free, and marks the training's folder, where it has one."""
+    """Logs that memory ran out, collects garbage, and marks the folder of the training run, if given."""
     logger.warning("out of memory: once more, at half the batch size")
     gc.collect()
     if folder:
