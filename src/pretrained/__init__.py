@@ -1,1 +1,1 @@
-"""What transfer is made of: backbones, their features, their spaces."""
+"""Building blocks of transfer learning: backbones, their features, their search spaces."""

@@ -1,4 +1,4 @@
-"""Features of a frozen backbone, computed once for each picture and its mirror image, and cached."""
+"""Features of a frozen backbone, computed once per picture and mirror image, and cached."""
 
 import hashlib
 import logging
@@ -21,19 +21,19 @@ from src.runs import weights_fingerprint
 
 logger = logging.getLogger(__name__)
 
-CHUNK = 256  # pictures a file: what a kill costs is at most their minute
-BATCH = 32  # pictures a prediction, each in both views
-LINES = 10  # of progress, where nobody watches
+CHUNK = 256  # pictures per file: a kill loses at most one chunk, about a minute of work
+BATCH = 32  # pictures per prediction, each in both views
+LINES = 10  # of progress, logged when running headless
 
 
 class Features(NamedTuple):
-    """What a backbone makes of the pictures.
+    """Backbone features of the pictures.
 
     Attributes:
         values: float32, shape (2, pictures, d): of the pictures as they are, and of their mirror images.
         table: the pictures' rows of the features table: `image_name`, `code`, `split`.
-        seconds: that computing them took, whenever that was.
-        may_flip: whether a mirror image is of the same class.
+        seconds: that computing them took, in this call or an earlier one.
+        may_flip: whether a mirror image has the same class.
     """
 
     values: np.ndarray
@@ -43,7 +43,7 @@ class Features(NamedTuple):
 
 
 class FeatureBatches(PictureBatches):
-    """Batches of features and codes, in the order that `PictureBatches` serves its pictures in."""
+    """Batches of features and codes, in the order in which `PictureBatches` serves its pictures."""
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Returns batch `index`: features (b, d) float32, codes (b,) float32."""
@@ -54,19 +54,19 @@ class FeatureBatches(PictureBatches):
 def compute_features(
     backbone: keras.Model, pixels: np.ndarray, pictures: pd.DataFrame, caches: Path, source: str
 ) -> Features:
-    """Returns the features of these pictures; what an earlier call computed is read.
+    """Returns the features of these pictures, reading those that an earlier call has computed.
 
-    They are kept in chunks, each written whole, so that a killed computation goes on where it was.
+    They are stored in chunks, each written atomically, so that a killed computation resumes where it was.
 
     Args:
-        backbone: of `build_backbone`.
+        backbone: from `build_backbone`.
         pixels: the pixel cache, uint8, shape (all files, size, size, 3).
-        pictures: of `cached_rows`: their index is their row in the cache.
+        pictures: from `cached_rows`: their index is their row in the cache.
         caches: the folder of all caches.
-        source: the pixel cache's name, which stands for what is in it.
+        source: name of the pixel cache, which identifies its contents.
 
     Raises:
-        OSError: the disk has less room than the features take.
+        OSError: there is not enough free disk space for the features.
     """
     rows = pictures.index.to_numpy()
     folder = caches / f"features-{features_key(backbone, rows, source)}"
@@ -96,7 +96,7 @@ def compute_features(
 
 
 def features_key(backbone: keras.Model, rows: np.ndarray, source: str) -> str:
-    """Returns 16 hex digits that change whenever any feature might: pixels, pictures, network, weights."""
+    """Returns 16 hex digits that change whenever a feature might: with pixels, pictures, network, weights."""
     network = f"{backbone.name} {backbone.input_shape} {weights_fingerprint(backbone)}"
     digest = hashlib.sha256(f"1 {source} {network} {CHUNK}".encode())
     digest.update(np.ascontiguousarray(rows, dtype="int64"))
@@ -111,16 +111,16 @@ def serve_features(
     batch_size: int = 256,
     mirrored: bool = False,
 ) -> FeatureBatches:
-    """Returns batches of one part's features, as `PictureTraining` asks for them.
+    """Returns batches of one part's features, in the form that `PictureTraining` expects.
 
     Args:
-        features: of `compute_features`.
+        features: from `compute_features`.
         part: train or validation.
-        training: shuffled, and both views of each picture where it may be flipped; otherwise one, in the
-            order of its name.
+        training: if true, shuffled, with both views of each picture if it may be flipped; otherwise one
+            view of each, ordered by name.
         seed: of the order.
-        batch_size: pictures a batch.
-        mirrored: the view where it is one: the mirror image.
+        batch_size: pictures per batch.
+        mirrored: whether a single view is the mirror image.
     """
     chosen = np.flatnonzero((features.table["split"] == part).to_numpy())
     pictures, n = features.table.iloc[chosen], len(features.table)

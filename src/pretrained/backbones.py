@@ -1,4 +1,4 @@
-"""Pretrained networks of keras.applications: pictures as ours go in, pooled features come out."""
+"""Pretrained networks of keras.applications: our preprocessed pictures go in, pooled features come out."""
 
 import os
 import re
@@ -15,17 +15,17 @@ from src.images.preprocessing import IMAGENET_MEANS
 from src.running.messages import one_line, quote
 
 PROJECT = Path(__file__).resolve().parents[2]
-SMALLEST = 32  # pixels: keras.applications takes no smaller pictures
+SMALLEST = 32  # pixels: keras.applications accepts no smaller pictures
 
 
 class Backbone(NamedTuple):
     """A network of keras.applications.
 
     Attributes:
-        build: its builder.
-        block: pattern of its layers' names; the group is the name of the block that the layer is in.
-        pixels: what it wants of its pictures, as `from_ours` makes it: caffe, tf or raw.
-        image_size: side of the pictures that its weights were trained on.
+        build: its builder function.
+        block: pattern that matches its layers' names; the group is the name of the layer's block.
+        pixels: the pixel format it expects, see `from_ours`: caffe, tf or raw.
+        image_size: side of the pictures that its weights were trained on, in pixels.
     """
 
     build: Callable[..., keras.Model]
@@ -46,7 +46,7 @@ def find_backbone(name: str) -> Backbone:
     """Returns the backbone of this name.
 
     Raises:
-        ValueError: there is none.
+        ValueError: there is no such backbone.
     """
     if name not in BACKBONES:
         raise ValueError(f"backbone {quote(name)} is unknown; choose one of {', '.join(BACKBONES)}")
@@ -54,18 +54,18 @@ def find_backbone(name: str) -> Backbone:
 
 
 def build_backbone(name: str, image_size: int, weights: str = "none") -> keras.Model:
-    """Returns a network from pictures, as `preprocess` gives them, to the backbone's pooled features (n, d).
+    """Returns a network from pictures, as returned by `preprocess`, to the backbone's pooled features (n, d).
 
-    The backbone's own preprocessing is its first layers, so that who has the saved file needs nothing
-    else. All of the backbone is frozen; see `unfreeze`.
+    The backbone's own preprocessing forms its first layers, so the saved file is self-contained. The whole
+    backbone is frozen; see `unfreeze`.
 
     Args:
         name: a key of `BACKBONES`.
         image_size: side of the square pictures, in pixels.
-        weights: `imagenet` (Keras downloads them once), a path of a file with them, or `none`: random.
+        weights: `imagenet` (downloaded once by Keras), the path of a weights file, or `none` (random).
 
     Raises:
-        ValueError: an unknown name, too small pictures, or a file that does not hold this network's weights.
+        ValueError: an unknown name, pictures too small, or a file that does not hold this network's weights.
         FileNotFoundError: there is no such file.
         ConnectionError: the download failed.
     """
@@ -82,29 +82,29 @@ def build_backbone(name: str, image_size: int, weights: str = "none") -> keras.M
 
 
 def from_ours(pictures: keras.KerasTensor, pixels: str) -> keras.KerasTensor:
-    """Returns pictures as a backbone wants them, from BGR with ImageNet's means off.
+    """Returns pictures in a backbone's pixel format, from BGR with the ImageNet means subtracted.
 
     Args:
         pictures: a Keras tensor, (n, side, side, 3).
-        pixels: `caffe`, as they are; `tf`, RGB from -1 to 1; `raw`, RGB from 0 to 255, for a backbone whose
-            first layers do the rest.
+        pixels: `caffe`: unchanged; `tf`: RGB from -1 to 1; `raw`: RGB from 0 to 255, for a backbone that
+            does the rest of its preprocessing in its first layers.
     """
     if pixels == "caffe":
         return pictures
     scale = 1 / 127.5 if pixels == "tf" else 1.0
     offset = IMAGENET_MEANS[::-1] * scale - (1.0 if pixels == "tf" else 0.0)
     rgb = ops.flip(pictures, axis=-1)
-    # In float32 also under mixed precision: 16 bits are too few for pixels with an offset.
+    # float32 even under mixed precision: 16 bits are too few for pixels with an offset.
     return layers.Rescaling(scale, offset.tolist(), dtype="float32", name="own_preprocessing")(rgb)
 
 
 def inner_network(network: keras.Model) -> keras.Model:
-    """Returns the keras.applications network in a network that `build_backbone` began."""
+    """Returns the keras.applications network inside a network based on `build_backbone`."""
     return next(layer for layer in network.layers if isinstance(layer, keras.Model))
 
 
 def block_starts(network: keras.Model, name: str) -> dict[str, int]:
-    """Returns a keras.applications network's blocks in order, with the index of each one's first layer."""
+    """Returns the blocks of a keras.applications network in order, with the index of each first layer."""
     starts: dict[str, int] = {}
     for index, layer in enumerate(network.layers):
         if found := re.search(find_backbone(name).block, layer.name):
@@ -113,16 +113,16 @@ def block_starts(network: keras.Model, name: str) -> dict[str, int]:
 
 
 def unfreeze(network: keras.Model, name: str, blocks: int) -> None:
-    """Makes the last blocks of a network's backbone trainable, all else of the backbone not.
+    """Makes the last blocks of a network's backbone trainable and freezes the rest of it.
 
     Batch normalization is frozen everywhere, which also keeps it in inference mode: batches of a few dozen
-    pictures would spoil the statistics of the million that it was trained on. Calling the backbone with
-    `training=False` would not do: `fit` replaces that by its own `training=True` in networks in networks.
+    pictures would spoil statistics computed on a million. Calling the backbone with `training=False` would
+    not be enough: in nested networks, `fit` overrides it with its own `training=True`.
 
     Args:
-        network: begun by `build_backbone`, with or without a head.
+        network: based on `build_backbone`, with or without a head.
         name: of its backbone.
-        blocks: how many; 0 freezes the whole backbone.
+        blocks: how many to unfreeze; 0 freezes the whole backbone.
     """
     inner = inner_network(network)
     starts = list(block_starts(inner, name).values())
@@ -138,9 +138,9 @@ def _with_weights(name: str, image_size: int, weights: str) -> keras.Model:
         source = str(_find_file(name, weights))
     build, shape = find_backbone(name).build, (image_size, image_size, 3)
     try:
-        with give_up_silence():  # where Keras has to download them
+        with give_up_silence():  # in case Keras has to download them
             return build(include_top=False, weights=source, input_shape=shape)
-    except Exception as error:  # a download and Keras's readers raise many kinds
+    except Exception as error:  # downloads and Keras's readers raise many kinds of errors
         if source is None:
             raise
         if source != "imagenet":
@@ -162,7 +162,7 @@ def _with_weights(name: str, image_size: int, weights: str) -> keras.Model:
 
 
 def _find_half(name: str, place: Path) -> Path | None:
-    """Returns a file of a backbone's weights that a killed download has left, which Keras takes for whole."""
+    """Returns a truncated weights file left by a killed download, which Keras would take for complete."""
 
     def plain(text: str) -> str:
         return re.sub("[^a-z0-9]", "", text.lower())
@@ -179,7 +179,7 @@ def _find_half(name: str, place: Path) -> Path | None:
 
 
 def _find_file(name: str, weights: str) -> Path:
-    """Returns the path; it may be relative to the project too, for notebooks run in a folder of their own."""
+    """Returns the path, also tried relative to the project, since notebooks may run in another folder."""
     places = [Path(weights).expanduser(), PROJECT / weights]
     found = next((place for place in places if place.is_file()), None)
     if found is None:

@@ -1,4 +1,4 @@
-"""What transfer leaves: which network validation prefers, the saved files, what the test part says."""
+"""Results of transfer learning: the best network on validation, the saved files, the test metrics."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -16,13 +16,13 @@ from src.transfer import INPUT
 
 
 def average_validations(validations: dict[str, pd.DataFrame]) -> pd.DataFrame:
-    """Returns what the mean of several networks says of the same validation pictures.
+    """Returns the mean predictions of several networks on the same validation pictures.
 
     Args:
-        validations: of each network by name: image_name, code, probability, probability_with_mirror.
+        validations: predictions by network name: image_name, code, probability, probability_with_mirror.
 
     Raises:
-        ValueError: they are of different pictures, or in another order.
+        ValueError: the tables are of different pictures, or in different orders.
     """
     tables = list(validations.values())
     if any(not table["image_name"].equals(tables[0]["image_name"]) for table in tables):
@@ -33,11 +33,11 @@ def average_validations(validations: dict[str, pd.DataFrame]) -> pd.DataFrame:
 
 
 def compare_networks(validations: dict[str, pd.DataFrame], mirrored_views: bool) -> pd.DataFrame:
-    """Returns a row a network, the best on validation pictures first: accuracy of each way to look, log_loss.
+    """Returns one row per network, best on validation first: accuracy with and without mirror view, log_loss.
 
     Args:
-        validations: of each network by name: code, probability, probability_with_mirror.
-        mirrored_views: which way counts: with the mirrored view, or the picture as it is.
+        validations: predictions by network name: code, probability, probability_with_mirror.
+        mirrored_views: whether the predictions with the mirror view decide the order and the log loss.
     """
     views = {"as_it_is": "probability", "with_mirror_view": "probability_with_mirror"}
     chosen = "with_mirror_view" if mirrored_views else "as_it_is"
@@ -54,16 +54,16 @@ def compare_networks(validations: dict[str, pd.DataFrame], mirrored_views: bool)
 def save_networks(
     run: Path, networks: dict[str, keras.Model], best: str, facts: dict, own: dict[str, dict]
 ) -> dict[str, str]:
-    """Returns which network is in which file: `transfer` holds the best one, `transfer_frozen` the frozen.
+    """Returns which network is in which file: `transfer` holds the best, `transfer_frozen` the frozen one.
 
-    Each file has a JSON beside it that says what its user must know.
+    Each file has a JSON file beside it with what its user must know.
 
     Args:
         run: the run's folder.
-        networks: frozen and fine-tuned.
-        best: the name of one of them, or `averaged`: both.
-        facts: of both; `mirrored_views` decides how they look at a picture.
-        own: what is to be said of each alone.
+        networks: frozen and fine-tuned, by name.
+        best: the name of one of them, or `averaged` for the mean of both.
+        facts: common to both; `mirrored_views` says whether they also predict the mirror image.
+        own: the facts of each network alone, by name.
     """
     for stem, name in {"transfer_frozen": "frozen", "transfer": best}.items():
         if stem == "transfer" and name == "frozen":  # one file's bytes are one model
@@ -76,20 +76,20 @@ def save_networks(
 
 
 class Measured(NamedTuple):
-    """What the test part says of a network."""
+    """A network's predictions and metrics on the test part."""
 
     predictions: pd.DataFrame
     measures: dict[str, float]
 
 
 def measure_test(run: Path, stem: str, training_minutes: float) -> Measured:
-    """Returns predictions and measures on the test part, which is opened as notebook 05 opens it.
+    """Returns predictions and metrics on the test part, which is opened just as in notebook 05.
 
     Args:
         run: the run's folder.
-        stem: of the network's file and of those that are written beside it: `<stem>_predictions.csv` and
+        stem: of the network's file and of the files written beside it: `<stem>_predictions.csv` and
             `<stem>_metrics.json`.
-        training_minutes: that the network took; kept among the measures.
+        training_minutes: training time of the network; stored with the metrics.
     """
     predictions, figures, _ = open_test(run, run / f"{stem}.keras", INPUT)
     check_against_keras(predictions, figures["accuracy"])
@@ -100,15 +100,15 @@ def measure_test(run: Path, stem: str, training_minutes: float) -> Measured:
 
 
 def note_results(run: Path, backbone: str, saved: dict[str, str], measured: dict[str, Measured]) -> None:
-    """Notes the networks for the table of all results, each once, and what they cost.
+    """Records the networks, each once, and their costs for the table of all results.
 
     Args:
         run: the run's folder.
         backbone: its name.
-        saved: of `save_networks`.
-        measured: of `measure_test`, by the stems of the files.
+        saved: from `save_networks`.
+        measured: from `measure_test`, by the stems of the files.
     """
-    for path in (run / "results").glob("transfer*"):  # another choice may have been made before
+    for path in (run / "results").glob("transfer*"):  # left from an earlier choice
         path.unlink()
     batches = load_batches(run, "validation", input_file=INPUT)
     for name, stem in {name: stem for stem, name in saved.items()}.items():

@@ -1,4 +1,4 @@
-"""What a search may choose in transfer: the head on a backbone, and how both are fine-tuned together."""
+"""Search spaces of transfer learning: the head on a backbone, and how both are fine-tuned together."""
 
 import keras
 import keras_tuner
@@ -9,21 +9,21 @@ from src.networks.probability import log_loss, unsaturated
 from src.pretrained.backbones import build_backbone, unfreeze
 from src.spaces import Space, as_settled
 
-WARMUP = 0.1  # fraction of the steps in which the learning rate rises
+WARMUP = 0.1  # fraction of the steps during which the learning rate rises
 
 
 def build_head(features: int, units: int = 0, dropout: float = 0.2, l2: float = 1e-3) -> keras.Model:
-    """Returns a network from a backbone's features to a probability, not compiled.
+    """Returns an uncompiled network from a backbone's features to a probability.
 
     Args:
-        features: how many there are.
-        units: of a hidden layer; 0 is none, which makes it a logistic regression.
+        features: number of features.
+        units: of the hidden layer; 0 means none, which makes it a logistic regression.
         dropout: fraction dropped before the last layer.
         l2: weight of the L2 penalty on the kernels.
     """
     penalty = regularizers.L2(l2)
     given = keras.Input((features,), name="features")
-    # Backbones differ in the scale of what they give; a picture's own mean and spread need no statistics.
+    # Backbones differ in the scale of their features; normalizing each picture alone needs no statistics.
     x = layers.LayerNormalization(center=False, scale=False, name="normalize")(given)
     if units:
         x = layers.Dense(units, activation="relu", kernel_regularizer=penalty, name="hidden")(x)
@@ -35,17 +35,17 @@ def build_head(features: int, units: int = 0, dropout: float = 0.2, l2: float = 
 
 
 def attach_head(backbone: keras.Model, head: keras.Model) -> keras.Model:
-    """Returns one network from pictures to a probability; its weights are those of its parts."""
+    """Returns one network from pictures to a probability; it shares the weights of its parts."""
     return keras.Model(backbone.inputs[0], head(backbone.outputs[0]), name="transfer")
 
 
 def compile_network(network: keras.Model, learning_rate: float, steps: int) -> keras.Model:
-    """Returns the network, compiled: Adam, whose rate rises at first and then falls along a cosine.
+    """Returns the network compiled with Adam, whose learning rate warms up and then follows a cosine decay.
 
     Args:
         network: with one sigmoid output.
         learning_rate: at its peak.
-        steps: batches of the whole training.
+        steps: number of batches of the whole training.
     """
     rising = round(WARMUP * steps)
     schedule = keras.optimizers.schedules.CosineDecay(
@@ -56,7 +56,7 @@ def compile_network(network: keras.Model, learning_rate: float, steps: int) -> k
 
 
 def head_space(hp: keras_tuner.HyperParameters, features: int, steps: int) -> keras.Model:
-    """Returns a compiled head; the defaults are the first trial."""
+    """Returns a compiled head; the first trial uses the defaults."""
     head = build_head(
         features,
         units=hp.Choice("units", [0, 64, 128, 256]),
@@ -70,15 +70,15 @@ def head_space(hp: keras_tuner.HyperParameters, features: int, steps: int) -> ke
 def fine_tuning_space(
     hp: keras_tuner.HyperParameters, image_size: int, backbone: str, head: dict, start: str, steps: int
 ) -> keras.Model:
-    """Returns the compiled network that begins as the frozen one, its last blocks trainable.
+    """Returns the compiled network: it starts from the frozen one's weights, its last blocks trainable.
 
     Args:
         hp: unfrozen_blocks and learning_rate are drawn from it.
         image_size: side of the pictures, in pixels.
         backbone: its name.
-        head: arguments of `build_head`.
-        start: file of the frozen network's weights.
-        steps: batches of the whole training.
+        head: arguments for `build_head`.
+        start: file with the frozen network's weights.
+        steps: number of batches of the whole training.
     """
     network = attach_head(build_backbone(backbone, image_size), build_head(**head))
     without_optimizer(network).load_weights(start)
@@ -88,7 +88,7 @@ def fine_tuning_space(
 
 
 def fine_tuning_batches(hp: keras_tuner.HyperParameters) -> dict:
-    """Returns how a trial of fine-tuning is served."""
+    """Returns the choices for the batches of a fine-tuning trial."""
     strengths = [0.25, 0.5, 0.75, 1.0]
     return {"augmentation_strength": hp.Choice("augmentation_strength", strengths, default=0.75)}
 

@@ -1,1 +1,1 @@
-"""What is made of predictions, and when the test set may be opened."""
+"""What is done with predictions, and when the test set may be opened."""

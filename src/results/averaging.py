@@ -1,4 +1,4 @@
-"""Which of the finalists wins, whose networks are averaged, and what that gains: tables in, tables out."""
+"""Which finalist wins, which networks are averaged, and what that gains: tables in, tables out."""
 
 import math
 from pathlib import Path
@@ -13,14 +13,14 @@ AVERAGES = ("none", "seeds", "finalists")
 
 
 def finalists_table(trainings: pd.DataFrame, objective: str = "val_accuracy") -> pd.DataFrame:
-    """Returns one row a finalist, best first: first_score, mean and spread of its new accuracy.
+    """Returns one row per finalist, best first: first_score, and mean and range of its new accuracy.
 
-    The best has the best mean of the objective; where that is a loss its mean is a column, too. `difference`
-    is the new mean less the search's score, where that was an accuracy as well: below 0 it had flattered.
+    Finalists are ranked by the mean of the objective; if that is a loss, its mean is a column as well. If it
+    is an accuracy, `difference` is the new mean minus the search's score: negative if that was optimistic.
 
     Args:
-        trainings: of `train_finalists`, in their order where means are equal.
-        objective: the search's.
+        trainings: from `train_finalists`; ties keep their order.
+        objective: of the search.
     """
     scores = trainings.groupby("trial", sort=False)["val_accuracy"].agg(["mean", "min", "max", "count"])
     table = scores.add_prefix("val_accuracy_").rename(columns={"val_accuracy_count": "seeds"})
@@ -36,17 +36,17 @@ def finalists_table(trainings: pd.DataFrame, objective: str = "val_accuracy") ->
 def choose_members(
     trainings: pd.DataFrame, average: str, folder: Path, objective: str = "val_accuracy"
 ) -> pd.DataFrame:
-    """Returns the rows of the trainings whose networks make up the final one.
+    """Returns the rows of the training runs whose networks make up the final one.
 
     Args:
-        trainings: of `train_finalists`.
-        average: `none`: the winner's first seed; `seeds`: all the winner's; `finalists`: of all trainings
-            those that help, see `select_helpful`.
+        trainings: from `train_finalists`.
+        average: `none`: the winner's first seed; `seeds`: all seeds of the winner; `finalists`: those of
+            all training runs that help, see `select_helpful`.
         folder: of the finalists, with their validation predictions.
-        objective: the search's, by whose mean the winner is told.
+        objective: of the search; its mean determines the winner.
 
     Raises:
-        ValueError: another word for `average`.
+        ValueError: `average` is none of these.
     """
     winner = trainings[trainings["trial"] == finalists_table(trainings, objective)["trial"].iloc[0]]
     if average not in AVERAGES:
@@ -57,11 +57,11 @@ def choose_members(
 
 
 def select_helpful(trainings: pd.DataFrame, folder: Path) -> pd.DataFrame:
-    """Returns the best training and, one after the other, those that make the average no worse.
+    """Returns the best training run and, added greedily, those that do not make the average worse.
 
-    Better is a lower log loss on validation pictures, each average at its best temperature: label smoothing
-    makes networks less sure than they are right. Accuracy would leave the choice to one picture or two. What
-    is left out may have ended at chance, sure of one class, and would pull every mean to that side
+    The criterion is the log loss on validation pictures, each average at its best temperature, since label
+    smoothing makes networks underconfident. By accuracy, one or two pictures would decide. A network that
+    is left out may be at chance level, always sure of one class, and would bias every mean towards it
     (R. Caruana et al., "Ensemble selection from libraries of models", ICML 2004).
     """
     tables = _read_validation(trainings, folder)
@@ -75,11 +75,11 @@ def select_helpful(trainings: pd.DataFrame, folder: Path) -> pd.DataFrame:
 
 
 def averaging_gains(trainings: pd.DataFrame, folder: Path, objective: str = "val_accuracy") -> pd.DataFrame:
-    """Returns the validation accuracy of each way to put the networks together, and its gain in points.
+    """Returns the validation accuracy of each way to combine the networks, and its gain.
 
-    Rows: the winner's networks alone (their mean accuracy), its seeds averaged, the finalists that help;
-    each with the picture as it is and with its mirror view as well. Columns: networks, as_it_is,
-    with_mirror_view, and their gains over the first one, in percentage points.
+    Rows: the winner's networks alone (their mean accuracy), its seeds averaged, the helpful finalists
+    averaged. Columns: prediction, networks, accuracy on the picture as_it_is and with_mirror_view, and their
+    gains over the first row's as_it_is, in percentage points.
     """
     tables = _read_validation(trainings, folder)
     winner = choose_members(trainings, "seeds", folder, objective)["folder"].tolist()
@@ -103,7 +103,7 @@ def averaging_gains(trainings: pd.DataFrame, folder: Path, objective: str = "val
 
 
 def saved_accuracy(members: pd.DataFrame, mirrored: bool, folder: Path) -> float:
-    """Returns the validation accuracy of the mean of some trainings' networks, their mirror views with it."""
+    """Returns the validation accuracy of the averaged networks, with mirror views if `mirrored`."""
     tables = list(_read_validation(members, folder).values())
     return _accuracy(tables, "probability_with_mirror" if mirrored else "probability")
 

@@ -1,4 +1,4 @@
-"""Makes a network's probabilities as sure as they are right: one temperature, and a clip at both ends."""
+"""Calibrates a network's probabilities with a single temperature and a clip at both ends."""
 
 import logging
 from typing import NamedTuple
@@ -11,15 +11,15 @@ from src.evaluation import cross_entropy
 
 logger = logging.getLogger(__name__)
 
-COLDEST, HOTTEST = 0.05, 20.0  # of the temperatures that are tried
-PRIOR = 0.5  # before any picture is seen, two of three temperatures are between 0.6 and 1.65
+COLDEST, HOTTEST = 0.05, 20.0  # bounds of the temperatures that are tried
+PRIOR = 0.5  # a priori, two of three temperatures lie between 0.6 and 1.65
 LARGEST_CLIP = 0.1
 
 
 class Calibration(NamedTuple):
-    """What is done to a network's probabilities before they are handed in."""
+    """What is done to a network's probabilities before they are submitted."""
 
-    temperature: float  # the logit is divided by it: above 1 where the network is surer than it is right
+    temperature: float  # the logit is divided by it; above 1 if the network is overconfident
     clip: float  # probabilities stay this far from 0 and 1
 
     def apply(self, probability: pd.Series) -> pd.Series:
@@ -28,26 +28,26 @@ class Calibration(NamedTuple):
 
 
 def check_clip(clip: float) -> None:
-    """Raises ValueError where a clip would leave no probability: it is negative, or 0.5 or more."""
+    """Raises ValueError unless 0 <= clip < 0.5."""
     if not 0 <= clip < 0.5:
         raise ValueError(f"clip is {clip}; give 0 to have it chosen, or less than 0.5, such as 0.005")
 
 
 def calibrate(validation: pd.DataFrame, clip: float = 0.0) -> Calibration:
-    """Returns the temperature of the lowest log loss on validation pictures, and a clip.
+    """Returns the temperature with the lowest log loss on validation pictures, and a clip.
 
-    Few pictures are believed less than many: the logarithm of the temperature has a normal prior around 0, of
-    deviation `PRIOR`. Without it 100 pictures of which none is wrong would ask for the coldest there is, and
-    the next mistake would pay for it.
+    A small sample counts for less than a large one: the logarithm of the temperature has a normal prior with
+    mean 0 and standard deviation `PRIOR`. Without it, 100 pictures without a single mistake would call for
+    the lowest temperature, and the next mistake would be very costly.
 
     Source of the temperature: C. Guo, G. Pleiss, Y. Sun, K. Q. Weinberger, "On calibration of modern neural
     networks", ICML 2017.
 
     Args:
-        validation: columns code and probability, and group where the split has groups, which then count.
-        clip: to be kept; 0 chooses the one of the lowest log loss after the temperature. With n pictures it
-            is at least 1 / (n + 2), Laplace's rule of succession: that many right answers say no more of
-            the next one.
+        validation: columns code and probability; with a column group, groups count instead of pictures.
+        clip: used as given; 0 chooses the one with the lowest log loss after the temperature. With n
+            pictures it is at least 1 / (n + 2), Laplace's rule of succession: n right answers support no
+            greater certainty about the next one.
 
     Raises:
         ValueError: see `check_clip`.
@@ -69,23 +69,23 @@ def calibrate(validation: pd.DataFrame, clip: float = 0.0) -> Calibration:
 
 
 def log_loss(predictions: pd.DataFrame, calibration: Calibration) -> float:
-    """Returns the mean log loss in nats of calibrated predictions; columns code and probability."""
+    """Returns the mean log loss, in nats, of predictions (columns code and probability) once calibrated."""
     return cross_entropy(predictions.assign(probability=calibration.apply(predictions["probability"])))
 
 
 def log_loss_table(
     validation: pd.DataFrame, calibration: Calibration, clip: float, seed: int = 0
 ) -> pd.DataFrame:
-    """Returns the log loss on validation pictures before and after: log_loss, and log_loss_held_out.
+    """Returns the log loss on validation pictures before and after calibration.
 
-    The first is on the pictures that temperature and clip were chosen on; in the second each half of them
-    is judged by what was chosen on the other half. Pictures of one group are in one half.
+    Column log_loss is on the pictures that temperature and clip were chosen on; for log_loss_held_out, each
+    half is calibrated with what was chosen on the other half. Pictures of one group are in the same half.
 
     Args:
-        validation: columns code and probability, and group where the split has groups.
-        calibration: of `calibrate`.
-        clip: as it was given to `calibrate`.
-        seed: of the halves.
+        validation: columns code and probability, and group if the split has groups.
+        calibration: from `calibrate`.
+        clip: as given to `calibrate`.
+        seed: of the random halves.
     """
     known, group = np.unique(validation.get("group", np.arange(len(validation))), return_inverse=True)
     if len(known) < 2:
@@ -93,7 +93,7 @@ def log_loss_table(
         known = group = np.arange(len(validation))
     second = (np.random.default_rng(seed).permutation(len(known)) % 2 == 1)[group]
     halves = [validation[~second], validation[second]]
-    others = [calibrate(half, clip) for half in reversed(halves)]  # each half's, from the other one
+    others = [calibrate(half, clip) for half in reversed(halves)]  # for each half, fitted on the other
     steps = {
         "as the network gives them": {"temperature": 1.0, "clip": 0.0},
         "temperature": {"clip": 0.0},

@@ -1,4 +1,4 @@
-"""Results side by side: every network measured on the same test pictures, in whichever run, in one table."""
+"""Results side by side: one table of every network, from any run, measured on the same test pictures."""
 
 import time
 from pathlib import Path
@@ -18,7 +18,7 @@ from src.runs import read_json, write_json, write_table
 
 COLUMNS = ["result", "run", "n", "accuracy", "low", "high", "mcnemar_p", "cross_entropy", "loss"]
 COST = ["training_minutes", "parameters", "megabytes", "pictures_per_second"]
-TITLES = {  # of a search space; a pretrained backbone has its own name
+TITLES = {  # of the search spaces; a pretrained backbone goes by its own name
     "published": "published recipe",
     "described": "published, without its mistakes",
     "modern": "from scratch",
@@ -30,14 +30,14 @@ def measure_cost(
 ) -> dict[str, float]:
     """Returns what a network costs: training_minutes, parameters, megabytes, pictures_per_second.
 
-    The speed is that of prediction, pictures decoded already, the best of some rounds: a busy machine makes
-    a network slower, never faster.
+    Speed is that of prediction on decoded pictures, the best of several rounds: a busy machine makes a
+    network slower, never faster.
 
     Args:
-        model_file: the saved network; its size on the disk is counted in millions of bytes.
+        model_file: the saved network; its size on disk is reported in millions of bytes.
         batches: pictures of its size that no choice depends on any more, such as the validation part.
         training_minutes: of search and training together.
-        rounds: passes over at most 512 pictures.
+        rounds: number of timed passes over at most 512 pictures (one batch, if that is larger).
     """
     model = keras.models.load_model(model_file, safe_mode=True)
     some = [batches[index][0] for index in range(min(len(batches), max(1, 512 // batches.batch_size)))]
@@ -56,14 +56,14 @@ def measure_cost(
 
 
 def note_result(run: Path, name: str, title: str, predictions: pd.DataFrame, facts: dict[str, float]) -> None:
-    """Writes a result for `collect_results` to find: `results/<name>.json`, and its predictions beside it.
+    """Writes a result for `collect_results` to find: `results/<name>.json`, with its predictions as `.csv`.
 
     Args:
         run: the run's folder, with `features.csv`.
-        name: of the network's file, without its ending.
+        name: of the network's file, without suffix.
         title: what the table calls it.
         predictions: on the test part.
-        facts: of `measure_cost`, and Keras's loss (with the L2 penalties, as the published one) as `loss`.
+        facts: from `measure_cost`, and as `loss` Keras's loss (including L2 penalties, as in the original).
     """
     folder = run / "results"
     write_table(predictions, folder / f"{name}.csv")
@@ -72,18 +72,18 @@ def note_result(run: Path, name: str, title: str, predictions: pd.DataFrame, fac
 
 
 def collect_results(run: Path) -> pd.DataFrame:
-    """Returns one row a network, the least accurate first, after the published experiment's own figures.
+    """Returns one row per network, least accurate first, after a row with the published experiment's figures.
 
-    It looks at this run and at the runs beside it, and takes every network that was measured on the test
-    pictures that this one has now, by name, content and class. `mcnemar_p` compares a row with the one above.
+    Includes every network of this run and of the runs beside it that was measured on the current test
+    pictures of this run (same names, contents and classes). `mcnemar_p` compares a row with the one above.
 
     Args:
         run: the run's folder, whose `results` hold at least one network.
 
     Returns:
-        Columns: result, run, n, accuracy, its 95 % interval low and high, mcnemar_p, cross_entropy,
-        loss (with penalties), training_minutes, parameters, megabytes, pictures_per_second; what is not
-        known is missing.
+        Columns: result, run, n, accuracy, its 95 % interval low and high, mcnemar_p, cross_entropy, loss
+        (with penalties), training_minutes, parameters, megabytes, pictures_per_second; unknown values
+        are NaN.
 
     Raises:
         FileNotFoundError: this run has no result yet.
@@ -104,20 +104,19 @@ def collect_results(run: Path) -> pd.DataFrame:
 
 
 def mcnemar(first: pd.DataFrame, second: pd.DataFrame) -> float:
-    """Returns the probability of so uneven mistakes if both networks were equally good: two-sided, exact.
+    """Returns McNemar's p-value for two networks' mistakes under equal accuracy: two-sided, exact.
 
-    Only pictures count that one of the two got right and the other wrong (Q. McNemar, "Note on the
-    sampling error of the difference between correlated proportions or percentages", Psychometrika 12,
-    1947, 153-157). Pictures of one group (column `group`) stand and fall together: there it is the share of
-    all ways to give each group's difference a sign that are as uneven, of 9,999 drawn ones where more than 13
-    groups differ.
+    Only pictures that exactly one of the two got right count (Q. McNemar, "Note on the sampling error of the
+    difference between correlated proportions or percentages", Psychometrika 12, 1947, 153-157). Pictures of
+    one group (column `group`) are not independent: with groups, it is a sign-flip permutation test on the
+    groups' differences, over all sign patterns, or over 9,999 random ones if more than 13 groups differ.
 
     Args:
-        first: predictions of one network; `image_name` and `correct` are read, and `group`.
-        second: of the other one, on the same pictures in any order.
+        first: predictions of one network; columns `image_name` and `correct`, and `group` if there is one.
+        second: of the other network, on the same pictures in any order.
 
     Raises:
-        ValueError: they are of different pictures.
+        ValueError: the two tables are of different pictures.
     """
     right = [table.set_index("image_name")["correct"] for table in (first, second)]
     if set(right[0].index) != set(right[1].index):
@@ -135,7 +134,7 @@ def mcnemar(first: pd.DataFrame, second: pd.DataFrame) -> float:
 
 
 def _measure_table(file: Path, features: pd.DataFrame) -> dict:
-    """Returns the measures of the predictions in a file, and these; groups are those that the run has now."""
+    """Returns the metrics of the predictions in a file, and the predictions with the run's current groups."""
     try:
         predictions = add_groups(pd.read_csv(file), features)
         return {**measure(predictions), "predictions": predictions}
@@ -147,7 +146,7 @@ def _measure_table(file: Path, features: pd.DataFrame) -> dict:
 
 
 def _test_part(features: pd.DataFrame) -> str:
-    """Returns what tells a run's test part from others: names, contents and classes of its pictures."""
+    """Returns a fingerprint of a run's test part: names, contents and classes of its pictures."""
     return data_fingerprint(features[features["split"] == "test"])
 
 

@@ -1,4 +1,4 @@
-"""What a table of predictions says at every threshold: ROC, precision and recall, calibration. Tables out."""
+"""Tables from predictions, over all thresholds: ROC, precision and recall, and calibration."""
 
 import numpy as np
 import pandas as pd
@@ -16,9 +16,9 @@ def roc_table(predictions: pd.DataFrame) -> pd.DataFrame:
 
 
 def precision_recall_table(predictions: pd.DataFrame) -> pd.DataFrame:
-    """Returns recall, precision and threshold; the first row calls every picture class 1, the last one none.
+    """Returns recall, precision and threshold, from all pictures predicted as class 1 down to none.
 
-    The first row's precision is therefore the share of class 1; the last row has no threshold (NaN).
+    The precision of the first row is therefore the share of class 1; the last row's threshold is NaN.
     """
     precision, recall, threshold = metrics.precision_recall_curve(
         predictions["code"], predictions["probability"]
@@ -27,11 +27,11 @@ def precision_recall_table(predictions: pd.DataFrame) -> pd.DataFrame:
 
 
 def calibration_table(predictions: pd.DataFrame, bins: int = 10) -> pd.DataFrame:
-    """Returns one row a bin of probability: what the model said and how often class 1 was true.
+    """Returns one row per probability bin: what the model predicted and how often class 1 was true.
 
     Columns: bin_low, bin_high, count, mean_probability, observed (share of class 1) and its 95 % Wilson
-    interval (low, high). Bins are equally wide and closed on the left, the last on both sides; an empty
-    one has count 0 and NaN.
+    interval (low, high). Bins have equal width and are closed on the left, the last one on both sides; an
+    empty bin has count 0 and NaN elsewhere.
     """
     edges, index = np.linspace(0, 1, bins + 1), _bin_of(predictions["probability"], bins)
     grouped = predictions.groupby(index)
@@ -45,7 +45,7 @@ def calibration_table(predictions: pd.DataFrame, bins: int = 10) -> pd.DataFrame
 
 
 def expected_calibration_error(table: pd.DataFrame) -> float:
-    """Returns the mean distance between probability and truth over the bins, weighted by their counts.
+    """Returns the mean absolute gap between predicted and observed over the bins, weighted by their counts.
 
     Source: M. P. Naeini, G. F. Cooper, M. Hauskrecht, "Obtaining well calibrated probabilities using
     Bayesian binning", AAAI 2015; here for the probability of class 1.

@@ -1,4 +1,4 @@
-"""The test set, opened once a model: every opening is a line in the run folder."""
+"""The test set, opened once per model: every opening is logged in the run folder."""
 
 import logging
 import os
@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 
 class Opening(NamedTuple):
-    """What one look at the test set gave."""
+    """Result of opening the test set."""
 
     predictions: pd.DataFrame
     keras_figures: dict[str, float]  # loss, its parts cross_entropy and penalty, accuracy
@@ -30,22 +30,22 @@ class Opening(NamedTuple):
 
 
 def open_test(run: Path, model_file: Path, input_file: str = "input.json") -> Opening:
-    """Returns the predictions on the test part and Keras's own figures; a second call reads the first.
+    """Returns the predictions on the test part and Keras's own metrics; a second call reads the stored ones.
 
     The run's `test_openings.csv` gets a row each time a model sees the test part: when, which model
-    (fingerprint of its file), which notebook run. A model that has seen it is not shown it again.
+    (fingerprint of its file), which notebook run. A model that has seen it is never evaluated on it again.
 
     Args:
         run: the run's folder.
         model_file: the saved `.keras` model.
-        input_file: below the run's folder; says what its pictures are, as in `load_batches`.
+        input_file: in the run's folder; describes the model's pictures, see `load_batches`.
 
     Raises:
         FileNotFoundError: the model is missing.
-        ValueError: it is no model of ours, or of another split, and has then not been shown the test part; or
-            a damaged table.
+        ValueError: the model is not ours or is of another split (it is then not shown the test part), or a
+            table is damaged.
     """
-    notebook = "04" if input_file == "input.json" else "06"  # it saves the model
+    notebook = "04" if input_file == "input.json" else "06"  # the one that saves the model
     if not model_file.is_file():
         raise FileNotFoundError(f"{model_file} is missing; run notebook {notebook} first")
     check_same_data(model_file, run, input_file)
@@ -77,8 +77,8 @@ def open_test(run: Path, model_file: Path, input_file: str = "input.json") -> Op
 def losses(model: keras.Model, batches: keras.utils.PyDataset, predictions: pd.DataFrame) -> dict[str, float]:
     """Returns Keras's loss, its two parts (cross_entropy, and penalty: the L2 terms) and Keras's accuracy.
 
-    `loss` and `accuracy` are `model.evaluate`'s, `cross_entropy` comes from the predictions. Loss and the
-    sum of its parts agree to float32, except that Keras may not clip a probability of exactly 0 or 1.
+    `loss` and `accuracy` come from `model.evaluate`, `cross_entropy` from the predictions. The loss equals
+    the sum of its parts to float32 precision, except that Keras may not clip probabilities of exactly 0 or 1.
     """
     evaluated = model.evaluate(batches, verbose=0, return_dict=True)
     return {
@@ -90,10 +90,10 @@ def losses(model: keras.Model, batches: keras.utils.PyDataset, predictions: pd.D
 
 
 def load_classifier(model_file: Path, image_size: int, notebook: str = "04") -> keras.Model:
-    """Returns a saved network that can be evaluated, too.
+    """Returns a saved network, compiled so that it can be evaluated.
 
     Raises:
-        ValueError: see `open_network`; or it was compiled without the metric accuracy.
+        ValueError: see `open_network`; also if it was compiled without the metric accuracy.
     """
     model = open_network(model_file, image_size, compiled=True, notebook=notebook)
     if "accuracy" not in ((model.get_compile_config() or {}).get("metrics") or []):

@@ -1,4 +1,4 @@
-"""The operating point: above which probability a picture is called class 1, for what mistakes cost."""
+"""The operating point: the probability above which to predict class 1, given the cost of each mistake."""
 
 import numpy as np
 import pandas as pd
@@ -9,15 +9,15 @@ from src.evaluation import THRESHOLD, decide, interval_of
 def cost_table(
     predictions: pd.DataFrame, false_positive_cost: float = 1.0, false_negative_cost: float = 1.0
 ) -> pd.DataFrame:
-    """Returns one row a threshold at which something changes: threshold, false positives and negatives, cost.
+    """Returns one row per threshold at which a decision changes: threshold, false positives, negatives, cost.
 
-    The thresholds are 0, 1, the usual 0.5, and the middle between each two neighbouring probabilities;
-    `mean_cost` is a picture's, and the same from `holds_from` on to the next row's.
+    The thresholds are 0, 1, the usual 0.5, and the midpoints between neighbouring probabilities. `mean_cost`
+    is per picture, and constant from `holds_from` up to that of the next row.
 
     Args:
         predictions: code and probability of class 1.
-        false_positive_cost: of a picture of class 0 that is called class 1.
-        false_negative_cost: of a picture of class 1 that is called class 0.
+        false_positive_cost: of a picture of class 0 predicted as class 1.
+        false_negative_cost: of a picture of class 1 predicted as class 0.
 
     Raises:
         ValueError: there are no predictions.
@@ -29,7 +29,7 @@ def cost_table(
     values = np.unique(predictions["probability"])
     thresholds = np.unique([0.0, *(values[1:] + values[:-1]) / 2, THRESHOLD, 1.0])
     of_class = [np.sort(predictions.loc[predictions["code"] == code, "probability"]) for code in (0, 1)]
-    # side="right": a probability at the threshold is not above it
+    # side="right": a probability equal to the threshold is not above it
     false_positives = len(of_class[0]) - np.searchsorted(of_class[0], thresholds, side="right")
     false_negatives = np.searchsorted(of_class[1], thresholds, side="right")
     cost = false_positive_cost * false_positives + false_negative_cost * false_negatives
@@ -45,10 +45,10 @@ def cost_table(
 
 
 def choose_threshold(costs: pd.DataFrame) -> float:
-    """Returns the threshold of the lowest mean cost; of several, the one nearest to 0.5.
+    """Returns the threshold with the lowest mean cost; of several, the one closest to 0.5.
 
     Args:
-        costs: of `cost_table`, on validation predictions: on the test part it would be chosen to please.
+        costs: from `cost_table` on validation predictions; chosen on the test part, it would be optimistic.
     """
     lowest = costs[np.isclose(costs["mean_cost"], costs["mean_cost"].min(), rtol=1e-9, atol=0)]
     return float(lowest.loc[(lowest["threshold"] - THRESHOLD).abs().idxmin(), "threshold"])
@@ -60,12 +60,13 @@ def compare_thresholds(
     false_positive_cost: float = 1.0,
     false_negative_cost: float = 1.0,
 ) -> pd.DataFrame:
-    """Returns one row a threshold, by its name: accuracy with its 95 % interval, both mistakes, mean cost.
+    """Returns one row per named threshold: accuracy with its 95 % interval, both error counts, mean cost.
 
     Args:
-        predictions: code and probability of class 1, mostly of the test part.
-        thresholds: by the words that name them.
-        false_positive_cost: as of `cost_table`; false_negative_cost likewise.
+        predictions: code and probability of class 1, usually of the test part.
+        thresholds: by name.
+        false_positive_cost: see `cost_table`.
+        false_negative_cost: see `cost_table`.
     """
     rows = {}
     for name, threshold in thresholds.items():

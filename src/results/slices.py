@@ -1,4 +1,4 @@
-"""Where accuracy falls: the same predictions, sliced by what the pictures are like."""
+"""Where accuracy drops: predictions sliced by properties of the pictures."""
 
 import cv2
 import pandas as pd
@@ -6,7 +6,7 @@ import pandas as pd
 from src.evaluation import interval_of
 from src.generators import PictureBatches
 
-ENOUGH = 20  # pictures of a bin, before its interval says something
+ENOUGH = 20  # pictures that a bin needs for its interval to be meaningful
 MEASURES = {
     "size": "width × height of the file, pixels",
     "aspect": "aspect ratio: height / width",
@@ -16,14 +16,14 @@ MEASURES = {
 
 
 def measure_pictures(batches: PictureBatches, features: pd.DataFrame) -> pd.DataFrame:
-    """Returns one row a picture of a part of the data: image_name, size, aspect, brightness, sharpness.
+    """Returns one row per picture of a part of the data: image_name, size, aspect, brightness, sharpness.
 
-    Size and aspect ratio are the file's; brightness (mean grey level) and sharpness (variance of the
-    Laplacian, J. L. Pech-Pacheco et al., "Diatom autofocusing in brightfield microscopy", ICPR 2000) are of
-    the cached pixels, which are those that the network sees.
+    Size and aspect ratio are those of the file; brightness (mean grey level) and sharpness (variance of the
+    Laplacian, J. L. Pech-Pacheco et al., "Diatom autofocusing in brightfield microscopy", ICPR 2000) are
+    measured on the cached pixels, which the network sees.
 
     Args:
-        batches: the part, as of `load_batches`.
+        batches: the part, from `load_batches`.
         features: the features table.
     """
     rows = []
@@ -39,22 +39,22 @@ def measure_pictures(batches: PictureBatches, features: pd.DataFrame) -> pd.Data
 
 
 def accuracy_by_slice(predictions: pd.DataFrame, measures: pd.DataFrame, bins: int = 5) -> pd.DataFrame:
-    """Returns the accuracy in each bin of each measure, bins of as equal numbers of pictures as values allow.
+    """Returns the accuracy in each bin of each measure; bins hold roughly equal numbers of pictures.
 
-    Columns: measure, smallest and largest value of the bin's pictures, n, accuracy, its 95 % Wilson interval
-    (low, high), and clearly_below: whether the whole interval is below the accuracy of all pictures; never of
-    fewer than `ENOUGH`. Equal values stay together, so that a measure can have fewer bins: one, where all
-    pictures are alike.
+    Columns: measure, smallest and largest value in the bin, n, accuracy, its 95 % Wilson interval (low,
+    high), and clearly_below: whether the whole interval is below the accuracy over all pictures (never for
+    bins of fewer than `ENOUGH`). Equal values stay together, so a measure can have fewer bins: a single one
+    if all pictures have the same value.
 
     Args:
-        predictions: of `evaluation.predict_table`.
-        measures: of `measure_pictures`.
-        bins: of each measure.
+        predictions: from `evaluation.predict_table`.
+        measures: from `measure_pictures`.
+        bins: number of bins per measure.
     """
     table = predictions.merge(measures, on="image_name", validate="one_to_one")
     rows, overall = [], predictions["correct"].mean()
     for measure in MEASURES:
-        rank = table[measure].rank(method="average") - 0.5  # equal values share the middle one
+        rank = table[measure].rank(method="average") - 0.5  # ties share the mean rank
         number = (rank / len(table) * bins).astype(int)
         for _, chosen in table.groupby(number):
             n, right = len(chosen), int(chosen["correct"].sum())
@@ -68,11 +68,11 @@ def accuracy_by_slice(predictions: pd.DataFrame, measures: pd.DataFrame, bins: i
 
 
 def describe_worst(slices: pd.DataFrame, accuracy: float) -> str:
-    """Returns a sentence on the worst bin whose whole interval is below the overall accuracy, or on none.
+    """Returns a sentence on the worst bin that is clearly below the overall accuracy, or on there being none.
 
     Args:
-        slices: of `accuracy_by_slice`.
-        accuracy: of all pictures.
+        slices: from `accuracy_by_slice`.
+        accuracy: over all pictures.
     """
     below = slices[slices["clearly_below"]]
     if below.empty:

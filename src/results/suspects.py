@@ -1,8 +1,8 @@
-"""Suspected labels: pictures whose label a network that never saw them doubts, by confident learning.
+"""Suspected labels: pictures whose label is doubted by a network that never saw them (confident learning).
 
 C. G. Northcutt, L. Jiang, I. L. Chuang, "Confident learning: estimating uncertainty in dataset labels", JAIR
-70 (2021), 1373-1411, as cleanlab has it: a class's threshold is the mean probability that its own pictures
-get for it; a picture that passes the other class's threshold, and is likelier there, is suspected.
+70 (2021), 1373-1411, as implemented by cleanlab: the threshold of a class is the mean probability that its
+own pictures get for it; a picture above the threshold of the other class, and likelier there, is suspected.
 """
 
 import logging
@@ -15,19 +15,19 @@ logger = logging.getLogger(__name__)
 
 
 def suspected_labels(predictions: pd.DataFrame, class_names: list[str]) -> pd.DataFrame:
-    """Returns the pictures whose label is suspected, the most doubtful first.
+    """Returns the pictures whose label is suspected, most doubtful first.
 
-    Columns: rank (from 1), image_name, label, suggested (the other class) and probability (of that one). A
-    runtime without internet may lack cleanlab: then there is a line that says so, and no row.
-    `attrs["judged"]` is how many labels were judged.
+    Columns: rank (from 1), image_name, label, suggested (the other class) and probability (of the suggested
+    class). If cleanlab is not installed, as may happen without internet, a warning is logged and the table is
+    empty. `attrs["judged"]` is how many labels were judged.
 
     Args:
         predictions: image_name, code and probability of class 1, of pictures that the network was not
-            trained on: of its own pictures a network believes nearly every label.
+            trained on: a network agrees with nearly every label that it was trained on.
         class_names: of code 0 and code 1.
 
     Raises:
-        ValueError: a picture comes twice, or not both classes are there.
+        ValueError: a picture occurs twice, or a class is missing.
     """
     if twice := sorted(predictions["image_name"][predictions["image_name"].duplicated()]):
         raise ValueError(f"{twice[0]} has two predictions; give each picture once")
@@ -54,7 +54,7 @@ def suspected_labels(predictions: pd.DataFrame, class_names: list[str]) -> pd.Da
 
 
 def describe_suspected(suspected: pd.DataFrame) -> str:
-    """Returns in a sentence how many labels of how many are suspected, or that none was judged."""
+    """Returns a sentence on how many of how many labels are suspected, or that none was judged."""
     if not suspected.attrs["judged"]:
         return "No label was judged: cleanlab is not installed."
     return f"Of {suspected.attrs['judged']:,} held-out labels {len(suspected):,} are suspected."
@@ -67,25 +67,25 @@ def _find_issues(codes: np.ndarray, probabilities: np.ndarray) -> np.ndarray | N
         logger.warning("no label is judged: cleanlab is not installed (pip install cleanlab)")
         return None
     how = {"filter_by": "confident_learning", "return_indices_ranked_by": "self_confidence"}
-    # One process: cleanlab's own would cost more than they save, on tables of this size.
+    # A single process: for tables of this size, cleanlab's worker processes cost more than they save.
     return find_label_issues(codes, probabilities, n_jobs=1, **how)
 
 
 def find_known(
     features: pd.DataFrame, predictions: pd.DataFrame, suspected: pd.DataFrame, known: tuple[str, ...]
 ) -> pd.DataFrame:
-    """Returns what became of wrong labels that are known by name.
+    """Returns how known label errors fared, one row per known picture in the data.
 
     Columns: name, image_name, part (of the split, or the reason why notebook 01 left the picture out), rank
-    (of `suspected_labels`, missing where the label was not suspected), place (among all that were judged, the
-    one whose own label got the lowest probability first; missing where the picture is not among them) and
-    judged (how many were). Names that the data lack have no row.
+    (in `suspected_labels`; missing if the label was not suspected), place (among all judged pictures, ordered
+    by the probability of their own label, lowest first; missing if the picture was not judged) and judged
+    (how many were).
 
     Args:
         features: the split features table.
-        predictions: that `suspected` was made from.
-        suspected: of `suspected_labels`.
-        known: names as Kaggle has them, such as `dog.8736`; `Dog/8736.jpg` is the same picture.
+        predictions: from which `suspected` was made.
+        suspected: from `suspected_labels`.
+        known: Kaggle's names, such as `dog.8736`; `Dog/8736.jpg` is the same picture.
     """
     names = features["image_name"].map(kaggle_name)
     present = features.assign(name=names)[names.isin(known)]
@@ -105,6 +105,6 @@ def find_known(
 
 
 def kaggle_name(image_name: str) -> str:
-    """Returns a picture's name as Kaggle has it, without suffix: `dog.8736` of `PetImages/Dog/8736.jpg`."""
+    """Returns Kaggle's name of a picture, without suffix: `dog.8736` for `PetImages/Dog/8736.jpg`."""
     parts = re.split(r"[/.]", image_name.lower())
     return ".".join(parts[-3:-1])

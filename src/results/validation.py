@@ -1,4 +1,4 @@
-"""Predictions on the validation part: made once a model, read by whoever chooses something on them."""
+"""Predictions on the validation part: made once per model, and read by everything that chooses on them."""
 
 import logging
 from pathlib import Path
@@ -19,7 +19,7 @@ COLUMNS = ["image_name", "code", "probability", "predicted", "correct"]
 def validation_predictions(run: Path, model_file: Path) -> pd.DataFrame:
     """Returns a saved model's predictions on all pictures of the validation part.
 
-    They are kept in the run's `validation_predictions.csv`, each row with the fingerprint of the model's
+    They are stored in the run's `validation_predictions.csv`, each row with the fingerprint of the model
     file, and read from there as long as the model stays the same.
 
     Args:
@@ -28,7 +28,7 @@ def validation_predictions(run: Path, model_file: Path) -> pd.DataFrame:
 
     Raises:
         FileNotFoundError: the model is missing.
-        ValueError: it is no model of ours, or of another split.
+        ValueError: the model is not ours, or is of another split.
     """
     if not model_file.is_file():
         raise FileNotFoundError(f"{model_file} is missing; run notebook 04 first")
@@ -36,14 +36,14 @@ def validation_predictions(run: Path, model_file: Path) -> pd.DataFrame:
     fingerprint, kept = file_fingerprint(model_file), run / "validation_predictions.csv"
     table = _read(kept, fingerprint)
     if table is None:
-        batches = load_batches(run, "validation").once()  # also where epochs are shortened
+        batches = load_batches(run, "validation").once()  # all pictures, even if epochs are shortened
         table = predict_table(load_classifier(model_file, batches.pixels.shape[1]), batches)
         write_table(table.assign(model=fingerprint), kept)
     return table
 
 
 def _read(path: Path, fingerprint: str) -> pd.DataFrame | None:
-    """Returns the predictions kept for this model, None where there are none or they cannot be read."""
+    """Returns the predictions stored for this model; None if there are none or they cannot be read."""
     if not path.exists():
         return None
     try:

@@ -1,4 +1,4 @@
-"""A trial in a process of its own: whatever ends the process is a row of the table, and memory comes back."""
+"""Runs each trial in its own process: a crash becomes a row of the table, and all memory is freed."""
 
 import logging
 import multiprocessing
@@ -24,19 +24,20 @@ from src.study import StudySearch, make_study
 
 logger = logging.getLogger(__name__)
 
-LOOK = 0.5  # seconds between two looks at the process
-FULL_DISK, NO_FAULT = 28, 29  # exit codes: the disk is full (ENOSPC); what else is no fault of the trial
-TIME_TO_END = 10.0  # seconds that a process asked to end is given
+LOOK = 0.5  # seconds between two checks of the process
+FULL_DISK, NO_FAULT = 28, 29  # exit codes: the disk is full (ENOSPC); another error not the trial's fault
+TIME_TO_END = 10.0  # seconds that a process is given to end when asked to
 
 
 @dataclass
 class IsolatedTrials:
-    """Trains one trial after another, each in a new process; stands for `StudySearch.train_one`.
+    """Trains one trial per call, each in a new process; takes the place of `StudySearch.train_one`.
 
     Attributes:
-        search: hands out the trials and tells of them.
-        timeout_minutes: a process without a whole epoch in that time hangs, and is ended; 0 is no limit.
-        deterministic: as of `start_run`; precision likewise: a new process has none of this one's settings.
+        search: hands out the trials and reports on them.
+        timeout_minutes: a process that completes no epoch in this time hangs and is ended; 0 is no limit.
+        deterministic: see `start_run`; passed on because a new process inherits none of these settings.
+        precision: see `start_run`; passed on for the same reason.
     """
 
     search: StudySearch
@@ -45,11 +46,11 @@ class IsolatedTrials:
     precision: str = "auto"
 
     def __call__(self, deadline: Deadline) -> int | None:
-        """Returns the number of the trial that was trained, None where all are taken.
+        """Returns the number of the trial that was trained, None if all are taken.
 
         Raises:
             RuntimeError: the process ended before it had a trial.
-            OSError: the disk is full, or the pictures are gone or split otherwise.
+            OSError: the disk is full, or the pictures are gone or have been split differently.
         """
         if not self.search.claims.has_one_free():
             return None
@@ -63,11 +64,11 @@ class IsolatedTrials:
             end(process)
         trial = self._trial_of(process)
         if trial is None and process.exitcode == 0:
-            return None  # another process was quicker
+            return None  # another process was faster
         if trial is None:
             raise RuntimeError(f"a trial's process ended before it had a trial ({cause(process.exitcode)})")
         if process.exitcode == FULL_DISK:
-            raise full_disk(self.search.folder)  # not the trial's fault: it is taken again
+            raise full_disk(self.search.folder)  # not the trial's fault: it will be taken again
         if process.exitcode == NO_FAULT:
             raise OSError(trial.user_attrs.get(INTERRUPTED, cause(process.exitcode)))
         if trial.state is TrialState.RUNNING:
@@ -78,7 +79,7 @@ class IsolatedTrials:
         return trial.user_attrs[PLACE] + 1
 
     def _watch(self, process: BaseProcess) -> bool:
-        """Returns whether the process hangs; False once it has ended."""
+        """Returns True if the process hangs, False once it has ended."""
         moved, seen = time.monotonic(), None
         while process.is_alive():
             process.join(LOOK)
@@ -102,7 +103,7 @@ class IsolatedTrials:
             trial
             for trial in trials
             if trial.user_attrs.get(PROCESS, [])[:2] == [machine(), process.pid]
-            and trial.number >= self._before  # an earlier one is of a process that had the same number
+            and trial.number >= self._before  # earlier ones: another process with the same id
         ]
         taken = [trial for trial in mine if PLACE in trial.user_attrs]
         return taken[-1] if taken else None
@@ -114,7 +115,7 @@ class IsolatedTrials:
 
 
 def train_one(recipe: dict, seconds: float, deterministic: str, precision: str) -> None:
-    """Trains one trial of the search that `make_study` makes of the recipe; runs in the new process."""
+    """Trains one trial of the search that `make_study` builds from the recipe; runs in the new process."""
     threading.Thread(target=end_with_parent, daemon=True).start()
     settle(recipe["seed"], deterministic, precision)
     search = make_study(**recipe)
@@ -131,7 +132,7 @@ def end_with_parent() -> None:
 
 
 def end(process: BaseProcess) -> None:
-    """Ends a process that is still there."""
+    """Ends a process if it is still running: terminates it, then kills it."""
     for ask in (process.terminate, process.kill):
         if process.is_alive():
             ask()
@@ -139,7 +140,7 @@ def end(process: BaseProcess) -> None:
 
 
 def cause(exitcode: int | None) -> str:
-    """Returns in words what an exit code says of a process's end."""
+    """Returns a description of how a process ended, from its exit code."""
     if exitcode is not None and exitcode < 0:
         name = signal.Signals(-exitcode).name
         often = ", as the system does when memory runs out" if name == "SIGKILL" else ""

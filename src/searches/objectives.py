@@ -1,6 +1,6 @@
-"""Which of two values of an objective is the better one: for searches, trainings and figures alike."""
+"""Whether lower or higher values of an objective are better, for searches, training and plots alike."""
 
 
 def lower_is_better(objective: str) -> bool:
-    """Returns whether an objective is the better the lower: one whose name ends in "loss"."""
+    """Returns whether lower values of the objective are better: true if its name ends in "loss"."""
     return objective.endswith("loss")

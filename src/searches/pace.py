@@ -1,4 +1,4 @@
-"""A training that ends with its minutes: its plan is shortened or stretched as it goes slowly or quickly."""
+"""Makes training end when its time is up, by shortening or extending its plan as epochs run slow or fast."""
 
 import logging
 import math
@@ -11,64 +11,64 @@ from src.searches.callbacks import Deadline, EpochProgress
 
 logger = logging.getLogger(__name__)
 
-RECENT = 4  # epochs that say how long one takes now; few enough to notice a change near the end
-RESERVE = 0.05  # of the minutes, not planned for: for compiling, and for what follows the last epoch
-EARLY = 0.9  # of the time that is left beside the reserve: a plan that needs less is stretched
+RECENT = 4  # epochs used to estimate how long one takes now; few enough to notice a change near the end
+RESERVE = 0.05  # share of the minutes kept free for compiling and for what follows the last epoch
+EARLY = 0.9  # share of the remaining time (less the reserve): a plan that needs less is extended
 
 
 class KeepPace(keras.callbacks.Callback):
-    """Leaves out epochs of the plan, or adds some, evenly, so that its end and the deadline fall together.
+    """Skips epochs of the plan, or adds some, evenly spread, so that the plan ends with the deadline.
 
-    How many epochs fit is known from the search, which other work may have slowed down, or another machine
-    have run. A learning rate that falls over all planned epochs is still high where a clock cuts them off,
-    and weights trained with it are noisy; a plan that is too short leaves minutes unused. So the optimizer's
-    step, which the learning rate's schedule counts by, is moved on or back by whole epochs; the training
-    pictures grow with it. A training that is in time is not touched.
+    How many epochs fit is estimated from the search, which may have been slowed down by other work or run on
+    another machine. A learning rate that decays over all planned epochs is still high if the deadline cuts
+    them off, which leaves noisy weights; a plan that is too short leaves minutes unused. So the optimizer's
+    step count, which drives the learning rate schedule, is moved forward or back by whole epochs, and the
+    size of the training pictures with it. Training that is on time is left alone.
 
     Attributes:
-        skipped: epochs of the plan left out so far; below 0, epochs added. A checkpoint keeps it.
-        part_end: the epoch of the plan, from 0, at which the pictures' size changes or the plan ends.
-        ends_part: whether it has stopped Keras because that epoch has come.
+        skipped: epochs of the plan skipped so far; negative if epochs were added. Saved in the checkpoint.
+        part_end: the epoch of the plan (0-based) at which the picture size changes or the plan ends.
+        ends_part: whether it has stopped Keras because that epoch was reached.
     """
 
     def __init__(self, deadline: Deadline, expected: list[float], most: int, progress: EpochProgress):
-        """Keeps the parts.
+        """Stores the arguments.
 
         Args:
-            deadline: of the training.
-            expected: how long each planned epoch takes with its validation, in seconds; what counts is how
-                long one takes beside another.
-            most: epochs that are trained in no case more.
-            progress: is told how many there will be.
+            deadline: of the training run.
+            expected: how long each planned epoch takes, validation included, in seconds; only the ratios
+                between epochs matter.
+            most: upper limit on the number of epochs trained.
+            progress: updated with the new number of epochs.
         """
         super().__init__()
         self.deadline, self.expected, self.most, self.progress = deadline, expected, most, progress
         self.reserve = RESERVE * deadline.seconds_left()
         self.skipped, self.part_end, self.ends_part = 0, len(expected), False
         self._recent: deque[tuple[float, float]] = deque(maxlen=RECENT)  # seconds taken and expected
-        self._behind = 0.0  # epochs that ought to be left out by now, beyond those that were
+        self._behind = 0.0  # epochs that should have been skipped by now but were not
         self._told: set[str] = set()
 
     @classmethod
     def never(cls) -> "KeepPace":
-        """Returns one that stays out of a training: it belongs to one without a deadline."""
+        """Returns an instance that never intervenes, for training without a deadline."""
         return cls(Deadline(math.inf), [], 0, EpochProgress("", 0))
 
     def on_train_begin(self, logs=None):
-        """Notes that the first epoch of these pictures is yet to come: it takes longer, for compiling."""
+        """Marks the next epoch as the first at this picture size: compiling makes it slower."""
         self.ends_part, self._is_first = False, True
 
     def on_epoch_begin(self, epoch, logs=None):
-        """Notes the moment."""
+        """Records when the epoch starts."""
         self._began = time.monotonic()
 
     def on_epoch_end(self, epoch, logs=None):
-        """Moves on or back in the plan where its rest takes longer or shorter than there is time."""
+        """Moves forward or back in the plan if the rest of it does not match the time left."""
         done = epoch + 1 + self.skipped
         if not self._is_first:
             self._recent.append((time.monotonic() - self._began, self.expected[done - 1]))
         self._is_first = False
-        if self.model.stop_training:  # the minutes are over, or patience is
+        if self.model.stop_training:  # out of time or out of patience
             return
         rest = len(self.expected) - done
         number = self._count_excess(done) if self._recent else 0
@@ -79,7 +79,7 @@ class KeepPace(keras.callbacks.Callback):
             self.ends_part = self.model.stop_training = True
 
     def _count_excess(self, done: int) -> int:
-        """Returns how many epochs are to be left out now, or added (below 0), spread over all to come."""
+        """Returns how many epochs to skip now (negative: to add), spread over all remaining epochs."""
         taken, expected = map(sum, zip(*self._recent, strict=True))
         needed = sum(self.expected[done:]) * taken / max(expected, 1e-3)
         left = max(self.deadline.seconds_left(), 1e-3)

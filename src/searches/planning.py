@@ -1,4 +1,4 @@
-"""Who is trained again, and for how many epochs: what the search's clock says fits into the minutes."""
+"""Which candidates are trained again and for how many epochs, given their epoch times in the search."""
 
 import logging
 import math
@@ -17,16 +17,16 @@ logger = logging.getLogger(__name__)
 # Two networks trained for this many epochs and averaged do better than one trained for twice as many; with
 # fewer epochs they do no better (tests/benchmarks/README.md, "What decides about averaging").
 ENOUGH = 75
-LEARNING = 0.4  # error falls as epochs ** -0.4: measured between 20 and 76 epochs, tests/benchmarks/README.md
+LEARNING = 0.4  # error falls as epochs ** -0.4; measured from 20 to 76 epochs, see tests/benchmarks/README.md
 
 
 def candidates(records: list[TrialRecord]) -> list[dict]:
-    """Returns what a finalist is known by: its trial, hyperparameters, score, and what its epochs took.
+    """Returns one dict per finalist: its trial, hyperparameters, score, and how long its epochs took.
 
-    `seconds_an_epoch` is of training alone, `seconds_a_validation` of the validation after it.
+    `seconds_an_epoch` covers training alone, `seconds_a_validation` the validation after it.
 
     Raises:
-        FileNotFoundError: a trial that another machine was interrupted in, whose epochs it alone knows.
+        FileNotFoundError: a trial was interrupted on another machine, and its epochs are recorded only there.
     """
     for record in records:
         if read_history(record.folder).empty:
@@ -48,7 +48,7 @@ def candidates(records: list[TrialRecord]) -> list[dict]:
 def epoch_seconds(history: pd.DataFrame) -> dict[str, float]:
     """Returns the median seconds of an epoch and of its validation.
 
-    They are those of the last third of the epochs: of full size, and nothing is compiled.
+    Only the last third of the epochs counts: the pictures have full size, and nothing is compiled.
     """
     executions = [execution for _, execution in history.groupby("execution")]
     passed = [execution["seconds"].diff().fillna(execution["seconds"]) for execution in executions]
@@ -98,16 +98,16 @@ def plan_finalists(
 def rank_candidates(
     training: PictureTraining, candidates: list[dict], minutes: float, objective: str = "val_accuracy"
 ) -> list[dict]:
-    """Returns the candidates, first the one of the lowest error to be expected after so many minutes.
+    """Returns the candidates ordered by the error expected after this many minutes, lowest first.
 
-    A search compares networks after as many epochs; a large one that leads there has fewer of them in as many
-    minutes. What is expected is the search's error, falling with the epochs as `LEARNING` says.
+    A search compares networks after equal numbers of epochs; a large network that leads there completes fewer
+    epochs in the same time. The expected error is the search's, falling with the epochs as `LEARNING` says.
 
     Args:
-        training: what a training does; its `epochs` are the most that one gets.
-        candidates: as of `candidates`, best score first.
-        minutes: of one training; 0 is no limit: all get the same epochs, and the order stays.
-        objective: what the score is.
+        training: how candidates are trained; its `epochs` is the maximum.
+        candidates: from `candidates`, best score first.
+        minutes: per training run; 0 is no limit: all get the same number of epochs, and the order stays.
+        objective: name of the score.
     """
 
     def expected_error(each: dict) -> float:
@@ -118,12 +118,12 @@ def rank_candidates(
 
 
 def expected_seconds(training: PictureTraining, candidate: dict, epochs: int) -> float:
-    """Returns how long a training of so many epochs takes at the search's pace."""
+    """Returns how many seconds this many epochs take at the pace of the search."""
     return sum(seconds_of_epochs(training, candidate, epochs))
 
 
 def seconds_of_epochs(training: PictureTraining, candidate: dict, epochs: int) -> list[float]:
-    """Returns how long each epoch of such a training takes, its validation included: small ones cost less."""
+    """Returns the seconds of each epoch, validation included; epochs on small pictures cost less."""
     validated = set(training.validated_epochs(epochs))
     return [
         cost * candidate["seconds_an_epoch"] + (epoch in validated) * candidate["seconds_a_validation"]
@@ -132,9 +132,9 @@ def seconds_of_epochs(training: PictureTraining, candidate: dict, epochs: int) -
 
 
 def planned_epochs(training: PictureTraining, candidate: dict, minutes: float, pace: float = 1.0) -> int:
-    """Returns how many epochs fit into the minutes: at most the training's own, at least 1.
+    """Returns how many epochs fit into the minutes: at least 1, at most `training.epochs`.
 
-    `pace` is how much longer an epoch takes now than in the search.
+    `pace` is the duration of an epoch now, relative to the search.
     """
     if math.isinf(minutes):
         return training.epochs

@@ -1,4 +1,4 @@
-"""A KerasTuner search that is recorded, resumed, and ended on time, whichever of its tuners runs it."""
+"""A KerasTuner search that is recorded, resumable and ends on time, whichever KerasTuner tuner runs it."""
 
 import logging
 import math
@@ -27,38 +27,38 @@ from src.training import PictureTraining
 
 logger = logging.getLogger(__name__)
 
-NEVER = 10**9  # KerasTuner gives a search up after this many failed trials in a row; 3 by default
+NEVER = 10**9  # failed trials in a row after which KerasTuner gives up a search; its default is 3
 
 
 class CutByDeadline(keras_tuner.errors.FatalError):
-    """Raised out of a trial that `max_minutes` cut short: KerasTuner then keeps it to be run again."""
+    """Raised from a trial that `max_minutes` cut short, so that KerasTuner keeps it to run it again."""
 
 
 class NoFaultOfTheTrial(keras_tuner.errors.FatalError, OSError):
-    """Raised out of a trial whose disk is full or whose pictures are gone: KerasTuner runs it again."""
+    """Raised from a trial if the disk is full or the pictures are gone, so that KerasTuner runs it again."""
 
 
 class RecordedSearch:
-    """Laid over a KerasTuner tuner: seeds each trial, records it, keeps the disk and the time."""
+    """Mixin for a KerasTuner tuner: seeds and records each trial, and limits disk usage and time."""
 
     def prepare(self, seed: int, epochs: int, keep_models: int) -> None:
-        """Keeps the search's settings; called once, before `search`."""
+        """Stores the settings of the search; called once, before `search`."""
         self.seed_of_search, self.epochs, self.keep_models = seed, epochs, keep_models
         self.deadline = Deadline(math.inf)
         self.oracle.max_consecutive_failed_trials = NEVER
         if not Path(self._get_tuner_fname()).exists():
-            # KerasTuner writes its state at the end of the first trial; a kill before that loses it.
+            # KerasTuner first writes its state after the first trial; an earlier kill would lose it.
             self.oracle.save()
             self.save()
         keep_state(Path(self.project_dir))
 
     @property
     def space(self) -> list:
-        """The entries of the search space, without those that Hyperband keeps for itself."""
+        """The entries of the search space, without those that Hyperband adds for its own use."""
         return [entry for entry in self.oracle.get_space().space if not entry.name.startswith("tuner/")]
 
     def run_for(self, minutes: float = 0) -> None:
-        """Runs the trials that are missing; with `minutes`, ends at the first epoch after them."""
+        """Runs the remaining trials; with `minutes`, stops after the first epoch past the limit."""
         self.deadline, self.policy = Deadline.after(minutes), keras.config.dtype_policy()
         asked, done = self.oracle.max_trials, len(self.oracle.end_order)
         logger.info("search: %d trials done, %s asked for", done, asked or "a bracket or grid")
@@ -77,10 +77,10 @@ class RecordedSearch:
             )
 
     def run_trial(self, trial, *args, **kwargs):
-        """Returns the trial's histories; the same trial gives the same scores, also after a resume."""
+        """Returns the trial's histories; a trial is seeded, so a resumed search gives it the same scores."""
 
         def train(training: PictureTraining) -> list:
-            self.hypermodel = training  # at half the batch size, where memory ran out
+            self.hypermodel = training  # at half the batch size if memory ran out
             return self._train(trial, *args, **kwargs)
 
         keep_state(Path(self.project_dir))
@@ -113,21 +113,21 @@ class RecordedSearch:
         return histories
 
     def _build_hypermodel(self, hp) -> keras.Model:
-        keras.config.set_dtype_policy(self.policy)  # KerasTuner has just cleared it, with Keras's session
+        keras.config.set_dtype_policy(self.policy)  # KerasTuner has just reset it by clearing the session
         return super()._build_hypermodel(hp)
 
     def on_trial_end(self, trial) -> None:
-        """Saves the state, says how it stands, and ends the search where its time is over."""
+        """Saves the state, logs the progress, and ends the search if its time is up."""
         super().on_trial_end(trial)
         keep_state(Path(self.project_dir))
         self._report(trial.trial_id)
         self._drop_checkpoints(trial.trial_id)
         give_up(self.records())
         if self.deadline.passed:
-            self.oracle.max_trials = len(self.oracle.trials)  # the oracle then has no further trial
+            self.oracle.max_trials = len(self.oracle.trials)  # so the oracle proposes no further trial
 
     def records(self) -> list[TrialRecord]:
-        """Returns the trials in the order in which they began."""
+        """Returns the trials in the order in which they started."""
         trials = self.oracle.trials.values()
         return [self._record(trial) for trial in sorted(trials, key=lambda trial: int(trial.trial_id))]
 
@@ -155,7 +155,7 @@ class RecordedSearch:
         log_trial(trial, records, self.oracle.objective.name, asked, ended, self.deadline.seconds_left())
 
     def _drop_checkpoints(self, ended: str) -> None:
-        # 292 MB a trial at the published size, two thirds of it the optimizer's; Hyperband goes on from
+        # 292 MB per trial at the published size, two thirds of it optimizer state; Hyperband continues
         # earlier trials, so it keeps all of them.
         if isinstance(self, keras_tuner.Hyperband):
             return

@@ -1,4 +1,4 @@
-"""Optuna's samplers and pruners by name: who proposes the next trial, and who ends one early."""
+"""Optuna's samplers and pruners by name: samplers propose the next trial, pruners end one early."""
 
 import copy
 import math
@@ -13,42 +13,42 @@ from src.searches.callbacks import HistoryFile
 from src.searches.claims import PLACE, REASON
 
 SAMPLERS = ("tpe", "random")
-PRUNERS = {  # name: what is said of a pruned trial
+PRUNERS = {  # name: the reason given for a pruned trial
     "median": "worse than the median of the completed trials",
     "hyperband": "not in the best third of its bracket",
     "none": "",
 }
-STARTUP = {"tpe": 10, "median": 4}  # trials before one begins to judge
+STARTUP = {"tpe": 10, "median": 4}  # trials before the sampler or pruner starts to use results
 
 
 def make_sampler(name: str, seed: int, place: int, defaults: dict) -> optuna.samplers.BaseSampler:
-    """Returns the sampler of one trial, which proposes the same whether or not the search was interrupted.
+    """Returns the sampler for one trial, which proposes the same values even if the search was interrupted.
 
     Args:
         name: tpe or random.
         seed: of the search.
-        place: of the trial, from 0; the first one takes the space's defaults.
+        place: of the trial (0-based); the first trial uses the defaults of the space.
         defaults: a value for each hyperparameter.
     """
-    # Mixed, as seed + place would give neighbouring seeds the same proposals, one trial later.
+    # Mixed, because seed + place would give neighbouring seeds the same proposals, shifted by one trial.
     mixed = int(np.random.SeedSequence((seed, place)).generate_state(1)[0])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         if name == "random":
             sampler = optuna.samplers.RandomSampler(seed=mixed)
         else:
-            # With several processes, constant_liar keeps them from proposing the same at once.
+            # constant_liar keeps parallel processes from proposing the same values at the same time.
             settings = {"multivariate": True, "constant_liar": True, "n_startup_trials": STARTUP["tpe"]}
             sampler = optuna.samplers.TPESampler(seed=mixed, **settings)
         return sampler if place else optuna.samplers.PartialFixedSampler(defaults, sampler)
 
 
 def make_pruner(name: str, epochs: int) -> optuna.pruners.BasePruner:
-    """Returns the pruner for trials of so many epochs.
+    """Returns the pruner for trials with this many epochs.
 
-    `median` lets the first 4 trials pass and judges from two thirds of the epochs on, at the second at the
-    earliest: before the learning rate has come down from its peak, a network's score says little about its
-    last one (`tests/benchmarks/README.md` has the figures). `hyperband` judges from a ninth of the epochs on.
+    `median` never prunes the first 4 trials and judges from two thirds of the epochs on, at the earliest at
+    the second: until the learning rate has come down from its peak, a score says little about the final one
+    (`tests/benchmarks/README.md` has the figures). `hyperband` judges from a ninth of the epochs on.
     """
     if name == "median":
         return optuna.pruners.MedianPruner(STARTUP["median"], max(2, math.ceil(epochs * 2 / 3)))
@@ -58,43 +58,43 @@ def make_pruner(name: str, epochs: int) -> optuna.pruners.BasePruner:
 
 
 class PlacedHyperband(optuna.pruners.HyperbandPruner):
-    """Hyperband that goes by a trial's place: its number is another one when it is taken again."""
+    """Hyperband that assigns brackets by a trial's place, since its number changes when it is taken again."""
 
     def _get_bracket_id(self, study: optuna.Study, trial: FrozenTrial) -> int:
         if trial.state is TrialState.FAIL and REASON not in trial.user_attrs:
-            return -1  # taken again, so that it must not compete with itself
+            return -1  # will be taken again, and must not compete with itself
         trial = copy.copy(trial)
         trial.number = trial.user_attrs.get(PLACE, trial.number)
         return super()._get_bracket_id(study, trial)
 
 
 class ReportEpochs(keras.callbacks.Callback):
-    """Tells the study each epoch's objective, and stops the training where the pruner says so."""
+    """Reports each epoch's objective to the study, and stops the training if the pruner says so."""
 
     def __init__(self, trial: optuna.Trial, objective: str, epochs: int, history: HistoryFile):
-        """Keeps the trial, what to report of it, and where the epochs of an interrupted attempt are found."""
+        """Stores the trial, what to report, and the history that holds an interrupted attempt's epochs."""
         super().__init__()
         self.trial, self.objective, self.epochs, self.history = trial, objective, epochs, history
         self.pruned_at: int | None = None
         self.reported = 0
 
     def on_train_begin(self, logs=None):
-        """Reports the epochs that were trained before this process went on."""
+        """Reports the epochs that were trained before this process resumed the trial."""
         for row in self.history.rows[self.reported :]:
             self.trial.report(float(row[self.objective]), row["epoch"])
-            self.trial.should_prune()  # hyperband keeps each rung's value where it is asked, and only there
+            self.trial.should_prune()  # hyperband stores a rung's value only when asked at that rung
             self.reported = row["epoch"]
 
     @property
     def is_over(self) -> bool:
-        """Whether the pruner ends the restored training where it is: before a kill it may have done so."""
+        """Whether the pruner ends the restored training at once, as it may have done before a kill."""
         self.on_train_begin()
         if 0 < self.reported < self.epochs and self.trial.should_prune():
             self.pruned_at = self.reported
         return self.pruned_at is not None
 
     def on_epoch_end(self, epoch, logs=None):
-        """Reports; after the last epoch there is nothing left to be saved by pruning."""
+        """Reports the epoch; the pruner is not asked after the last one, where it could save nothing."""
         if self.objective not in (logs or {}):
             raise ValueError(f"objective {self.objective!r} is not among {', '.join(logs or {})}")
         self.trial.report(float(logs[self.objective]), epoch + 1)

@@ -1,4 +1,4 @@
-"""One folder a search, in it one a trial: never mixed, written so that a kill leaves it readable."""
+"""One folder per search with one subfolder per trial: never mixed, and readable even after a kill."""
 
 import hashlib
 import json
@@ -19,13 +19,13 @@ from src.searches.checkpoints import CHECKPOINT, Checkpoint
 
 logger = logging.getLogger(__name__)
 
-MOST_DEATHS = 5  # in a row; a network that ends its process so often is tried no more
+MOST_DEATHS = 5  # in a row; a network that kills its process this often is not tried again
 IN_VAIN = f"its process died {MOST_DEATHS} times in a row, and it came no further"
 
 
 def search_folder(folder: Path, identity: dict) -> Path:
-    """Returns the folder of the search with this identity, and says where another one lies beside it."""
-    if isinstance(pictures := identity.get("pictures"), dict):  # threads change no picture
+    """Returns the folder of the search with this identity; logs a warning if it is new and others exist."""
+    if isinstance(pictures := identity.get("pictures"), dict):  # the thread count changes no picture
         identity = {**identity, "pictures": {name: pictures[name] for name in pictures if name != "workers"}}
     text = json.dumps(identity, sort_keys=True, default=str)
     project = folder / hashlib.sha256(text.encode()).hexdigest()[:8]
@@ -49,16 +49,16 @@ def search_folder(folder: Path, identity: dict) -> Path:
 def recording(
     folder: Path, title: str, epochs: int, deadline: Deadline, identity: dict | None = None, note: str = ""
 ) -> Iterator[list[keras.callbacks.Callback]]:
-    """Gives the callbacks that watch a trial, and notes at its end what it was and how long it took.
+    """Yields the callbacks that watch a trial, and at its end records its size and how long it took.
 
     Args:
         folder: of the trial.
-        title: of its progress.
-        epochs: largest number of epochs.
-        deadline: of the search; it stops the trial, too.
-        identity: what the trial trains; an interrupted attempt at the same is gone on with, epoch by epoch.
-            Without it the trial begins anew.
-        note: what is to be said of the trial, even if it completes.
+        title: of its progress display.
+        epochs: maximum number of epochs.
+        deadline: of the search; it also stops the trial.
+        identity: what the trial trains; an interrupted attempt at the same is resumed after its last epoch.
+            Without it the trial starts from scratch.
+        note: remark recorded with the trial, even if it completes.
     """
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "record.json").unlink(missing_ok=True)
@@ -72,10 +72,10 @@ def recording(
     try:
         yield watching
     finally:
-        # Stopped after its last epoch means that nothing is missing.
+        # If it was stopped after its last epoch, nothing is missing.
         stopped_at = None if deadline.stopped_at == epochs else deadline.stopped_at
         seconds = history.earlier + time.monotonic() - clock
-        started = datetime.now(UTC) - timedelta(seconds=seconds)  # as if nothing had interrupted it
+        started = datetime.now(UTC) - timedelta(seconds=seconds)  # as if it had never been interrupted
         record = {
             "seconds": round(seconds, 1),
             "parameters": history.parameters,
@@ -88,9 +88,9 @@ def recording(
 
 @contextmanager
 def counting_deaths(folder: Path) -> Iterator[int]:
-    """Gives how often in a row the process of this trial has died before an epoch was over."""
+    """Yields how many times in a row the process of this trial has died before completing an epoch."""
     folder.mkdir(parents=True, exist_ok=True)
-    mark = folder / "begun.json"  # stays where its process dies
+    mark = folder / "begun.json"  # remains if the process dies
     has_lived = not mark.exists() or (folder / "history.csv").exists()
     deaths = 0 if has_lived else read_json(mark)["deaths"] + 1
     write_json(mark, {"deaths": deaths})
@@ -101,31 +101,31 @@ def counting_deaths(folder: Path) -> Iterator[int]:
 
 
 def read_record(folder: Path) -> dict:
-    """Returns what was noted at the end of a trial, nothing where it has not ended."""
+    """Returns the record written at the end of a trial; empty if it has not ended."""
     return read_json(folder / "record.json") if (folder / "record.json").exists() else {}
 
 
 def read_history(folder: Path) -> pd.DataFrame:
-    """Returns a trial's epochs, none where it was killed before the first one ended."""
+    """Returns a trial's epochs, one per row; empty if it was killed before the first one ended."""
     path = folder / "history.csv"
     return pd.read_csv(path) if path.exists() else pd.DataFrame(columns=["execution", "epoch"])
 
 
 def read_files(folder: Path) -> dict[str, str]:
-    """Returns the texts that a trial has left in its folder, by name: for who has no access to it."""
+    """Returns the text files in a trial's folder, by name, for machines without access to it."""
     files = [folder / name for name in ("history.csv", "record.json")]
     return {file.name: file.read_text(encoding="utf-8") for file in files if file.exists()}
 
 
 def fetch_files(folder: Path, texts: dict[str, str]) -> None:
-    """Writes what a trial has left in its folder on another machine, also over what it had begun here."""
+    """Writes the files that a trial left on another machine, replacing any partial ones left here."""
     for name, text in texts.items():
         if not (folder / name).exists() or (folder / name).read_text(encoding="utf-8") != text:
             replace_text(folder / name, text)
 
 
 def reason_of(error: BaseException | str) -> str:
-    """Returns an error, or the traceback of one, as the single line that says what went wrong."""
+    """Returns one line that says what went wrong, from an error or the text of a traceback."""
     if isinstance(error, BaseException):
         return f"{type(error).__name__}: {one_line(str(error))}".removesuffix(": ")[:300]
     lines = [line.strip() for line in error.splitlines() if line.strip()]

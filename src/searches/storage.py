@@ -1,4 +1,4 @@
-"""Where the trials of an Optuna search live: SQLite in the run's folder, or a database server."""
+"""Where the trials of an Optuna search are stored: SQLite in the run's folder, or a database server."""
 
 import logging
 import os
@@ -19,22 +19,22 @@ from src.running.resources import causes
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
-BEAT, SILENCE = 30, 300  # seconds between two signs of life; without any for so long, a process is dead
-PATIENCE = 600  # seconds that a server may be away in the middle of a search
-ATTEMPTS = 6  # at opening: two processes that create the same tables at once disturb each other
+BEAT, SILENCE = 30, 300  # seconds between heartbeats; seconds without one until a process counts as dead
+PATIENCE = 600  # seconds that a server may be unreachable in the middle of a search
+ATTEMPTS = 6  # to open the storage: processes that create the same tables at once disturb each other
 ALIASES = {"postgres": "postgresql+psycopg", "postgresql": "postgresql+psycopg"}
 
 
 def storage_url(storage: str, folder: Path) -> sqlalchemy.URL:
-    """Returns the address of the storage; its text hides the password.
+    """Returns the URL of the storage; printing it hides the password.
 
     Args:
-        storage: an address such as `postgresql://user@host/name`; empty means the one in the environment
-            variable STORAGE_URL and, where there is none, `study.db` in `folder`.
+        storage: a URL such as `postgresql://user@host/name`; empty means the environment variable
+            STORAGE_URL or, if that is not set either, `study.db` in `folder`.
         folder: of all searches of a run.
 
     Raises:
-        ValueError: no address, or one with a password where it would be written into the notebook.
+        ValueError: not a URL, or one with a password where it would be written into the notebook.
     """
     given = storage or os.environ.get("STORAGE_URL", "")
     if not given:
@@ -42,7 +42,7 @@ def storage_url(storage: str, folder: Path) -> sqlalchemy.URL:
     try:
         url = sqlalchemy.make_url(given)
     except (sqlalchemy.exc.ArgumentError, ValueError):
-        # Without its text and its cause: either may hold a password.
+        # Without the URL or the cause: either may contain a password.
         source = "storage" if storage else "the environment variable STORAGE_URL"
         raise ValueError(f"{source} is no address like postgresql://user@host:5432/name") from None
     if storage and secrets(url):
@@ -54,25 +54,25 @@ def storage_url(storage: str, folder: Path) -> sqlalchemy.URL:
 
 
 def secrets(url: sqlalchemy.URL) -> list[str]:
-    """Returns the passwords in an address: its own, and those among its options."""
+    """Returns the passwords in a URL: its own, and those among its query options."""
     options = [str(value) for key, value in url.query.items() if "pass" in key.lower()]
     return [secret for secret in [url.password, *options] if secret]
 
 
 def open_study(url: sqlalchemy.URL, name: str, direction: str) -> tuple[optuna.Study, RDBStorage]:
-    """Returns the study of this name, made where it is missing, and its storage.
+    """Returns the study of this name, created if missing, and its storage.
 
     Raises:
-        ConnectionError: the storage cannot be opened; the text says why, without a password.
+        ConnectionError: the storage cannot be opened; the message says why, without any password.
     """
-    optuna.logging.set_verbosity(optuna.logging.ERROR)  # it writes to standard error, past our log
+    optuna.logging.set_verbosity(optuna.logging.ERROR)  # it writes to standard error, bypassing our log
     options = {"connect_args": {"timeout": 60}}  # seconds that SQLite waits for another process
     if url.get_backend_name() == "sqlite":
         Path(url.database or "").parent.mkdir(parents=True, exist_ok=True)
     else:
-        # A restarted server has cut the old connections; one that is not there is not waited for.
+        # Pinging detects connections cut by a server restart; the timeout limits the wait for an absent one.
         options = {"pool_pre_ping": True, "connect_args": {"connect_timeout": 10}}
-    # Optuna fills in {SCHEMA_VERSION}, so that other braces must be doubled.
+    # Optuna substitutes {SCHEMA_VERSION}, so all other braces must be doubled.
     address = url.render_as_string(hide_password=False).replace("{", "{{").replace("}", "}}")
     for attempt in range(1, ATTEMPTS + 1):
         try:
@@ -85,7 +85,7 @@ def open_study(url: sqlalchemy.URL, name: str, direction: str) -> tuple[optuna.S
             if url.get_backend_name() != "sqlite":
                 sqlalchemy.event.listen(storage.engine, "do_connect", connect_patiently)
             return study, storage
-        except Exception as error:  # each kind of database has errors of its own
+        except Exception as error:  # every database driver has its own errors
             text = f"{type(error).__name__}: {' '.join(str(error).split())}"
             lasting = isinstance(error, ImportError) or attempt == ATTEMPTS
         if lasting:
@@ -99,7 +99,7 @@ def open_study(url: sqlalchemy.URL, name: str, direction: str) -> tuple[optuna.S
 
 
 def connect_patiently(dialect, record, arguments: list, settings: dict):
-    """Returns a connection to a server that may be away for a while: it is waited for, `PATIENCE` seconds."""
+    """Returns a connection, waiting up to `PATIENCE` seconds for a server that is temporarily unreachable."""
     give_up_at, said = time.monotonic() + PATIENCE, False
     while True:
         try:
@@ -116,9 +116,9 @@ def connect_patiently(dialect, record, arguments: list, settings: dict):
 
 
 def outlast_cuts(act: Callable[[], T]) -> T:
-    """Returns what `act` gives; where the server goes away in the middle of it, it is done once more.
+    """Returns the result of `act`, calling it again whenever the server goes away in the middle of it.
 
-    What was under way then may have been written or not, so `act` has to look at the storage anew.
+    An interrupted write may or may not have taken effect, so `act` must read the storage afresh each time.
     """
     while True:
         try:
@@ -130,13 +130,13 @@ def outlast_cuts(act: Callable[[], T]) -> T:
 
 
 def _was_cut(error: BaseException) -> bool:
-    """Returns whether a lost connection is behind an error, or behind another one that it led to.
+    """Returns whether a lost connection is among the causes of an error.
 
-    Where Optuna reads the trials it meets one by reading them again, in the transaction that is lost.
+    It may be a few causes deep: when reading trials fails, Optuna retries in the transaction that is lost.
     """
     return any(getattr(cause, "connection_invalidated", False) for cause in causes(error))
 
 
 def shown(url: sqlalchemy.URL) -> str:
-    """Returns an address to be read by people: no user's options, no password."""
+    """Returns a URL for display: no query options, and the password hidden."""
     return url.set(query={}).render_as_string(hide_password=True)

@@ -1,4 +1,4 @@
-"""KerasTuner's search space with values that an Optuna trial draws, so that a space is written once."""
+"""A KerasTuner search space whose values an Optuna trial draws, so that each space is written only once."""
 
 import logging
 from collections.abc import Callable
@@ -18,23 +18,23 @@ logger = logging.getLogger(__name__)
 
 
 class SuggestedHyperParameters(keras_tuner.HyperParameters):
-    """A `HyperParameters` that asks an Optuna trial for each value when the space first names it."""
+    """`HyperParameters` that ask an Optuna trial for each value when the space first uses its name."""
 
     def __init__(self, trial: optuna.Trial):
-        """Keeps the trial."""
+        """Stores the trial."""
         super().__init__()
         self.trial = trial
 
     def _register(self, hyperparameter, overwrite=False):
-        # KerasTuner comes here once for each entry, with its scopes and conditions put together. A value
-        # that is already there is kept; an inactive entry gets none.
+        # KerasTuner calls this once per entry, with its scopes and conditions resolved. An existing value
+        # is kept; an inactive entry gets none.
         if self.is_active(hyperparameter) and hyperparameter.name not in self.values:
             self.values[hyperparameter.name] = suggest(self.trial, hyperparameter)
         return super()._register(hyperparameter, overwrite)
 
 
 def suggest(trial: optuna.Trial, entry):
-    """Returns the trial's value for a KerasTuner entry, one of those that KerasTuner itself would draw."""
+    """Returns the trial's value for a KerasTuner entry: one that KerasTuner itself could have drawn."""
     distribution = distribution_of(entry)
     if distribution is None:
         return entry.default
@@ -43,7 +43,7 @@ def suggest(trial: optuna.Trial, entry):
     draw = trial.suggest_int if isinstance(distribution, IntDistribution) else trial.suggest_float
     limits = {"step": distribution.step, "log": distribution.log}
     value = draw(entry.name, distribution.low, distribution.high, **limits)
-    # Optuna's 0.30000000000000004 may be KerasTuner's 0.3: its own grid decides.
+    # Optuna's 0.30000000000000004 may be KerasTuner's 0.3, so snap to KerasTuner's own grid.
     return min(grid(entry), key=lambda place: abs(place - value)) if distribution.step else value
 
 
@@ -65,13 +65,13 @@ def distribution_of(entry) -> BaseDistribution | None:
         )
     log = entry.sampling == "log"
     if log and entry.step:
-        # 16, 32, 64, ...: Optuna has no grid of factors, so each value is a choice.
+        # 16, 32, 64, ...: Optuna has no geometric grid, so each value is a choice.
         return CategoricalDistribution(grid(entry))
     if isinstance(entry, Int):
         high = entry.max_value if log else grid(entry)[-1]
         return IntDistribution(entry.min_value, high, log=log, step=1 if log else entry.step)
     if entry.step:
-        # KerasTuner's own number of values, which can lack the top; in decimals, so that they divide.
+        # As many values as KerasTuner has, which may miss the top; Decimal, so that the step divides exactly.
         low, step = Decimal(str(entry.min_value)), Decimal(str(entry.step))
         high = low + (len(grid(entry)) - 1) * step
         return FloatDistribution(float(low), float(high), step=float(step))
@@ -79,16 +79,16 @@ def distribution_of(entry) -> BaseDistribution | None:
 
 
 def grid(entry) -> list:
-    """Returns every value of a stepped entry, as KerasTuner has them."""
+    """Returns all values of a stepped entry, exactly as KerasTuner has them."""
     kind = int if isinstance(entry, Int) else float
     return [kind(value) for value in entry.values]
 
 
 def explore_space(build: Callable[[keras_tuner.HyperParameters], object]) -> keras_tuner.HyperParameters:
-    """Returns the space with the entries of every `conditional_scope`, at their defaults.
+    """Returns the space including the entries of every `conditional_scope`, at their defaults.
 
     Args:
-        build: function of `hp`; it is called once, and once more for each scope that was not entered.
+        build: function of `hp`; called once, and once more for each scope that was not entered.
 
     Raises:
         ValueError: an entry that Optuna cannot draw.
@@ -108,7 +108,7 @@ def explore_space(build: Callable[[keras_tuner.HyperParameters], object]) -> ker
 
 
 def log_space(entries: list) -> None:
-    """Writes the entries of a space, as KerasTuner prints them."""
+    """Logs the entries of a space in the form in which KerasTuner prints them."""
     logger.info("Search space summary\nDefault search space size: %d", len(entries))
     for entry in entries:
         config = entry.get_config()

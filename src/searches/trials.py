@@ -1,4 +1,4 @@
-"""What a search leaves behind, whichever engine ran it: tables of trials and epochs, the best of them."""
+"""What a search leaves behind, whichever engine ran it: tables of trials and epochs, and the best trials."""
 
 import logging
 import math
@@ -13,20 +13,20 @@ from src.searches.search_folder import read_history, read_record
 logger = logging.getLogger(__name__)
 
 ENDED = ("completed", "pruned", "failed")
-FIRST_FAILURES = 5  # trials that all fail at the start mean that nothing will ever work
+FIRST_FAILURES = 5  # if this many trials all fail at the start, nothing is going to work
 
 
 @dataclass(frozen=True)
 class TrialRecord:
-    """One trial as an engine tells of it; what it left on the disk is in its folder.
+    """One trial as reported by an engine; its files are in its folder.
 
     Attributes:
         number: from 1.
-        hyperparameters: the values that the space gave it.
-        status: completed, pruned, failed, interrupted (a later run goes on with it) or running.
-        score: the best objective, so far where it was not completed; NaN where there is none.
-        reason: in one line why it was not completed, else empty.
-        folder: holds history.csv (a row an epoch) and record.json (parameters, seconds, started).
+        hyperparameters: the values drawn from the space.
+        status: completed, pruned, failed, interrupted (a later run resumes it) or running.
+        score: the best objective, so far if the trial was not completed; NaN if there is none.
+        reason: one line on why it was not completed, or a note on one that was; else empty.
+        folder: holds history.csv (one row per epoch) and record.json (parameters, seconds, started).
     """
 
     number: int
@@ -38,7 +38,7 @@ class TrialRecord:
 
 
 def trials_table(records: list[TrialRecord], objective: str) -> pd.DataFrame:
-    """Returns one row a trial: its number from 1, its hyperparameters, and what came of it.
+    """Returns one row per trial: its number from 1, its hyperparameters, and its outcome.
 
     Columns after the hyperparameters: score (the objective), best_epoch and epochs (from 1),
     parameters (of the model), seconds, status, reason, and started (UTC).
@@ -62,13 +62,13 @@ def trials_table(records: list[TrialRecord], objective: str) -> pd.DataFrame:
             }
         )
     table = pd.DataFrame(rows)
-    # A hyperparameter that only later trials had stands with the others all the same.
+    # Hyperparameters that only later trials have still go with the other hyperparameters.
     outcome = ["score", "best_epoch", "epochs", "parameters", "seconds", "status", "reason", "started"]
     return table[[*table.columns.difference(outcome, sort=False), *outcome]] if rows else table
 
 
 def history_table(records: list[TrialRecord]) -> pd.DataFrame:
-    """Returns one row an epoch of every trial: trial, execution, epoch, losses, metrics, seconds."""
+    """Returns one row per epoch of every trial: trial, execution, epoch, losses, metrics, seconds."""
     tables = [read_history(trial.folder).assign(trial=trial.number) for trial in records]
     tables = [table for table in tables if len(table)] or tables
     table = pd.concat(tables or [pd.DataFrame(columns=["trial", "execution", "epoch"])], ignore_index=True)
@@ -76,13 +76,13 @@ def history_table(records: list[TrialRecord]) -> pd.DataFrame:
 
 
 def best_epoch(history: pd.DataFrame, objective: str) -> int:
-    """Returns the epoch, counted from 1, with the best objective."""
+    """Returns the epoch (counted from 1) with the best objective."""
     column = history[objective]
     return int(history.loc[column.idxmin() if lower_is_better(objective) else column.idxmax(), "epoch"])
 
 
 def finalists(records: list[TrialRecord], objective: str, count: int) -> list[TrialRecord]:
-    """Returns the best completed trials, best first: at most `count`, no set of values twice."""
+    """Returns at most `count` of the best completed trials, best first, without duplicate hyperparameters."""
     completed = [trial for trial in records if trial.status == "completed" and not math.isnan(trial.score)]
     chosen: list[TrialRecord] = []
     for trial in sorted(completed, key=lambda trial: trial.score, reverse=not lower_is_better(objective)):
@@ -92,10 +92,10 @@ def finalists(records: list[TrialRecord], objective: str, count: int) -> list[Tr
 
 
 def best_trial(records: list[TrialRecord], objective: str) -> TrialRecord:
-    """Returns the best completed trial; where none is, the best that the time limit cut short.
+    """Returns the best completed trial or, if there is none, the best one that was interrupted.
 
     Raises:
-        RuntimeError: no trial has a score to go by; the first reason is given.
+        RuntimeError: no trial has a usable score; the message gives the first reason.
     """
     if best := finalists(records, objective, 1):
         return best[0]
@@ -114,7 +114,7 @@ def best_trial(records: list[TrialRecord], objective: str) -> TrialRecord:
 
 
 def give_up(records: list[TrialRecord]) -> None:
-    """Raises RuntimeError with the first reason where each of the first trials failed."""
+    """Raises RuntimeError, with the first reason, if at least 5 trials have ended and all of them failed."""
     ended = [trial for trial in records if trial.status in ENDED]
     if len(ended) >= FIRST_FAILURES and all(trial.status == "failed" for trial in ended):
         raise RuntimeError(
@@ -123,7 +123,7 @@ def give_up(records: list[TrialRecord]) -> None:
 
 
 def drop_weights(records: list[TrialRecord], objective: str, keep_models: int) -> None:
-    """Deletes the weights of the trials that are over, but for the best `keep_models`."""
+    """Deletes the weights of all ended trials except the best `keep_models`."""
     best = [trial.folder for trial in finalists(records, objective, keep_models)]
     for trial in records:
         if trial.status in ENDED and trial.folder not in best:
@@ -139,15 +139,15 @@ def log_trial(
     ended: int,
     seconds_left: float = math.inf,
 ) -> None:
-    """Writes the line that ends a trial: its score, the best so far, its minutes, the minutes left.
+    """Logs the line that ends a trial: its score, the best so far, its minutes, the minutes left.
 
     Args:
-        trial: the one that has just ended.
+        trial: the trial that has just ended.
         records: of the whole search.
         objective: name of the metric.
-        asked: trials asked for, 0 where their number is not known before.
-        ended: trials that are over.
-        seconds_left: until the search ends, whatever is left.
+        asked: number of trials requested, 0 if not known in advance.
+        ended: number of trials that have ended.
+        seconds_left: until the search's deadline.
     """
     best = finalists(records, objective, 1)
     seconds = [read_record(other.folder).get("seconds") for other in records]

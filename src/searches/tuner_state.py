@@ -1,4 +1,4 @@
-"""KerasTuner's state on the disk: kept twice, because it is not replaced whole, and put right again."""
+"""Copies and repairs of KerasTuner's state files, because KerasTuner does not write them atomically."""
 
 import json
 import logging
@@ -12,11 +12,11 @@ from src.running.writing import replacing
 
 logger = logging.getLogger(__name__)
 
-GOOD = "last_good"  # the folder of the copies, inside the search's own
+GOOD = "last_good"  # the folder of the copies, inside the search's folder
 
 
 def keep_state(project: Path) -> None:
-    """Copies every state file that is whole and that has changed since the last call."""
+    """Copies every intact state file that has changed since the last call."""
     for path in _state_files(project):
         copy = project / GOOD / path.relative_to(project)
         if copy.exists() and copy.stat().st_mtime_ns == path.stat().st_mtime_ns:
@@ -28,10 +28,10 @@ def keep_state(project: Path) -> None:
 
 
 def restore_state(project: Path) -> None:
-    """Puts the last good copy in the place of every state file that is missing or was cut short by a kill.
+    """Restores every state file that is missing or was cut short by a kill from its last good copy.
 
     Raises:
-        ValueError: a file is not whole and there is no copy of it.
+        ValueError: a file is damaged or missing, and there is no good copy of it.
     """
     kept = {copy.relative_to(project / GOOD) for copy in _state_files(project / GOOD)}
     for path in sorted(kept | {path.relative_to(project) for path in _state_files(project)}):
@@ -46,7 +46,7 @@ def restore_state(project: Path) -> None:
 
 
 def drop_optimizer(weights: Path) -> None:
-    """Takes the optimizer's state out of a file of weights, which is replaced whole."""
+    """Removes the optimizer state from a weights file, which is replaced atomically."""
     with replacing(weights, f"{os.getpid()}.partial.h5") as partial:
         with h5py.File(weights) as old, h5py.File(partial, "w") as new:
             new.attrs.update(old.attrs)

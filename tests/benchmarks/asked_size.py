@@ -1,11 +1,11 @@
-"""At which size a network should be asked, that was trained on crops of another: accuracy by picture size.
+"""Accuracy by picture size at prediction, for a network that was trained on crops of another size.
 
     python tests/benchmarks/asked_size.py RUN_FOLDER --last 96 --epochs 74 [--sizes 96 112 128 144]
 
-RUN_FOLDER is a run whose notebooks 01 and 02 have run with an `image_size` of the largest of the sizes. The
-modern network with its defaults is trained on pictures that grow from 64 to `--last` pixels; then it is asked
-about the whole validation part at each size, its normalization settled on training pictures of that size. The
-test part is not touched.
+RUN_FOLDER is a run whose notebooks 01 and 02 have run with `image_size` equal to the largest of the sizes.
+The modern network with its defaults is trained on pictures that grow from 64 to `--last` pixels; then it
+predicts the whole validation part at each size, with its normalization settled on training pictures of that
+size. The test part is not touched.
 """
 
 import argparse
@@ -29,11 +29,11 @@ from src.networks.normalization import settle_normalization
 from src.running.devices import fastest_precision, has_accelerator
 from src.spaces import SPACES, fixed
 
-FIRST = 64  # side of the first epoch's pictures
+FIRST = 64  # side of the first epoch's pictures, in pixels
 
 
 def train(run: Path, last: int, epochs: int, seed: int) -> keras.Model:
-    """Returns the trained network of the space's defaults."""
+    """Returns the trained network with the defaults of the space."""
     keras.utils.set_random_seed(seed)
     space, hp = SPACES["modern"], fixed({})
     batches = load_batches(run, "train", training=True, seed=seed, **space.choose_batches(hp))
@@ -48,7 +48,7 @@ def train(run: Path, last: int, epochs: int, seed: int) -> keras.Model:
 
 
 def resized(batches: PictureBatches, size: int) -> PictureBatches:
-    """Returns the batches with their pictures shrunk to that side, in memory."""
+    """Returns the batches with their pictures shrunk to that side and held in memory."""
     if size == batches.pixels.shape[1]:
         return batches
     sides = (size, size)
@@ -58,7 +58,7 @@ def resized(batches: PictureBatches, size: int) -> PictureBatches:
 
 
 def main() -> None:
-    """Prints a line for each size."""
+    """Prints one line per size."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("run", type=Path)
     parser.add_argument("--last", type=int, default=96)
@@ -72,7 +72,7 @@ def main() -> None:
     print(f"trained in {(time.monotonic() - started) / 60:.1f} minutes", flush=True)
     for size in chosen.sizes:
         training = resized(load_batches(chosen.run, "train"), size)
-        training.shuffle = True  # by name, a batch would be of one class
+        training.shuffle = True  # ordered by name, a batch would hold a single class
         settle_normalization(network, training)
         validation = resized(load_batches(chosen.run, "validation"), size)
         plain = predict_table(network, validation)["correct"]

@@ -1,11 +1,11 @@
-"""The two commands of a benchmark whose trainings are collected over days."""
+"""The two commands of a benchmark whose training runs are collected over days."""
 
 import argparse
 from pathlib import Path
 
 
 def train_and_table(description: str) -> tuple[argparse.ArgumentParser, ...]:
-    """Returns the parser of `train RUN RESULTS` and `table RESULTS`, then those of the two commands."""
+    """Returns the parser of `train RUN RESULTS` and `table RESULTS`, then the parsers of the two commands."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawTextHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
     training, showing = commands.add_parser("train"), commands.add_parser("table")

@@ -1,10 +1,10 @@
 """What mistake 1 of the published experiment cost: an epoch of 1/16 against a whole one.
 
-The published best hyperparameters, batch 16, 64 x 64, the same split, three trainings one after the
-other; validation uses the same fraction as training, as it did, and the weights of the lowest validation
-loss are kept. The first stops as the published one did: after 35 epochs, or 5 without a better loss. The
-other two train for the same minutes, so that the fraction alone differs. The test part is then predicted
-once with each.
+The published best hyperparameters, batch 16, 64 x 64, the same split, three training runs one after the
+other. Validation uses the same fraction as training, as in the original, and the weights with the lowest
+validation loss are kept. The first run stops as the published one did: after 35 epochs, or after 5 without a
+better loss. The other two train for the same number of minutes, so that only the fraction differs. Each
+network then predicts the test part once.
 
     python tests/benchmarks/epoch_ablation.py RUN_FOLDER [MINUTES] > result.json
 
@@ -32,7 +32,7 @@ from src.searches.callbacks import Deadline
 
 IMAGE_SIZE, BATCH_SIZE, SEED = 64, 16, 42
 NEVER = 10**6
-TRAININGS = [  # name, fraction of an epoch, epochs at most, patience
+TRAININGS = [  # name, fraction of an epoch, maximum number of epochs, patience
     ("1/16 epochs, stopped as published", 1 / 16, 35, 5),
     ("1/16 epochs, all the minutes", 1 / 16, NEVER, NEVER),
     ("whole epochs, all the minutes", 1.0, NEVER, NEVER),

@@ -1,9 +1,9 @@
-"""Features, cache and one epoch of batches for N pictures: their seconds, and the peak of the memory.
+"""Features, cache and one epoch of batches for N pictures: seconds taken and peak memory.
 
     python tests/benchmarks/input_growth.py FOLDER N
 
-A process of its own for each N, started by `input_speed.py`. The pictures of FOLDER are linked under new
-names until there are N. Prints one JSON object.
+`input_speed.py` starts one process per N. The pictures of FOLDER are linked under new names until there are
+N. Prints one JSON object.
 """
 
 import json
@@ -32,7 +32,7 @@ IMAGE_SIZE, BATCH_SIZE = 180, 32
 
 
 class Watch(threading.Thread):
-    """Looks every 10 ms at the memory that is this process's own, pages of files left out."""
+    """Samples this process's own memory, excluding file pages, every 10 ms."""
 
     def __init__(self):
         super().__init__(daemon=True)
@@ -43,19 +43,19 @@ class Watch(threading.Thread):
             self.peak = max(self.peak, self.now())
 
     def now(self) -> int:
-        """Returns the bytes of anonymous memory; where the system does not tell, of all but shared."""
+        """Returns the bytes of resident memory that is not shared; all of it if the system does not tell."""
         memory = self.process.memory_info()
         return memory.rss - getattr(memory, "shared", 0)
 
 
 def link_pictures(originals: list[Path], folder: Path, number: int) -> None:
-    """Fills the folder with that many pictures, half of them called cats, each under a name of its own."""
+    """Fills the folder with that many pictures under unique names, half of them labelled as cats."""
     for place in range(number):
         source = originals[place % len(originals)]
         target = folder / f"{('cat', 'dog')[place % 2]}.{place // 2}{source.suffix}"
         try:
             os.link(source, target)
-        except OSError:  # another disk
+        except OSError:  # on another disk
             shutil.copy(source, target)
 
 
@@ -63,9 +63,9 @@ def measure_growth(originals: Path, number: int, work: Path) -> dict:
     """Returns seconds and megabytes for that many pictures.
 
     Args:
-        originals: a folder of pictures, all of which can be used.
+        originals: a folder of pictures, all of them usable.
         number: of pictures.
-        work: a folder for links and cache, on the same disk.
+        work: a folder for links and cache, ideally on the same disk.
     """
     folder = work / "pictures"
     folder.mkdir()

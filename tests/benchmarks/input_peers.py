@@ -1,4 +1,4 @@
-"""What a user would otherwise take to look at the files and to serve them: the peers of `input_speed.py`."""
+"""What a user would otherwise use to inspect and serve the files: the peers of `input_speed.py`."""
 
 import math
 import os
@@ -19,7 +19,7 @@ AUTOTUNE = tf.data.AUTOTUNE
 
 
 def published_loop(folder: Path) -> pd.DataFrame:
-    """Returns the published features table, made as it was: one file after the other, by OpenCV."""
+    """Returns the published features table, made as in the original: one file at a time, with OpenCV."""
     names, categories, codes, sizes, ratios = [], [], [], [], []
     for name in list_names(folder):
         picture = cv2.imread(os.path.join(folder, name))
@@ -36,7 +36,7 @@ def published_loop(folder: Path) -> pd.DataFrame:
 
 
 def list_names(folder: Path) -> list[str]:
-    """Returns the files of a folder, and of the folders in it, as the disk has them."""
+    """Returns the files of a folder and its subfolders, in the order in which the disk lists them."""
     return [
         os.path.relpath(os.path.join(parent, name), folder)
         for parent, _, names in os.walk(folder)
@@ -45,7 +45,7 @@ def list_names(folder: Path) -> list[str]:
 
 
 def decode_again(folder: Path, names: list[str], image_size: int, interpolation: str) -> np.ndarray:
-    """Returns all pictures as ImageDataGenerator reads them, by `load_img`, in memory."""
+    """Returns all pictures in memory, read with `load_img` as ImageDataGenerator does."""
     pixels = np.empty((len(names), image_size, image_size, 3), "uint8")
     size = (image_size, image_size)
     for row, name in enumerate(names):
@@ -62,18 +62,18 @@ def tfdata_batches(
     seed: int,
     in_memory: bool = False,
 ) -> Iterator:
-    """Returns endless training batches by tf.data, as Keras's own guides build them.
+    """Returns endless training batches from tf.data, built as in Keras's own guides.
 
-    Files are shuffled, read, decoded and resized (bilinear) in parallel; whole batches go through Keras's
-    augmentation layers (RandomFlip, RandomTranslation, RandomShear, RandomZoom, with the same ranges and
-    fill mode) in parallel too, then through the same preprocessing; all degrees of parallelism and the
-    prefetching are tuned by tf.data itself.
+    Files are shuffled, then read, decoded and resized (bilinear) in parallel; whole batches go through
+    Keras's augmentation layers (RandomFlip, RandomTranslation, RandomShear, RandomZoom, with the same ranges
+    and fill mode), also in parallel, then through the same preprocessing. tf.data itself tunes all degrees of
+    parallelism and the prefetching.
 
     Args:
         folder: where the pictures are.
         table: the features table with its split; the training part is read.
         image_size: side of the squares, in pixels.
-        batch_size: pictures a batch.
+        batch_size: pictures per batch.
         augmentation: its flip, shifts, shear, zoom and fill mode are used.
         seed: of order and transformations.
         in_memory: whether the decoded squares are kept as uint8 (`.cache()`) after the first epoch.

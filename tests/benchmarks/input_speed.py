@@ -1,20 +1,21 @@
-"""Input at the speed of the machine: reading, serving, waiting, growing, each against what it replaces.
+"""Speed of the input pipeline: reading, serving, waiting, growing, each against what it replaces.
 
     python tests/benchmarks/input_speed.py [--data ZIP_OR_FOLDER] [--parts abcd] [--results FILE.json]
 
-Without `--data` the files are the originals of `../shared/data/train.zip`, where they are, else drawn
-pictures of that size. All that is compared takes turns in one run; a ratio is the median of the rounds' own
-ratios, and the least and the largest of them follow. Each of these lines ends in a ratio or a percentage:
+Without `--data`, the files are the originals from `../shared/data/train.zip` if present, else drawn pictures
+of that size. The candidates take turns in one run; a ratio is the median of the per-round ratios, printed
+after their minimum and maximum. Each of these lines ends in a ratio or a percentage:
 
-(a) augmented training batches of 180 x 180, as published: `PictureBatches` with one worker a core against
+(a) augmented training batches of 180 x 180, as published: `PictureBatches` with one worker per core against
     Keras's ImageDataGenerator and against tf.data with Keras's augmentation layers (`input_peers.py`).
-(b) features and pixel cache from one decoding, against the published loop followed by a decoding with
-    `load_img`: both by nearest neighbours, as published, and ours by areas against `load_img` by boxes. Ours
-    writes its cache to the disk, hashes and judges every file; theirs keeps the pixels in memory.
-(c) waiting for data: of an epoch of the modern network, the share that is gone when every batch is the same
-    one in memory. Epochs alternate within one `fit`.
-(d) seconds and peak memory for 1,500 to 12,000 pictures, each number in a process of its own
-    (`input_growth.py`): the memory that is the process's own, pages of files left out.
+(b) features and pixel cache from a single decoding, against the published loop followed by decoding with
+    `load_img`: both with nearest neighbour, as published, and ours with area against `load_img` with box
+    interpolation. Ours writes its cache to disk, and hashes and checks every file; theirs keeps the pixels in
+    memory.
+(c) waiting for data: the share of an epoch of the modern network that is saved if every batch is the same
+    one in memory. The two kinds of epoch alternate within one `fit`.
+(d) seconds and peak memory for 1,500 to 12,000 pictures, each number in its own process
+    (`input_growth.py`): memory of the process itself, excluding file pages.
 """
 
 import argparse
@@ -54,13 +55,13 @@ from src.spaces import SPACES, fixed
 
 ORIGINALS = Path(__file__).resolve().parents[3] / "shared" / "data" / "train.zip"
 IMAGE_SIZE, BATCH_SIZE, SEED = 180, 32, 42
-PAIRS = {"nearest": "nearest", "area": "box"}  # our interpolation, and what `load_img` calls the same
+PAIRS = {"nearest": "nearest", "area": "box"}  # our interpolation, and the name `load_img` has for it
 SIZES = (1_500, 3_000, 6_000, 12_000)
-REST, LONGEST_REST = 1.0, 60.0  # seconds between two turns: tf.data's threads go on filling their buffers
+REST, LONGEST_REST = 1.0, 60.0  # seconds between turns: tf.data's threads keep filling their buffers
 
 
 def find_pictures(data: str | None) -> Path:
-    """Returns the folder of the source files: those asked for, the originals, or drawn ones of that size."""
+    """Returns the folder of the source files: as requested, the originals, or drawn ones of that size."""
     paths = find_paths()
     if data or ORIGINALS.exists():
         return find_data(data or str(ORIGINALS), paths)
@@ -68,7 +69,7 @@ def find_pictures(data: str | None) -> Path:
 
 
 def draw_large(folder: Path, number: int) -> Path:
-    """Returns the folder with that many drawn pictures of about 500 x 375, as most of Kaggle's are."""
+    """Returns the folder with that many drawn pictures of about 500 x 375, the size of most of Kaggle's."""
     folder.mkdir(parents=True, exist_ok=True)
 
     def draw(place: int) -> None:
@@ -85,7 +86,7 @@ def draw_large(folder: Path, number: int) -> Path:
 
 
 def rest() -> None:
-    """Waits until no thread of this process works any more, so that no turn is slowed by the one before."""
+    """Waits until all threads of this process are idle, so that no turn is slowed by the one before."""
     started = time.monotonic()
     while time.monotonic() - started < LONGEST_REST:
         worked = time.process_time()
@@ -95,7 +96,7 @@ def rest() -> None:
 
 
 def in_turns(measures: dict[str, Callable[[], float]], rounds: int) -> pd.DataFrame:
-    """Returns what each function returned, a row a round; a round before them warms up and is forgotten."""
+    """Returns what each function returned, one row per round, after a warm-up round that is discarded."""
 
     def after_a_rest(take: Callable[[], float]) -> float:
         rest()
@@ -106,20 +107,20 @@ def in_turns(measures: dict[str, Callable[[], float]], rounds: int) -> pd.DataFr
 
 
 def ratio(over: pd.Series, under: pd.Series) -> dict[str, float]:
-    """Returns the median, the least and the largest of the rounds' ratios."""
+    """Returns the median, minimum and maximum of the per-round ratios."""
     ratios = over / under
     return {"ratio": ratios.median(), "low": ratios.min(), "high": ratios.max()}
 
 
 def seconds_of(function: Callable[[], object]) -> float:
-    """Returns how long the function takes."""
+    """Returns how many seconds the function takes."""
     started = time.perf_counter()
     function()
     return time.perf_counter() - started
 
 
 def line(letter: str, what: str, result: dict) -> str:
-    """Returns the line that is printed for one comparison."""
+    """Returns the line to print for one comparison."""
     return f"({letter}) {what} [{result['low']:.1f} to {result['high']:.1f}] {result['ratio']:.1f}x"
 
 
@@ -130,7 +131,7 @@ def make_batches(
     batch_size: int = BATCH_SIZE,
     kind: type[PictureBatches] = PictureBatches,
 ) -> PictureBatches:
-    """Returns the training part's batches, with one worker a core."""
+    """Returns the training part's batches, with one worker per core."""
     pictures = cached_rows(table)
     chosen = pictures[pictures["split"] == "train"]
     return kind(
@@ -170,13 +171,13 @@ def compare_batches(folder: Path, table: pd.DataFrame, cache: Path, rounds: int,
     return {"lines": lines, "pictures_per_second": speeds.to_dict("list"), "ratios": ratios}
 
 
-# What Augmentation and ImageDataGenerator both know; crop and colours are ours alone.
+# Options of both Augmentation and ImageDataGenerator; crop and colours are ours alone.
 KERAS_NAMES = ["rotation_range", "width_shift_range", "height_shift_range", "shear_range", "zoom_range"]
 KERAS_NAMES += ["horizontal_flip", "vertical_flip", "fill_mode"]
 
 
 def compare_reading(folder: Path, rounds: int) -> dict:
-    """Returns (b): seconds of the published two passes and of our one, for both interpolations."""
+    """Returns (b): seconds of the two published passes and of our single one, for both interpolations."""
     names = list_names(folder)
 
     def ours(interpolation: str) -> float:
@@ -200,7 +201,7 @@ def compare_reading(folder: Path, rounds: int) -> dict:
 
 
 class EveryOtherEpoch(PictureBatches):
-    """Batches as they are in even epochs; in odd ones the first of them again and again, from memory."""
+    """Serves real batches in even epochs; in odd epochs always the same batch, from memory."""
 
     kept = None
 
@@ -213,7 +214,7 @@ class EveryOtherEpoch(PictureBatches):
 
 
 class EpochSeconds(keras.callbacks.Callback):
-    """Notes how long each epoch takes."""
+    """Records how long each epoch takes."""
 
     def __init__(self):
         super().__init__()
@@ -227,10 +228,10 @@ class EpochSeconds(keras.callbacks.Callback):
 
 
 def measure_waiting(table: pd.DataFrame, cache: Path, rounds: int, model: keras.Model | None = None) -> dict:
-    """Returns (c): which share of an epoch's seconds goes when the batches are in memory already.
+    """Returns (c): the share of an epoch's seconds that is saved if the batches are already in memory.
 
-    Transformations and batch size are those of a default run, the network is the modern space's untuned
-    one at the fastest precision: the less it computes, the more it would wait.
+    Transformations and batch size are those of a default run; the network is the untuned one of the modern
+    space, at the fastest precision: the less it computes, the more it would wait.
     """
     defaults = notebook_parameters("02_generators")
     known = {field.name for field in fields(Augmentation)} & defaults.keys()
@@ -275,7 +276,7 @@ def measure_sizes(folder: Path, sizes: tuple[int, ...] = SIZES) -> dict:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Prints the lines as they are known, and writes all numbers to a JSON file."""
+    """Prints each line as soon as it is known, and writes all numbers to a JSON file."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--data", help="a folder or zip of labelled pictures")
     parser.add_argument("--parts", default="abcd")

@@ -1,12 +1,12 @@
-"""Side by side with what a user would pick instead: five peers, one a call, one JSON file a result.
+"""Comparison with what a user would pick instead: five peers, one per call, one JSON file per result.
 
     python tests/benchmarks/peers.py run PEER RUN_FOLDER [--minutes 20] [--seed 42] [--results FOLDER]
     python tests/benchmarks/peers.py table [FOLDER]
 
-PEER is published, kerastuner, autokeras, keras_io or ours; tests/benchmarks/README.md says how to make the
-environment of each. RUN_FOLDER is a run whose notebooks 01 and 02 have run at 64 x 64: all peers are given
-its pictures and its split. The minutes hold search and final training, from the start of the peer's process
-on, its imports included; the test part is predicted after them, once.
+PEER is published, kerastuner, autokeras, keras_io or ours; tests/benchmarks/README.md says how to set up the
+environment of each. RUN_FOLDER is a run whose notebooks 01 and 02 have run at 64 x 64: all peers get its
+pictures and its split. The minutes cover search and final training, counted from the start of the peer's
+process, imports included; the test part is predicted once, after they are over.
 """
 
 import argparse
@@ -40,17 +40,17 @@ TITLES = {
     "ours": "this repository",
 }
 LIBRARIES = ["tensorflow", "keras", "keras-tuner", "autokeras", "optuna"]
-SAME = ["minutes", "cores", "image_size", "data_fingerprint"]  # what results must share to be one table
+SAME = ["minutes", "cores", "image_size", "data_fingerprint"]  # must be equal for results of one table
 SECONDS = ["seconds", "seconds_set_aside", "seconds_over", "wall_seconds", "passed_at"]
 RESULTS = PROJECT / "tuning_output" / "peer_results"
 PASSED = "validation above 74.84 % after"
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Returns the exit code: 1 where the peer failed, whose result then says why."""
+    """Returns the exit code: 1 if the peer failed, in which case its result says why."""
     parser = argparse.ArgumentParser(prog="peers.py", description=__doc__.splitlines()[0])
     commands = parser.add_subparsers(dest="command", required=True)
-    for name in ("run", "work"):  # `work` is what `run` starts: a process of its own, so that it may die
+    for name in ("run", "work"):  # `run` starts `work` as a separate process, which may die
         command = commands.add_parser(name)
         command.add_argument("peer", choices=PEERS)
         command.add_argument("run_folder", type=Path)
@@ -84,12 +84,12 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def place_of(chosen: argparse.Namespace) -> Path:
-    """Returns the result's path without its suffix: `.json`, `.log` and the folder `.work` go by it."""
+    """Returns the path of the result without suffix, shared by `.json`, `.log` and the folder `.work`."""
     return chosen.results.resolve() / f"{chosen.peer}-{chosen.seed}"
 
 
 def work(peer: str, run_folder: Path, minutes: float, seed: int, place: Path) -> int:
-    """Returns the exit code of a peer that was run here; its outcome goes into its work folder."""
+    """Returns the exit code after running a peer in this process; its outcome goes into its work folder."""
     clock = Clock(minutes)
     folder = place.with_suffix(".work")
     try:
@@ -102,21 +102,21 @@ def work(peer: str, run_folder: Path, minutes: float, seed: int, place: Path) ->
 
 
 def one_line(error: Exception) -> str:
-    """Returns an error in one line: of a longer text the first line and the last, which names the cause."""
+    """Returns an error as one line: of a longer text, the first line and the last, which names the cause."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()] or ["no reason given"]
     text = lines[0] if len(lines) == 1 else f"{lines[0][:150]} ... {lines[-1]}"
     return f"{type(error).__name__}: {text}"[:400]
 
 
 def collect(command: list[str], place: Path, facts: dict) -> dict:
-    """Returns the result of a peer's process, and writes it as JSON; also where the process died.
+    """Returns the result of a peer's process, and writes it as JSON, even if the process died.
 
-    What it prints goes into a log. Its work folder is deleted, but for the tables and notebooks of a run.
+    Its output goes into a log. Its work folder is deleted, except for the tables and notebooks of a run.
 
     Args:
         command: starts the process, which leaves `outcome.json` in the work folder.
-        place: where the result goes, without its suffix.
-        facts: what is known of the peer beforehand.
+        place: path of the result, without suffix.
+        facts: what is known about the peer beforehand.
     """
     folder = place.with_suffix(".work")
     shutil.rmtree(folder, ignore_errors=True)
@@ -151,7 +151,10 @@ def collect(command: list[str], place: Path, facts: dict) -> dict:
 
 
 def hold_to(cores: int) -> int:
-    """Returns on how many cores what is started from here will run: these, or all where they are fewer."""
+    """Returns how many cores this process and its children are now restricted to: at most `cores`.
+
+    Without `os.sched_setaffinity` nothing is restricted, and all cores are counted.
+    """
     if not hasattr(os, "sched_setaffinity"):
         return os.cpu_count() or 1
     own = sorted(os.sched_getaffinity(0))[:cores]
@@ -160,13 +163,13 @@ def hold_to(cores: int) -> int:
 
 
 def data_facts(run_folder: Path) -> dict:
-    """Returns what two results must have in common: the pictures with their split, and their size."""
+    """Returns what results must have in common: the pictures with their split, and their size."""
     fingerprint = read_json(run_folder / "data.json")["fingerprint"]
     return {"data_fingerprint": fingerprint, "image_size": read_json(run_folder / "input.json")["image_size"]}
 
 
 def versions() -> dict[str, str]:
-    """Returns the versions of Python and of those libraries that this environment has."""
+    """Returns the versions of Python and of those `LIBRARIES` that are installed."""
     found = {"python": platform.python_version()}
     for name in LIBRARIES:
         try:
@@ -177,7 +180,7 @@ def versions() -> dict[str, str]:
 
 
 def processor() -> str:
-    """Returns the processor's name, as far as the system tells."""
+    """Returns the processor's name, as far as the system reports it."""
     information = Path("/proc/cpuinfo")
     lines = information.read_text().splitlines() if information.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
@@ -185,7 +188,7 @@ def processor() -> str:
 
 
 def commit() -> str:
-    """Returns the commit of this repository; empty where git knows none."""
+    """Returns the commit of this repository; empty if there is none or git is missing."""
     command = ["git", "-C", str(PROJECT), "describe", "--always", "--dirty"]
     try:
         return subprocess.run(command, capture_output=True, text=True).stdout.strip()
@@ -198,7 +201,7 @@ def read_results(folder: Path) -> list[dict]:
 
     Raises:
         FileNotFoundError: there are none.
-        ValueError: they are not of the same pictures, minutes and cores.
+        ValueError: they differ in pictures, picture size, minutes or cores.
     """
     results = {path: read_json(path) for path in sorted(folder.glob("*.json"))}
     if not results:
@@ -222,13 +225,13 @@ def make_table(results: list[dict]) -> str:
 
 
 def accuracy(result: dict) -> float:
-    """Returns the test accuracy; minus infinity where the peer failed."""
+    """Returns the test accuracy; minus infinity if the peer failed."""
     return result["test"]["correct"] / result["test"]["n"] if "test" in result else -math.inf
 
 
 def cells(result: dict) -> list[str]:
-    """Returns what the table says of a result."""
-    from scipy.stats import binomtest  # the table alone needs it, a peer's environment does not
+    """Returns a result's cells in the table, between those of the peer and the versions."""
+    from scipy.stats import binomtest  # needed for the table only; a peer's environment may lack it
 
     used = [f"{result['seconds'] / 60:.1f}", f"{result['peak_memory_mb'] / 1024:.1f} GB"]
     used.append(f"{result['cores_used']:.1f}")

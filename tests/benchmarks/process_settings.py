@@ -1,15 +1,15 @@
-"""A training with and without what this repository tells its process: about memory, or TensorFlow's kernels.
+"""Training with and without the process settings of this repository: freed memory, or oneDNN kernels.
 
     python tests/benchmarks/process_settings.py memory|kernels RUN_FOLDER [--batches 20] [--rounds 5]
 
-memory: the process keeps what it frees (`src/running/resources.py`), or gets it anew from the system. Where
-both come out alike, this system gives memory cheaply, or another allocator is at work.
+memory: the process keeps the memory that it frees (`src/running/resources.py`), or requests it again from the
+system. If both give the same result, memory is cheap on this system, or another allocator is in use.
 kernels: oneDNN's (`src/__init__.py`), or TensorFlow's own for older processors.
 
-RUN_FOLDER is a run whose notebooks 01 and 02 have run. The modern network with its defaults takes batches of
-the run's own training pictures, of the first size and of the last, in processes that take turns; a ratio is
-the median of the rounds' own ratios, and the least and the largest of them follow. Precision is what is
-fastest on this device.
+RUN_FOLDER is a run whose notebooks 01 and 02 have run. The modern network with its defaults trains on batches
+of the run's own training pictures, at the first and the last size, in processes that take turns; a ratio is
+the median of the per-round ratios, printed after their minimum and maximum. The precision is the fastest one
+on this device.
 """
 
 import argparse
@@ -26,12 +26,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import pandas as pd
 
-EPOCHS = 8  # of the training that is begun: its first and its last epoch have the two sizes
-WARMING = 6  # batches before the clock starts
+EPOCHS = 8  # planned for the training: its first and last epochs have the two sizes
+WARMING = 6  # warm-up batches before the clock starts
 
 
 def measure(run: Path, batches: int, without: str) -> list[dict]:
-    """Returns a row a size: side, precision, pictures_per_second, system (share of time), peak_mb."""
+    """Returns one row per size: side, precision, pictures_per_second, system (share of CPU time), peak_mb."""
     if without == "kernels":
         os.environ["TF_ENABLE_ONEDNN_OPTS"] = "0"
     from src import session
@@ -46,7 +46,7 @@ def measure(run: Path, batches: int, without: str) -> list[dict]:
     training, hp = make_training(run, "modern", EPOCHS), fixed({})
     network, pictures = training.build(hp), training.training_batches(training.space.choose_batches(hp))
     rows = []
-    for epoch in (0, EPOCHS - 1):  # each fit goes on to the next one, which is of the same size
+    for epoch in (0, EPOCHS - 1):  # the second fit continues the first, at the same size
         pictures.epoch = epoch
         side = pictures.picture_size
         fit = {"initial_epoch": epoch, "epochs": epoch + 1, "shuffle": False, "verbose": 0}
@@ -68,7 +68,7 @@ def measure(run: Path, batches: int, without: str) -> list[dict]:
 
 
 def main() -> None:
-    """Prints a line for each size of the pictures."""
+    """Prints one line per picture size."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("setting", choices=("memory", "kernels"))
     parser.add_argument("run", type=Path)

@@ -1,15 +1,15 @@
-"""What pruning saves, and what TPE finds that random search does not, on real pictures.
+"""What pruning saves, and what TPE gains over random search, on real pictures.
 
     python tests/benchmarks/search_gain.py pruning RUN_FOLDER > pruning.json
     python tests/benchmarks/search_gain.py samplers RUN_FOLDER --minutes 20 > samplers.json
 
 RUN_FOLDER is a run whose notebooks 01 and 02 have run; 3,000 pictures of its training part and 1,000 of its
-validation part are used, at 64 x 64, the test part is not touched.
+validation part are used, at 64 x 64. The test part is not touched.
 
-`pruning`: 20 trials without and with the median pruner, one after the other, same seed: the same proposals
-until the first trial is pruned. `samplers`: TPE and random search in turn, as many trials as the minutes
-hold, several seeds; the first trial is the space's defaults in all of them. The best score is that of a
-completed trial. The searches are kept in RUN_FOLDER/search_gain, so that one that was killed goes on.
+`pruning`: 20 trials without and then with the median pruner, with the same seed: the same proposals until the
+first trial is pruned. `samplers`: TPE and random search in turn, as many trials as fit into the minutes,
+several seeds; the first trial always uses the defaults of the space. The best score is that of a completed
+trial. The searches are stored in RUN_FOLDER/search_gain, so that one that was killed can be resumed.
 """
 
 import argparse
@@ -32,13 +32,13 @@ from src.spaces import SPACES
 from src.study import make_study
 from src.training import PictureTraining
 
-MANY = 10_000  # trials, where the minutes are the limit
+MANY = 10_000  # trials, if the minutes are the limit
 OBJECTIVE = "val_accuracy"
 
 
 @cache
 def shrunk(run: Path, part: str, pictures: int, image_size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Returns which pictures of a part are used, the same for every search, and their pixels."""
+    """Returns the positions of the pictures used from a part, the same for every search, and their pixels."""
     batches = load_batches(run, part)
     kept = np.sort(np.random.default_rng(0).permutation(len(batches.rows))[:pictures])
     side = (image_size, image_size)
@@ -49,7 +49,7 @@ def shrunk(run: Path, part: str, pictures: int, image_size: int) -> tuple[np.nda
 
 
 def serve_some(run: Path, pictures: dict, image_size: int, part: str, **choices) -> PictureBatches:
-    """Returns the batches of some pictures of a part, made smaller."""
+    """Returns batches of some pictures of a part, shrunk."""
     batches = load_batches(run, part, **choices)
     kept, batches.pixels = shrunk(run, part, pictures[part], image_size)
     batches.picture_sizes = [image_size]
@@ -59,7 +59,7 @@ def serve_some(run: Path, pictures: dict, image_size: int, part: str, **choices)
 
 
 def search(chosen: argparse.Namespace, seed: int, sampler: str, pruner: str, minutes: float = 0) -> dict:
-    """Returns what a search found, and in how many minutes of training."""
+    """Returns what a search found, and after how many minutes of training."""
     pictures = {"train": chosen.pictures, "validation": chosen.validation}
     serve = partial(serve_some, chosen.run, pictures, chosen.image_size)
     settings = {"image_size": chosen.image_size}
@@ -94,7 +94,7 @@ def search(chosen: argparse.Namespace, seed: int, sampler: str, pruner: str, min
 
 
 def compare_pruning(chosen: argparse.Namespace) -> dict:
-    """Returns the same search without and with the median pruner, and the share of the minutes saved."""
+    """Returns the same search without and with the median pruner, and the share of minutes saved."""
     without, pruned = (search(chosen, chosen.seed, "tpe", pruner) for pruner in ("none", "median"))
     return {
         "without": without,
@@ -105,7 +105,7 @@ def compare_pruning(chosen: argparse.Namespace) -> dict:
 
 
 def compare_samplers(chosen: argparse.Namespace) -> dict:
-    """Returns TPE's and random's best at equal minutes for each seed, and the mean of the differences."""
+    """Returns the best of TPE and of random search in equal time for each seed, and the mean difference."""
     seeds = range(chosen.seed, chosen.seed + chosen.seeds)
     pairs = [
         [search(chosen, seed, sampler, chosen.pruner, chosen.minutes) for sampler in ("tpe", "random")]
@@ -124,7 +124,7 @@ def compare_samplers(chosen: argparse.Namespace) -> dict:
 
 
 def main() -> None:
-    """Prints one JSON object; what happens is written to standard error."""
+    """Prints one JSON object; progress is logged to standard error."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("part", choices=["pruning", "samplers"])
     parser.add_argument("run", type=Path)

@@ -1,15 +1,15 @@
-"""What a trial's score tells of the next training with its hyperparameters, settled and as remembered.
+"""How well a trial's score predicts the next training with its hyperparameters, settled and as remembered.
 
     python tests/benchmarks/settled_scores.py train RUN_FOLDER RESULTS.jsonl --seed 0
     python tests/benchmarks/settled_scores.py train RUN_FOLDER RESULTS.jsonl --seed 1
     python tests/benchmarks/settled_scores.py table RESULTS.jsonl
 
-RUN_FOLDER is a run whose notebooks 01 and 02 have run. `train` draws hyperparameters of the `modern` space,
-the same ones for every seed, and trains each shortly, on growing pictures, as a search does. After every
-epoch the whole validation part is predicted twice: with the statistics that batch normalization remembers,
-and with settled ones. `table` says how much higher the settled accuracy is, and how well either one agrees,
-over the hyperparameters, with the settled accuracy at the end of the training with the other seed. The test
-part is not touched.
+RUN_FOLDER is a run whose notebooks 01 and 02 have run. `train` draws sets of hyperparameters from the `modern`
+space, the same for every seed, and trains each briefly on growing pictures, as a search does. After every
+epoch the whole validation part is predicted twice: with the moving statistics that batch normalization
+remembers, and with settled ones. `table` shows how much higher the settled accuracy is, and how well each of
+the two correlates, over the sets, with the settled accuracy at the end of the training with the other seed.
+The test part is not touched.
 """
 
 import json
@@ -33,19 +33,19 @@ from src.running.devices import fastest_precision
 from src.spaces import SPACES, fixed
 from src.training import PictureTraining
 
-WIDEST = 32  # wider networks cost time and say the same
+WIDEST = 32  # wider networks take longer and show the same
 
 
 class ScoreSettled(keras.callbacks.Callback):
-    """Notes each epoch's validation accuracy with settled statistics, and puts the remembered ones back."""
+    """Records each epoch's validation accuracy with settled statistics, then restores the remembered ones."""
 
     def __init__(self, training: PictureTraining):
-        """Keeps where the pictures come from."""
+        """Stores the training, which serves the pictures."""
         super().__init__()
         self.training, self.accuracies, self.seconds = training, [], 0.0
 
     def on_epoch_end(self, epoch, logs=None):
-        """Predicts the validation part once more."""
+        """Predicts the validation part again, with settled statistics."""
         remembered, started = self.model.get_weights(), time.monotonic()
         settle_normalization(self.model, self.training.untransformed(), 20)
         self.seconds += time.monotonic() - started
@@ -55,7 +55,7 @@ class ScoreSettled(keras.callbacks.Callback):
 
 
 def train(run: Path, results: Path, seed: int, sets: int, epochs: int, pictures: int) -> None:
-    """Appends a line a training."""
+    """Appends one line per training run to the results."""
     space = SPACES["modern"]._replace(settles_normalization=False)
     serve = partial(serve_some, run, {"train": pictures, "validation": 10**9}, 48)
     training = PictureTraining(space, {"image_size": None}, serve, epochs, first_image_size=32)
@@ -74,7 +74,7 @@ def train(run: Path, results: Path, seed: int, sets: int, epochs: int, pictures:
 
 
 def table(results: Path) -> pd.DataFrame:
-    """Returns a row an epoch: the settled accuracy's gain, and both accuracies' correlations."""
+    """Returns one row per epoch: the gain in settled accuracy, and the correlations of both accuracies."""
     rows = [json.loads(line) for line in results.read_text().splitlines()]
     final = {(row["set"], row["seed"]): row["settled"][-1] for row in rows}
     seeds = sorted({row["seed"] for row in rows})[:2]

@@ -1,9 +1,9 @@
-"""A training step and a prediction of the modern network: fused batch normalization against Keras's.
+"""Training step and prediction of the modern network: fused batch normalization against Keras's own.
 
     python tests/benchmarks/training_step.py [--sizes 64 96] [--batch-size 64] [--rounds 7]
 
-Both have the same weights and take turns on one batch that is in memory; a ratio is the median of the rounds'
-own ratios, and the least and the largest of them follow. Precision is what is fastest on this device.
+Both have the same weights and take turns on one batch in memory; a ratio is the median of the per-round
+ratios, printed after their minimum and maximum. The precision is the fastest one on this device.
 """
 
 import argparse
@@ -23,12 +23,12 @@ import numpy as np
 from src.networks.residual import build_residual_cnn
 from src.running.devices import fastest_precision, has_accelerator
 
-STEPS = 8  # of a turn
+STEPS = 8  # per turn
 WORK = {"training": "train_on_batch", "prediction": "predict_on_batch"}
 
 
 def build(image_size: int, fused: bool) -> keras.Model:
-    """Returns the network with its defaults; without fused normalization, it is Keras's own."""
+    """Returns the network with its defaults, with fused batch normalization or Keras's own."""
     keras.utils.set_random_seed(0)
     network = build_residual_cnn(image_size)
     for layer in network.layers:
@@ -38,7 +38,7 @@ def build(image_size: int, fused: bool) -> keras.Model:
 
 
 def seconds(work: Callable[[], object]) -> float:
-    """Returns how long a step takes, mean of one turn."""
+    """Returns the mean seconds per step over one turn."""
     started = time.perf_counter()
     for _ in range(STEPS):
         work()
@@ -46,7 +46,7 @@ def seconds(work: Callable[[], object]) -> float:
 
 
 def main() -> None:
-    """Prints a line for each picture size and kind of work."""
+    """Prints one line per picture size and kind of work."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sizes", type=int, nargs="+", default=[64, 96])
     parser.add_argument("--batch-size", type=int, default=64)

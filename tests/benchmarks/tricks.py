@@ -1,11 +1,11 @@
-"""What each trick of the `modern` network is worth: one left out at a time, several seeds, on real pictures.
+"""What each trick of the `modern` network is worth: one changed at a time, several seeds, on real pictures.
 
     python tests/benchmarks/tricks.py train RUN_FOLDER RESULTS [--pictures 3000 --epochs 12 --seeds 3]
     python tests/benchmarks/tricks.py table RESULTS
 
-RUN_FOLDER is a run whose notebooks 01 and 02 have run. Each training is a JSON file in RESULTS, so that the
-table can be collected over days; what is there already is not trained again. The test part is not touched:
-accuracies are of the whole validation part.
+RUN_FOLDER is a run whose notebooks 01 and 02 have run. Each training run is a JSON file in RESULTS, so that
+the table can be collected over days; existing results are not trained again. The test part is not touched:
+accuracies are on the whole validation part.
 """
 
 import json
@@ -30,7 +30,7 @@ from src.runs import read_json, write_json
 from src.spaces import SPACES, fixed
 from src.training import PictureTraining
 
-# What is different from the network as it is: hyperparameters, settings of the network, of the training.
+# Changes to the network as it is: hyperparameters, settings of the network, settings of the training.
 VARIANTS: dict[str, dict] = {
     "as it is": {},
     "AdamW instead of Muon": {"settings": {"optimizer": "adamw"}},
@@ -46,7 +46,7 @@ VARIANTS: dict[str, dict] = {
 
 
 def serve_some(run: Path, pictures: int, part: str, **choices) -> PictureBatches:
-    """Returns a part's batches; of the training part the same `pictures` pictures for every variant."""
+    """Returns a part's batches; from the training part, the same `pictures` pictures for every variant."""
     batches = load_batches(run, part, **choices)
     if part == "train" and pictures < len(batches.rows):
         kept = np.sort(np.random.default_rng(0).permutation(len(batches.rows))[:pictures])
@@ -56,7 +56,7 @@ def serve_some(run: Path, pictures: int, part: str, **choices) -> PictureBatches
 
 
 def train(run: Path, name: str, seed: int, pictures: int, epochs: int) -> dict:
-    """Returns one training's validation accuracy, plain and with mirrored views, and its seconds."""
+    """Returns the validation accuracy of one training run, plain and with mirrored views, and its seconds."""
     change = VARIANTS[name]
     settled = read_json(run / "input.json")
     first = change.get("first_image_size", settled["first_image_size"])
@@ -86,7 +86,7 @@ def train(run: Path, name: str, seed: int, pictures: int, epochs: int) -> dict:
 
 
 def table(results: Path, pictures: int, epochs: int) -> pd.DataFrame:
-    """Returns a row a variant: mean accuracies, their spread over the seeds, the change from `as it is`."""
+    """Returns one row per variant: mean accuracies, spread over the seeds, the change from `as it is`."""
     rows = pd.DataFrame([json.loads(path.read_text()) for path in sorted(results.glob("*.json"))])
     rows = rows[(rows["pictures"] == pictures) & (rows["epochs"] == epochs)]
     groups = rows.groupby("variant")
