@@ -4,9 +4,9 @@
     python tests/benchmarks/settled_scores.py train RUN_FOLDER RESULTS.jsonl --seed 1
     python tests/benchmarks/settled_scores.py table RESULTS.jsonl
 
-RUN_FOLDER is a run whose notebooks 01 and 02 have run. `train` draws sets of hyperparameters from the `modern`
-space, the same for every seed, and trains each briefly on growing pictures, as a search does. After every
-epoch the whole validation part is predicted twice: with the moving statistics that batch normalization
+RUN_FOLDER is a run whose notebooks 01 and 02 have run. `train` draws sets of hyperparameters from the
+`modern` space, the same for every seed, and trains each briefly on growing pictures, as a search does. After
+every epoch the whole validation part is predicted twice: with the moving statistics that batch normalization
 remembers, and with settled ones. `table` shows how much higher the settled accuracy is, and how well each of
 the two correlates, over the sets, with the settled accuracy at the end of the training with the other seed.
 The test part is not touched.
