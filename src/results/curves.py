@@ -31,7 +31,7 @@ def calibration_table(predictions: pd.DataFrame, bins: int = 10) -> pd.DataFrame
 
     Columns: bin_low, bin_high, count, mean_probability, observed (share of class 1) and its 95 % Wilson
     interval (low, high). Bins have equal width and are closed on the left, the last one on both sides; an
-    empty bin has count 0 and NaN elsewhere.
+    empty bin has count 0 and NaN statistics.
     """
     edges, index = np.linspace(0, 1, bins + 1), _bin_of(predictions["probability"], bins)
     grouped = predictions.groupby(index)

@@ -9,7 +9,7 @@ from src.evaluation import THRESHOLD, decide, interval_of
 def cost_table(
     predictions: pd.DataFrame, false_positive_cost: float = 1.0, false_negative_cost: float = 1.0
 ) -> pd.DataFrame:
-    """Returns one row per threshold at which a decision changes: threshold, false positives, negatives, cost.
+    """Returns one row per threshold: threshold, holds_from, false_positives, false_negatives, mean_cost.
 
     The thresholds are 0, 1, the usual 0.5, and the midpoints between neighbouring probabilities. `mean_cost`
     is per picture, and constant from `holds_from` up to that of the next row.

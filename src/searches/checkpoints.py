@@ -22,7 +22,7 @@ class Checkpoint(keras.callbacks.Callback):
     The state is every variable of the network (weights, moving statistics, random generator states) and of
     its optimizer (moments, averages, the step count that drives the learning rate schedule), the history
     rows so far, the number of epochs that `KeepPace` skipped or added, and early stopping's best weights,
-    best loss and patience. Keras's `BackupAndRestore` saves only the first two.
+    best loss and patience. Of these, Keras's `BackupAndRestore` saves only the variables.
 
     The file is a NumPy archive, read without unpickling. The callback must come after `HistoryFile`.
     """

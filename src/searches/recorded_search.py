@@ -77,7 +77,7 @@ class RecordedSearch:
             )
 
     def run_trial(self, trial, *args, **kwargs):
-        """Returns the trial's histories; a trial is seeded, so a resumed search gives it the same scores."""
+        """Returns the trial's histories; trials are seeded, so a resumed search gives the same scores."""
 
         def train(training: PictureTraining) -> list:
             self.hypermodel = training  # at half the batch size if memory ran out
