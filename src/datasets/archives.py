@@ -1,4 +1,4 @@
-"""Unpacks zip files that strangers packed: whole or not at all, and never outside the folder asked for."""
+"""Unpacks untrusted zip files: completely or not at all, and never outside the target folder."""
 
 import hashlib
 import re
@@ -18,32 +18,32 @@ from src.config import is_headless
 from src.running.locks import fill_folder
 from src.running.messages import one_line
 
-# Limits. Photographs hardly shrink in a zip (ratio 1.0) and drawn bitmaps shrink by tens; deflate can
-# do 1,032. A ratio is judged only above a size at which it could hurt.
+# Limits. Photographs barely compress (ratio 1.0), drawn bitmaps compress tens of times, and deflate can
+# reach 1,032. The ratio is only checked above a size that could do harm.
 MAX_RATIO = 100
 HARMLESS_BYTES = 100_000_000
 MAX_MEMBERS = 500_000
-SPARE_BYTES = 200_000_000  # what has to stay free on the disk afterwards
-LONGEST_NAME = 255  # bytes in one part of a path, the limit of common file systems
-LONGEST_PATH = 1_000  # bytes; Windows takes 260, Linux 4,096, the place that it is unpacked to included
+SPARE_BYTES = 200_000_000  # must remain free on the disk afterwards
+LONGEST_NAME = 255  # bytes in one path component, the limit of common file systems
+LONGEST_PATH = 1_000  # bytes; Windows allows 260, Linux 4,096, including the target folder
 
 READABLE_METHODS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}
 ENCRYPTED = 0x1 | 0x40 | 0x2000  # bits 0, 6 and 13 of the flags, PKWARE's APPNOTE 4.4.4
 UTF8_NAME = 0x800  # bit 11: the name is UTF-8
-# All that zipfile was seen to raise on damaged bytes; OSError is a seek to an impossible place.
+# Everything that zipfile was seen to raise on damaged bytes; OSError comes from an impossible seek.
 BROKEN = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError, ValueError, RuntimeError)
 
 
 def read_members(zip_path: Path) -> dict[str, zipfile.ZipInfo]:
-    """Returns the files in a zip by their cleaned name (posix, relative); folders are left out.
+    """Returns the files in a zip, keyed by cleaned name (POSIX, relative); folders are omitted.
 
-    Names in an old code page are read as UTF-8 where they are valid UTF-8 (macOS does not set the
-    flag) and as code page 437 otherwise; a backslash is a separator. macOS's `__MACOSX` is left out.
+    Names without the UTF-8 flag are read as UTF-8 if they are valid UTF-8 (macOS does not set the
+    flag) and as code page 437 otherwise; a backslash is a separator. macOS's `__MACOSX` is skipped.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: not a whole zip, or a member that is absolute, leaves the folder, is a link,
-            is encrypted, is there twice (upper and lower case taken as one) or cannot be unpacked here.
+        FileNotFoundError: the file does not exist.
+        ValueError: the zip is damaged or has more than `MAX_MEMBERS` members, or a member is absolute,
+            escapes the folder, is a link, is encrypted, occurs twice (ignoring case) or cannot be unpacked.
     """
     if not zip_path.is_file():
         raise FileNotFoundError(f"no such zip file: {zip_path}")
@@ -74,25 +74,25 @@ def read_members(zip_path: Path) -> dict[str, zipfile.ZipInfo]:
 
 
 def fingerprint(zip_path: Path) -> str:
-    """Returns 8 hexadecimal digits made of every member's name, size and checksum.
+    """Returns 8 hex digits derived from every member's name, size and checksum.
 
-    The zip's own name, place and date do not count, so that a copy is known again.
+    The zip's own name, location and date do not matter, so a copy has the same fingerprint.
     """
     content = [(name, info.file_size, info.CRC) for name, info in read_members(zip_path).items()]
     return hashlib.sha256(repr(sorted(content)).encode()).hexdigest()[:8]
 
 
 def unpack(zip_path: Path, folder: Path) -> Path:
-    """Returns `folder`, holding all that the zip holds; at once if it is there already.
+    """Returns `folder`, with the zip unpacked into it; an existing folder is returned as it is.
 
-    Files are written under a hidden name beside it, which is renamed when every checksum was right:
-    `folder` is whole or absent, and what a killed run left is cleared by the next.
+    Files are written to a hidden folder beside it, which is renamed once every checksum has been verified:
+    `folder` is complete or absent, and the next run clears what a killed one left behind.
 
     Raises:
-        FileNotFoundError: there is no such zip.
-        ValueError: see `read_members`; a bad checksum; more than `MAX_RATIO` times the zip's size;
-            more than the disk has room for, `SPARE_BYTES` kept free.
-        OSError: the place cannot be written.
+        FileNotFoundError: the zip does not exist.
+        ValueError: see `read_members`; also a wrong checksum, contents of more than `HARMLESS_BYTES` and
+            `MAX_RATIO` times the zip's size, or too little disk space (`SPARE_BYTES` must remain free).
+        OSError: the target cannot be written.
     """
     if folder.is_dir():
         return folder
@@ -126,7 +126,7 @@ def _write(zip_path: Path, members: dict[str, zipfile.ZipInfo], folder: Path) ->
 
 
 def _read_chunks(zip_path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Iterator[bytes]:
-    """Yields a member's bytes, never more than it declares: zipfile stops there and checks the sum."""
+    """Yields a member's bytes, never more than it declares: zipfile stops there and verifies the checksum."""
     try:
         with archive.open(info) as file:
             while chunk := file.read(1 << 20):
@@ -138,7 +138,7 @@ def _read_chunks(zip_path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo
 def _clean_path(zip_path: Path, info: zipfile.ZipInfo) -> PurePosixPath:
     name = info.filename
     if not info.flag_bits & UTF8_NAME:
-        with suppress(UnicodeError):  # otherwise it really is a name in code page 437
+        with suppress(UnicodeError):  # if that fails, it really is code page 437
             name = name.encode("cp437").decode("utf-8")
     if len(name.encode()) > LONGEST_PATH:
         raise _refusal(zip_path, info, f"has a path longer than {LONGEST_PATH} bytes; pack it again")
@@ -152,7 +152,7 @@ def _clean_path(zip_path: Path, info: zipfile.ZipInfo) -> PurePosixPath:
 
 
 def _refuse_unreadable(zip_path: Path, info: zipfile.ZipInfo) -> None:
-    kind = stat.S_IFMT(info.external_attr >> 16)  # 0 where the packer's system has no such thing
+    kind = stat.S_IFMT(info.external_attr >> 16)  # 0 if the packing system records no file type
     if kind not in (0, stat.S_IFREG):
         raise _refusal(zip_path, info, "is a link or a device, not a file; pack the files themselves")
     by_hand = "unpack the zip with another program and give the folder"

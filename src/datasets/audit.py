@@ -1,4 +1,4 @@
-"""What is wrong with a data set although every file can be read: duplicates, and odd shapes."""
+"""Problems of a data set whose files can all be read: duplicates and extreme shapes."""
 
 import logging
 
@@ -11,25 +11,25 @@ from src.datasets.listing import LEFT_OUT, USED, in_test_folder
 
 logger = logging.getLogger(__name__)
 
-# Of the 256 bits of `perceptual_hash`. On photographs of cats and dogs, saving anew, resizing, squashing
-# and brightening changed at most 34; no two different ones of 12,498 differed in fewer than 74.
+# Of the 256 bits of `perceptual_hash`. On photographs of cats and dogs, re-saving, resizing, squashing and
+# brightening changed at most 34 bits; any two different photographs of 12,498 differed in at least 74.
 NEAR_BITS = 40
-MANY_COPIES = 0.05  # of the pictures; more are hardly an accident
+MANY_COPIES = 0.05  # share of the pictures; more are unlikely to be an accident
 HASH_WORDS = 4  # of 64 bits
 BLOCK_ROWS = 256
 
 
 def mark_duplicates(table: pd.DataFrame, near: bool = True, keep_test_folder: bool = False) -> pd.DataFrame:
-    """Returns the table with a column `duplicate_of`: the first of the group, by `image_name`.
+    """Returns the table with a column `duplicate_of`: the first picture of the group, by `image_name`.
 
-    All members of a group have it, the first included; "" stands for used pictures that are alone, and
-    for rows left out. Same bytes make a group, and so do perceptual hashes that differ in at most
-    `NEAR_BITS` bits, also by way of a third picture.
+    It is set for every member of a group, including the first, and "" for used pictures without duplicates
+    and for rows left out. Pictures with the same bytes form a group, and so do those whose perceptual hashes
+    differ in at most `NEAR_BITS` bits; two pictures similar to a third are in one group.
 
     Args:
         table: the features table.
-        near: whether pictures that only look the same count as duplicates.
-        keep_test_folder: whether a picture in the data set's folder `test` comes before all others.
+        near: whether pictures that merely look alike count as duplicates.
+        keep_test_folder: whether pictures in the data set's own test folder come before all others.
     """
     used = table[table["status"] == USED].sort_values("image_name")
     if keep_test_folder:
@@ -46,10 +46,10 @@ def mark_duplicates(table: pd.DataFrame, near: bool = True, keep_test_folder: bo
 
 
 def leave_out_duplicates(table: pd.DataFrame) -> pd.DataFrame:
-    """Returns the table with one of each group of duplicates used, so that none is in two parts.
+    """Returns the table with only one picture of each group of duplicates used, so that no group spans parts.
 
-    Where a group has both labels nobody knows which is right: all of it is left out. A warning says where
-    copies are so many that they may be none.
+    A group with both labels is left out entirely, since nobody knows which is right. A warning is logged if
+    there are so many copies that they may not be copies at all.
 
     Raises:
         ValueError: the table has no column `duplicate_of`.
@@ -82,14 +82,14 @@ def leave_out_duplicates(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def drop_extreme_aspect(table: pd.DataFrame, number: int) -> pd.DataFrame:
-    """Returns the table without the used pictures of the smallest aspect ratios, the widest ones.
+    """Returns the table with the widest used pictures (those of the smallest aspect ratios) left out.
 
     Args:
         table: the features table.
-        number: how many to leave out; none are where a tie makes it arbitrary which.
+        number: how many to leave out; if a tie makes the choice arbitrary, none are.
 
     Raises:
-        ValueError: a negative number, or no fewer than there are used pictures.
+        ValueError: the number is negative, or not smaller than the number of used pictures.
     """
     ratios = table.loc[table["status"] == USED, "aspect_ratio"].sort_values()
     if not 0 <= number < max(len(ratios), 1):
@@ -109,19 +109,19 @@ def drop_extreme_aspect(table: pd.DataFrame, number: int) -> pd.DataFrame:
 
 
 def left_out(table: pd.DataFrame) -> pd.DataFrame:
-    """Returns the rows that are not used, by reason and name."""
+    """Returns the rows that are not used, sorted by reason and name."""
     return table[table["status"] != USED].sort_values(["reason", "image_name"], ignore_index=True)
 
 
 def audit_table(table: pd.DataFrame) -> pd.DataFrame:
-    """Returns how many files were left out for which kind of reason; columns reason, count; most first."""
+    """Returns how many files were left out per kind of reason; columns reason, count; most frequent first."""
     kinds = left_out(table)["reason"].str.replace(r"(:| of ).*", "", regex=True)
     counts = kinds.value_counts().rename_axis("reason").reset_index(name="count")
     return counts.sort_values(["count", "reason"], ascending=[False, True], ignore_index=True)
 
 
 def describe_left_out(table: pd.DataFrame) -> str:
-    """Returns in a few words how many files were left out for what, "" where none were."""
+    """Returns a short summary of how many files were left out and why, "" if none were."""
     counts = audit_table(table)
     if counts.empty:
         return ""
@@ -131,7 +131,7 @@ def describe_left_out(table: pd.DataFrame) -> str:
 
 
 def _leave_out(table: pd.DataFrame, reasons: dict) -> pd.DataFrame:
-    """Returns the table with the rows of these indices left out, for these reasons."""
+    """Returns the table with the rows in `reasons` (reason by index) left out."""
     table = table.copy()
     table.loc[list(reasons), "status"] = LEFT_OUT
     table.loc[list(reasons), "reason"] = list(reasons.values())
@@ -139,17 +139,17 @@ def _leave_out(table: pd.DataFrame, reasons: dict) -> pd.DataFrame:
 
 
 def _pair_equal(texts: pd.Series) -> np.ndarray:
-    """Returns the positions (first with this text, this one) of all texts but "", shape (n, 2)."""
+    """Returns position pairs (first with the same text, this one) of all texts but "", shape (n, 2)."""
     texts = texts.to_numpy(object)
     first, code = np.unique(texts, return_index=True, return_inverse=True)[1:]
     return np.column_stack([first[code], np.arange(len(texts))])[texts != ""]
 
 
 def _pair_similar(hashes: pd.Series) -> np.ndarray:
-    """Returns the positions of all pairs of different hashes within `NEAR_BITS`, shape (n, 2).
+    """Returns pairs of positions that link all different hashes within `NEAR_BITS`, shape (n, 2).
 
-    Every hash meets every other, which is 312 million counts of bits for 25,000: some seconds, in
-    blocks that take 30 MB or so.
+    Every hash is compared with every other: 312 million bit counts for 25,000 hashes, which takes a few
+    seconds, in blocks of about 30 MB.
     """
     different, first = np.unique(hashes.to_numpy(object), return_index=True)
     first = first[different != ""]
@@ -166,14 +166,14 @@ def _pair_similar(hashes: pd.Series) -> np.ndarray:
 
 
 def _span(pairs: np.ndarray, number: int) -> np.ndarray:
-    """Returns as few pairs that make the same groups, shape (m, 2): of n that are alike n - 1."""
+    """Returns the fewest pairs that form the same groups, shape (m, 2): n - 1 for a group of n."""
     group = _components(pairs, number)
     first = np.unique(group, return_index=True)[1][group]
     return np.column_stack([first, np.arange(number)])[first != np.arange(number)]
 
 
 def _components(pairs: np.ndarray, number: int) -> np.ndarray:
-    """Returns the group of each of so many things, shape (number,)."""
+    """Returns the connected component of each of `number` items, shape (number,)."""
     graph = coo_array((np.ones(len(pairs), "int8"), tuple(pairs.T)), shape=(number, number))
     return connected_components(graph, directed=False)[1]
 

@@ -1,4 +1,4 @@
-"""What a folder or a zip holds, by names alone."""
+"""What a folder or a zip holds, judged by file names alone."""
 
 import os
 from collections import Counter
@@ -12,18 +12,18 @@ from src.images.files import is_hidden, is_picture
 from src.running.messages import one_line, quote
 
 UNCOMPRESSED = {".bmp", ".tif", ".tiff"}
-MOST_FOUND = 8  # data sets, or classes, that a refusal names
+MOST_FOUND = 8  # data sets or classes listed in an error message
 WANTED = "pictures named like cat.0.jpg and dog.0.jpg, two class folders (Cat/0.jpg, Dog/0.jpg), or a zip"
 SET_PATTERN = "set class_pattern to what finds the class in a path, such as 'benign|malignant'"
 
 
 def list_names(source: Path) -> list[str]:
-    """Returns the files of a folder or zip as sorted relative posix paths; hidden ones are left out."""
+    """Returns the files of a folder or zip as sorted relative POSIX paths; hidden ones are omitted."""
     return list(_list_files(source))
 
 
 def _list_files(source: Path) -> dict[str, Hashable]:
-    """Returns the files of `list_names`, each with what equal ones share: size, in a zip the checksum too."""
+    """Returns the files of `list_names`, each with a key that equal files share: size (and checksum in a zip)."""
     if not source.is_dir():
         if not source.is_file() or not is_zip(source.name):  # a device, a pipe, a link to nowhere
             raise ValueError(f"{source} is neither a folder nor a .zip; give a folder or a zip as `data`")
@@ -31,13 +31,13 @@ def _list_files(source: Path) -> dict[str, Hashable]:
         files: dict[str, Hashable] = {name: (info.file_size, info.CRC) for name, info in members}
     else:
 
-        def stop(error: OSError) -> None:  # walk would pass over what it may not read
+        def stop(error: OSError) -> None:  # os.walk would skip unreadable folders
             raise error
 
-        # Links are not followed: they could lead anywhere, in circles too.
+        # Links are not followed: they could lead anywhere, even in circles.
         paths = [Path(folder) / file for folder, _, files in os.walk(source, onerror=stop) for file in files]
         names = {path.relative_to(source).as_posix(): path for path in paths}
-        # Pictures that are not compressed have the size of others: each is like itself alone.
+        # Uncompressed pictures often have the same size: each is equal only to itself.
         files = {
             name: name if path.suffix.lower() in UNCOMPRESSED else path.lstat().st_size
             for name, path in names.items()
@@ -46,29 +46,29 @@ def _list_files(source: Path) -> dict[str, Hashable]:
 
 
 def is_zip(name: str) -> bool:
-    """Returns whether a file is a zip, by its name."""
+    """Returns whether a file is a zip, judging by its name."""
     return name.lower().endswith(".zip")
 
 
 def survey(source: Path, class_pattern: str) -> tuple[list[Reading], list[Path]]:
-    """Returns the readings of a folder or zip, and the zips in it that may hold a data set themselves."""
+    """Returns the readings of a folder or zip, and the zips in it that may themselves hold a data set."""
     files = _list_files(source)
     readings = find_readings(files, class_pattern)
     zips = [source / name for name in files if is_zip(name)]
     if source.is_file():
-        return readings, zips[:1] if not readings else []  # told apart when they are unpacked
+        return readings, zips[:1] if not readings else []  # told apart once they are unpacked
     understood = [source / reading.folder for reading in readings]
     if class_pattern:
         understood = [(source / name).parent for name in files if is_picture(name)]
     unpacked = {path for folder in understood for path in (folder, *folder.parents)}
-    # A zip that was unpacked where it lies counts once; Kaggle's test1.zip, without labels, not at all.
+    # A zip that was unpacked in place counts once; Kaggle's test1.zip, which has no labels, not at all.
     return readings, [
         path for path in zips if path.with_suffix("") not in unpacked and any(survey(path, class_pattern))
     ]
 
 
 def refuse_unclear(source: Path, readings: list[Reading], zips: list[Path], class_pattern: str) -> None:
-    """Raises ValueError, with remedies, where it is not one data set of two classes that `survey` found."""
+    """Raises ValueError, with remedies, unless `survey` found exactly one data set of two classes."""
     found = [f"{source / reading.folder} ({_count(reading.classes)})" for reading in readings]
     found += map(str, zips)
     give = "give" if source.is_dir() else "unpack the zip and give"
@@ -104,7 +104,7 @@ def _seen(source: Path) -> str:
 
 
 def _refusal(message: str) -> ValueError:
-    return ValueError(one_line(message))  # names in it are those of strangers
+    return ValueError(one_line(message))  # the names in it are untrusted
 
 
 def _count(classes: Counter) -> str:

@@ -1,20 +1,20 @@
-"""A tree of files within which it lies once more, as some of Kaggle's data sets are packed."""
+"""Drops copies of a file tree that is nested in itself, as some of Kaggle's data sets are."""
 
 from collections import defaultdict
 from collections.abc import Hashable
 from pathlib import PurePosixPath
 
-Files = dict[PurePosixPath, dict[str, Hashable]]  # by folder: names of pictures, and what equal files share
+Files = dict[PurePosixPath, dict[str, Hashable]]  # by folder and name: a key that equal files share
 
 
 def drop_copies(files: Files) -> tuple[PurePosixPath, Files]:
-    """Drops the folders whose files all lie once more, of the same name and size, in one folder below.
+    """Drops folders whose files all exist again, with the same names and sizes, in one folder below.
 
-    `chest_xray/train` and `chest_xray/chest_xray/train` become the latter. What lies directly in a folder is
-    never dropped for what lies below it, for then another folder would name its class.
+    Of `chest_xray/train` and `chest_xray/chest_xray/train`, only the latter stays. Files directly in a folder
+    are never dropped in favour of copies below it, because another folder would then name their class.
 
     Returns:
-        The folder that all the rest lies in, and what was dropped.
+        The folder that contains everything that is left, and what was dropped.
     """
     base, dropped = PurePosixPath(), {}
     while copied := _find_copied(files):
@@ -27,7 +27,7 @@ def drop_copies(files: Files) -> tuple[PurePosixPath, Files]:
 
 
 def _find_copied(files: Files) -> tuple[PurePosixPath, list[PurePosixPath]] | None:
-    """Returns a folder, and all others below one above it, whose files lie once more in the former."""
+    """Returns a folder that repeats all other files below one of its parents, and those files' folders."""
     below: dict[PurePosixPath, list[PurePosixPath]] = defaultdict(list)
     for folder in files:
         for top in (folder, *folder.parents):
@@ -43,5 +43,5 @@ def _find_copied(files: Files) -> tuple[PurePosixPath, list[PurePosixPath]] | No
 
 
 def is_below(folder: PurePosixPath, top: PurePosixPath) -> bool:
-    """Returns whether a folder is `top` or lies in it."""
+    """Returns whether a folder is `top` or lies below it."""
     return folder == top or top in folder.parents

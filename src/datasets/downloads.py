@@ -1,4 +1,4 @@
-"""Fetches the public data sets: to a hidden name first, to its own name when the size and hash are right."""
+"""Downloads the public data sets, under a hidden name until size and hash have been verified."""
 
 import hashlib
 import logging
@@ -15,20 +15,20 @@ from src.running.resources import check_space, check_writable
 
 logger = logging.getLogger(__name__)
 
-SILENCE_SECONDS = 60  # a server that says nothing for so long is given up
+SILENCE_SECONDS = 60  # a server that is silent for this long is given up on
 
 
 class Source(NamedTuple):
-    """A file that can be had without an account."""
+    """A file that can be downloaded without an account."""
 
     url: str
     size: int  # bytes
-    sha256: str | None  # None where no public record of it is known
+    sha256: str | None  # None if no public record of it is known
 
 
-# The hash of petimages is the one that Hugging Face's `datasets` (cats_vs_dogs, dataset_infos.json) and
-# GoMLX (examples/dogsvscats) list, independently. For filtered none was found: its size and the
-# checksum that the zip holds of every member have to do.
+# The hash of petimages is listed independently by Hugging Face's `datasets` (cats_vs_dogs,
+# dataset_infos.json) and by GoMLX (examples/dogsvscats). None was found for filtered: its size and the
+# checksums of its members must do.
 SOURCES = {
     "filtered": Source(
         "https://storage.googleapis.com/mledu-datasets/cats_and_dogs_filtered.zip", 68_606_236, None
@@ -43,23 +43,23 @@ SOURCES = {
 
 
 def download(name: str, folder: Path) -> Path:
-    """Returns the zip of the public data set `name` in `folder`, fetched if it is not there yet.
+    """Returns the zip of the public data set `name` in `folder`, downloading it if it is missing.
 
-    `keras.utils.get_file` takes any file that is there for whole, also one cut off by a kill; so it
-    writes to a hidden name, which becomes the file's own when its size and hash (or, where none is
-    known, every member's checksum) are right. A file put there by hand is checked and never changed.
+    `keras.utils.get_file` takes any existing file for complete, even one truncated by a kill; so it writes
+    to a hidden name, and the file is renamed once its size, its hash (if known) and the checksums of all
+    members have been verified. Size and hash of an existing file are checked; it is never changed.
 
     Raises:
-        ValueError: the file in `folder` is not the one that is meant.
-        ConnectionError: it could not be fetched whole; says what to put where by hand.
-        OSError: `folder` cannot be written.
+        ValueError: the file in `folder` is not the expected one.
+        ConnectionError: the download failed or is damaged; the message says what to put where by hand.
+        OSError: `folder` cannot be written, or its disk has too little space.
     """
     source = SOURCES[name]
     target = folder / source.url.rsplit("/", 1)[-1]
     if not target.exists():
         _make_room(folder, source)
         with take_turns(target):
-            if not target.exists():  # it is there where another process was faster
+            if not target.exists():  # another process may have been faster
                 _download(source, target)
     if fault := _find_fault(target, source):
         raise ValueError(f"{target} {fault}; remove it to have it fetched again from {source.url}")
@@ -83,15 +83,15 @@ def _download(source: Source, target: Path) -> None:
 
 
 def download_kaggle() -> Path:
-    """Returns the folder of Kaggle's Dogs vs. Cats, fetched by Kaggle's own client to its own cache.
+    """Returns the folder of Kaggle's Dogs vs. Cats, downloaded by Kaggle's own client to its own cache.
 
     Raises:
-        ValueError: the client is missing.
-        ConnectionError: not signed in, the rules are not accepted, or no network.
+        ValueError: the client is not installed.
+        ConnectionError: not signed in, the rules have not been accepted, or there is no network.
     """
     by_hand = "or fetch train.zip by hand and give its path"
     try:
-        import kagglehub  # optional, and needed for this alone
+        import kagglehub  # optional, and needed only here
     except ImportError as error:
         raise ValueError(f"data 'kaggle' needs Kaggle's client: pip install kagglehub, {by_hand}") from error
     try:
@@ -106,7 +106,7 @@ def download_kaggle() -> Path:
 
 
 def _make_room(folder: Path, source: Source) -> None:
-    """Raises OSError in advance: get_file would turn to /tmp without a word if it cannot write."""
+    """Raises OSError in advance: get_file would silently fall back to /tmp if it could not write."""
     try:
         check_writable(folder)
         check_space(folder, source.size, "the file")
@@ -115,7 +115,7 @@ def _make_room(folder: Path, source: Source) -> None:
 
 
 def _fetch(source: Source, part: Path) -> None:
-    import keras  # here, because it takes seconds and most runs download nothing
+    import keras  # imported here: it takes seconds and most runs download nothing
 
     with give_up_silence():
         try:
@@ -128,7 +128,7 @@ def _fetch(source: Source, part: Path) -> None:
 
 @contextmanager
 def give_up_silence() -> Iterator[None]:
-    """Lets connections fail after `SILENCE_SECONDS` of silence; Keras's get_file has no argument for it."""
+    """Makes connections fail after `SILENCE_SECONDS` of silence; Keras's get_file has no argument for it."""
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(SILENCE_SECONDS)
     try:

@@ -1,8 +1,8 @@
-"""Understands a tree of files by its names alone: which folder holds labelled pictures of which classes.
+"""Interprets a tree of files by names alone: which folder holds labelled pictures of which classes.
 
-The label of a file below the canonical folder: the name of the folder it lies in (`Cat/0.jpg` is a cat),
-unless that is the name of a part (`train`); directly in the canonical folder, the part of its name
-before the first dot (`cat.0.jpg`). A `class_pattern` finds it anywhere in the path instead.
+Below the canonical folder, a file's label is the name of the folder it lies in (`Cat/0.jpg` is a cat), unless
+that names a part (`train`). Directly in the canonical folder, it is the part of the file name before the
+first dot (`cat.0.jpg`). A `class_pattern` finds the label anywhere in the path instead.
 """
 
 import os
@@ -19,30 +19,30 @@ from src.images.files import is_picture
 
 FLAT_NAME = re.compile(r"([^\W\d_]+)\.\d+\.\w+")  # cat.0.jpg
 # A folder beside a reading may be a class, too, if it holds more than this share of the reading's pictures,
-# or enough to be split: a rare class can be smaller than that.
+# or this many, enough to be split: a rare class can be smaller than that share.
 BESIDE, ENOUGH = 0.05, 10
 
 
 class Reading(NamedTuple):
-    """One way to understand a tree of files."""
+    """One way to interpret a tree of files."""
 
-    folder: str  # the canonical folder, relative and posix
+    folder: str  # the canonical folder, a relative POSIX path
     classes: Counter  # pictures by category
-    beside: Counter  # of the only reading: pictures by folder, of those outside which may be a class as well
-    copies: int = 0  # pictures outside of the folder that lie in it once more
+    beside: Counter  # if it is the only reading: pictures by folder, of outside folders that may be a class
+    copies: int = 0  # pictures outside the folder that exist in it again
 
 
 def find_readings(names: Mapping[str, Hashable], class_pattern: str = "") -> list[Reading]:
-    """Returns every data set of two or more classes among files given by their relative posix paths.
+    """Returns every data set of two or more classes among files given by their relative POSIX paths.
 
-    Class folders in several parts (`train/cats`, `validation/cats`) are one data set, the folder above
-    the parts being the canonical one. What lies within a copy of itself counts once. Extensions decide what
-    may be a picture: nothing is opened.
+    Class folders in several parts (`train/cats`, `validation/cats`) form one data set, whose canonical folder
+    is the one above the parts. A tree nested in a copy of itself counts once. Extensions decide what may be a
+    picture: nothing is opened.
 
     Args:
-        names: of the files, each with what equal files share, such as their size.
-        class_pattern: regular expression that finds a picture's class in its path: then all of them are one
-            data set, of however many classes. "": folders and names are understood as said above.
+        names: of the files, each with a key that equal files share, such as their size.
+        class_pattern: regular expression that finds a picture's class in its path; all pictures then form one
+            data set, with any number of classes. "": folders and names are interpreted as described above.
     """
     files: Files = defaultdict(dict)
     for name in filter(is_picture, names):
@@ -62,14 +62,14 @@ def find_readings(names: Mapping[str, Hashable], class_pattern: str = "") -> lis
 
 
 def _count_outside(top: PurePosixPath, dropped: Files) -> int:
-    """Returns how many copies lie outside of a folder; 0 where some lie within it, and so are read."""
+    """Returns how many copies lie outside a folder; 0 if any lie within it, which are then read."""
     if any(is_below(folder, top) for folder in dropped):
         return 0
     return sum(map(len, dropped.values()))
 
 
 def _find_by_pattern(files: Files, class_pattern: str) -> list[Reading]:
-    """Returns the one data set of all pictures that a pattern finds a class for, if there are any."""
+    """Returns the one data set of all pictures for which a pattern finds a class, if there are any."""
     labelled: Files = defaultdict(dict)
     for folder, names in files.items():
         for name in names:
@@ -78,7 +78,7 @@ def _find_by_pattern(files: Files, class_pattern: str) -> list[Reading]:
     left = dict(labelled)
     base, dropped = drop_copies(left)
     inner = [find_class(class_pattern, str(path)) for path in _paths(left, base)]
-    # Where no folder is without the copies, or the pattern names what is above it, they are files like all.
+    # If no folder excludes the copies, or the pattern needs the path above it, copies are ordinary files.
     if base == PurePosixPath() or not all(inner):
         base, dropped = PurePosixPath(), {}
         inner = [find_class(class_pattern, str(path)) for path in _paths(labelled, base)]
@@ -91,14 +91,14 @@ def _paths(files: Files, base: PurePosixPath) -> list[PurePosixPath]:
 
 
 def _is_flat(files: Iterable[str]) -> bool:
-    """Tells a mixed folder (cat.0.jpg beside dog.0.jpg) from a class's own (cat.0.jpg, cat.1.jpg)."""
+    """Returns whether a folder mixes classes (cat.0.jpg, dog.0.jpg), unlike a class's own folder."""
     prefixes = Counter(map(read_prefix, files))
     unlabelled = prefixes.pop(None, 0)
     return len(prefixes) > 1 and prefixes.total() >= unlabelled
 
 
 def _find_class_tops(folders: Iterable[PurePosixPath]) -> set[PurePosixPath]:
-    """Returns the folders with two class folders in them, or the one above all their parts."""
+    """Returns the folders that contain two or more class folders, or the folder above all their parts."""
     classes: dict[PurePosixPath, set[str]] = defaultdict(set)
     for folder in folders:
         if folder.name and folder.name.lower() not in PART_NAMES:
@@ -118,7 +118,7 @@ def _find_class_tops(folders: Iterable[PurePosixPath]) -> set[PurePosixPath]:
 
 
 def _above_parts(folder: PurePosixPath) -> PurePosixPath:
-    """Returns what lies above the first part (`train`) in a path; the path itself where there is none."""
+    """Returns the path above the first part (`train`) in a path; the path itself if there is none."""
     for above, name in zip([*folder.parents][::-1], folder.parts, strict=True):
         if _is_part(name):
             return above
@@ -134,10 +134,10 @@ def _words(name: str) -> list[str]:
 
 
 def is_in_test_folder(name: str, category: str) -> bool:
-    """Returns whether the innermost part (`train`, `test_set`) above a picture is one for testing.
+    """Returns whether the innermost part (`train`, `test_set`) above a picture is a test part.
 
-    The folder that is called as its class is none, though that may be `test_positive`; and one that is called
-    just `train` or `test` is meant before others with such a word in their name.
+    A folder named after the class is not a part, even if that name is `test_positive`; and a folder called
+    exactly `train` or `test` takes precedence over those with such a word in their name.
     """
     folders = PurePosixPath(name).parts[:-1]
     if folders and folders[-1].lower() == category:
@@ -148,7 +148,7 @@ def is_in_test_folder(name: str, category: str) -> bool:
 
 
 def _count_classes(tops: set[PurePosixPath], files: Files) -> dict[PurePosixPath, Counter]:
-    """Returns the pictures by category below each of these folders."""
+    """Returns the number of pictures by category below each of these folders."""
     classes: dict[PurePosixPath, Counter] = {top: Counter() for top in tops}
     for folder, names in files.items():
         if folder in classes:
@@ -161,7 +161,7 @@ def _count_classes(tops: set[PurePosixPath], files: Files) -> dict[PurePosixPath
 
 
 def _count_beside(top: PurePosixPath, inside: int, files: Files) -> Counter:
-    """Returns the pictures of folders such as `NORMAL`, where the classes are PNEUMONIA's own two folders."""
+    """Returns picture counts of folders such as `NORMAL`, beside PNEUMONIA whose two subfolders were read."""
     beside: Counter = Counter()
     for folder, names in files.items():
         if is_below(folder, top):
@@ -175,13 +175,13 @@ def _count_beside(top: PurePosixPath, inside: int, files: Files) -> Counter:
 
 
 def read_prefix(name: str) -> str | None:
-    """Returns the category in a name like `cat.0.jpg`, in lower case; None where there is none."""
+    """Returns the category in a name like `cat.0.jpg`, in lower case; None if there is none."""
     match = FLAT_NAME.fullmatch(name)
     return match[1].lower() if match else None
 
 
 def describe(names: Iterable[str], most: int = 8) -> str:
-    """Returns what lies where, in one line, the most frequent first: "200 '.jpg' files in test1/"."""
+    """Returns a one-line summary of what lies where, most frequent first: "200 '.jpg' files in test1/"."""
     kinds: Counter = Counter()
     for path in map(PurePosixPath, names):
         prefix = read_prefix(path.name)

@@ -1,4 +1,4 @@
-"""Every file below a folder as one row: its label, its picture's size and hashes, or why it is not used."""
+"""One row per file below a folder: its label, its picture's size and hashes, or why it is not used."""
 
 import logging
 import os
@@ -25,16 +25,16 @@ LEFT_OUT = "left out"
 def describe_file(
     name: str, path: Path, class_pattern: str = "", keep: Callable[[np.ndarray], None] | None = None
 ) -> dict:
-    """Returns the row of one file.
+    """Returns the table row of one file.
 
-    Keys: image_name, category, status, reason, content_hash and perceptual_hash (texts, "" where there
-    is nothing to say), bytes, height and width (where known). Reasons are `kind` or `kind: detail`.
+    Keys: image_name, category, status, reason, content_hash and perceptual_hash (strings, "" if there
+    is nothing to say), bytes, height and width (if known). Reasons are `kind` or `kind: detail`.
 
     Args:
-        name: as `files.list_files` gives it.
+        name: as returned by `files.list_files`.
         path: where the file is.
-        class_pattern: as of `read_label`.
-        keep: is given the decoded picture, where there is one and its label is known.
+        class_pattern: see `read_label`.
+        keep: called with the decoded picture, if there is one and its label is known.
     """
     row = {"image_name": name, "category": read_label(name, class_pattern), "status": LEFT_OUT, "reason": ""}
     row |= {"content_hash": "", "perceptual_hash": ""}
@@ -71,9 +71,9 @@ def describe_file(
 def read_label(name: str, class_pattern: str = "") -> str:
     """Returns the class that a path below the data folder states, in lower case, or "".
 
-    It is what the regular expression `class_pattern` first finds in the path. Without one it is the folder's
-    name, unless that is the name of a part such as `train`; outside of folders the first part of names such
-    as `cat.0.jpg`. A hidden file has none.
+    It is the first match of the regular expression `class_pattern` in the path. Without a pattern it is the
+    folder's name, unless that names a part such as `train`; for files outside any folder it is the prefix of
+    names such as `cat.0.jpg`. Hidden files have no label.
     """
     if is_hidden(name):
         return ""
@@ -86,7 +86,7 @@ def read_label(name: str, class_pattern: str = "") -> str:
 
 
 def warn_unlabelled(table: pd.DataFrame, class_pattern: str) -> None:
-    """Warns of the pictures of a features table for which the pattern, where there is one, finds no class."""
+    """Logs a warning if there is a pattern that finds no class for some pictures of a features table."""
     names = table.loc[(table["category"] == "") & table["height"].notna(), "image_name"]
     if class_pattern and len(names):
         logger.warning(
@@ -95,6 +95,6 @@ def warn_unlabelled(table: pd.DataFrame, class_pattern: str) -> None:
 
 
 def in_test_folder(table: pd.DataFrame) -> pd.Series:
-    """Returns which rows of a features table lie in the data set's own folder for testing."""
+    """Returns which rows of a features table lie in the data set's own test folder."""
     rows = zip(table["image_name"], table["category"], strict=True)
     return pd.Series([is_in_test_folder(*row) for row in rows], table.index, bool)

@@ -1,4 +1,4 @@
-"""Regular expressions of the user's own: what they find in a picture's path is its class, or its group."""
+"""The user's regular expressions: what they find in a picture's path is its class or its group."""
 
 import re
 import unicodedata
@@ -7,16 +7,16 @@ from src.running.messages import one_line, quote
 
 
 def compile_pattern(pattern: str, parameter: str, source: str, flags: re.RegexFlag = re.NOFLAG) -> re.Pattern:
-    """Returns a regular expression.
+    """Returns the compiled regular expression.
 
     Args:
         pattern: its text.
-        parameter: what it was given as, `class_pattern` or `group_pattern`.
-        source: where it was given, for the message.
-        flags: of `re`.
+        parameter: the parameter it was given as, `class_pattern` or `group_pattern`.
+        source: where it was given, for the error message.
+        flags: passed to `re.compile`.
 
     Raises:
-        ValueError: it is no regular expression.
+        ValueError: the pattern is not a valid regular expression.
     """
     try:
         return re.compile(unicodedata.normalize("NFC", pattern), flags)
@@ -27,21 +27,21 @@ def compile_pattern(pattern: str, parameter: str, source: str, flags: re.RegexFl
 
 
 def find_text(expression: re.Pattern, name: str) -> str:
-    """Returns what an expression first finds in a name: its groups, joined, or the whole match without any.
+    """Returns an expression's first match in a name: its groups, joined by spaces, or else the whole match.
 
-    "" where it finds nothing, or an empty text. Letters with accents are one character each, as they are
-    typed (NFC), though macOS parts them.
+    "" if nothing matches or the match is empty. Accented letters count as single characters, as they are
+    typed (NFC), although macOS decomposes them.
     """
     match = expression.search(unicodedata.normalize("NFC", name))
     return " ".join(filter(None, match.groups() or [match[0]])) if match else ""
 
 
 def find_class(pattern: str, name: str) -> str:
-    """Returns the class that a `class_pattern` finds in a path, in lower case; "" where it finds none.
+    """Returns the class that a `class_pattern` finds in a path, in lower case; "" if it finds none.
 
-    Upper and lower case are one to it, as to all labels.
+    Matching ignores case, as all labels do.
 
     Raises:
-        ValueError: it is no regular expression.
+        ValueError: the pattern is not a valid regular expression.
     """
     return find_text(compile_pattern(pattern, "class_pattern", "the data", re.IGNORECASE), name).lower()

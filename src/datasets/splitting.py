@@ -1,4 +1,4 @@
-"""Which picture goes into which part: drawn one by one as published, by groups, around a given test part."""
+"""Assigns pictures to parts: drawn one by one as published, by group, or around a given test part."""
 
 import logging
 
@@ -14,22 +14,22 @@ from src.running.messages import quote
 logger = logging.getLogger(__name__)
 
 PARTS = ("train", "validation", "test")
-FIFTHS = 5  # three of them train, one validates, one tests: the published shares
-DRAWS = 200  # of groups
-RARE = 0.1  # share of a class, below which accuracy says little of it
+FIFTHS = 5  # three for training, one for validation, one for test: the published shares
+DRAWS = 200  # random draws of groups; the best one is used
+RARE = 0.1  # share of a class, below which accuracy says little about it
 
 
 def find_groups(names: pd.Series, pattern: str) -> pd.Series:
-    """Returns what the pattern finds in each name, as `patterns.find_text`.
+    """Returns the group of each name: what the pattern finds in it, see `patterns.find_text`.
 
-    A name in which it finds nothing, or an empty text, is a group of its own; a warning says how many.
+    A name in which it finds nothing, or an empty text, forms a group of its own; a warning says how many do.
 
     Args:
-        names: of the pictures, with their folders.
+        names: of the pictures, including their folders.
         pattern: a regular expression, such as `person[0-9]+`.
 
     Raises:
-        ValueError: it is no regular expression, or finds nothing in any name.
+        ValueError: the pattern is not a valid regular expression, or finds nothing in any name.
     """
     expression = compile_pattern(pattern, "group_pattern", "the split")
     texts = names.map(lambda name: find_text(expression, name))
@@ -48,22 +48,22 @@ def find_groups(names: pd.Series, pattern: str) -> pd.Series:
 def draw_parts(
     used: pd.DataFrame, seed: int, group_pattern: str = "", keep_test_folder: bool = False
 ) -> pd.DataFrame:
-    """Returns the column `split` (train, validation, test) and, with a pattern, the column `group`.
+    """Returns the columns `split` (train, validation, test), `status`, `reason` and, with a pattern, `group`.
 
-    One by one, as published: 40 % are taken off, stratified by category, then that is halved. By groups: a
-    fifth of each class tests and a fifth validates, as nearly as whole groups allow. With the test folder
-    kept a quarter of all other pictures validates; those of them that belong to one of its groups are left
-    out, in columns `status` and `reason`.
+    One by one, as published: 40 % are held back, stratified by category, then halved. By group: a fifth of
+    each class goes to test and a fifth to validation, as closely as whole groups allow. If the test folder is
+    kept, a quarter of all other pictures goes to validation; any that share a group with a test picture are
+    left out, as `status` and `reason` say.
 
     Args:
-        used: rows of the features table, sorted by name.
+        used: the used rows of the features table, sorted by name.
         seed: random state of all draws.
-        group_pattern: as of `find_groups`; pictures of one group come into one part.
-        keep_test_folder: whether the pictures below a folder named test are the test part.
+        group_pattern: see `find_groups`; all pictures of a group go into the same part.
+        keep_test_folder: whether the pictures below a folder named test form the test part.
 
     Raises:
         ValueError: there is no test folder, there are too few groups, a part would lack a class, or the
-            pattern is no regular expression or finds nothing.
+            pattern is not a valid regular expression or finds nothing.
     """
     category = used["category"]
     shares = category.value_counts(normalize=True)
@@ -119,7 +119,7 @@ def draw_parts(
 
 
 def add_groups(predictions: pd.DataFrame, features: pd.DataFrame) -> pd.DataFrame:
-    """Returns predictions with the column `group` where the features table has it, else without."""
+    """Returns predictions with the column `group` if the features table has it, otherwise without."""
     predictions = predictions.drop(columns="group", errors="ignore")
     if "group" not in features:
         return predictions
@@ -127,7 +127,7 @@ def add_groups(predictions: pd.DataFrame, features: pd.DataFrame) -> pd.DataFram
 
 
 def class_balance(table: pd.DataFrame) -> pd.DataFrame:
-    """Returns numbers of files, `split` down and `category` across; no split counts as "left out"."""
+    """Returns file counts with `split` as rows and `category` as columns; no split counts as "left out"."""
     named = {"split": "left out", "category": "unlabelled"}
     filled = [table[column].astype(object).replace("", None).fillna(named[column]) for column in named]
     counts = pd.crosstab(*filled)
@@ -138,7 +138,7 @@ def class_balance(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def groups_table(table: pd.DataFrame) -> pd.DataFrame:
-    """Returns one row a part of a table split by groups: groups, pictures, the largest group and its size."""
+    """Returns one row per part of a table split by group: groups, pictures, largest group and its size."""
     used = table[table["split"] != ""]
     rows = {}
     for part in PARTS:
@@ -149,7 +149,7 @@ def groups_table(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _leave_out_tested(parts: pd.DataFrame, groups: pd.Series, given: pd.Series) -> None:
-    """Leaves out what is of a group of the given test part, and not in it."""
+    """Leaves out the pictures outside the given test part that share a group with it."""
     tested = ~given & groups.isin(groups[given])
     if tested.any():
         logger.warning("%d pictures outside of the test folder are of its groups: left out", tested.sum())
@@ -158,12 +158,12 @@ def _leave_out_tested(parts: pd.DataFrame, groups: pd.Series, given: pd.Series) 
 
 
 def _draw(category: pd.Series, share: float, seed: int) -> pd.Index:
-    """Returns the rows of a share of the pictures, stratified."""
+    """Returns the rows of a stratified random share of the pictures."""
     return train_test_split(category.index, test_size=share, stratify=category, random_state=seed)[1]
 
 
 def _draw_groups(category: pd.Series, groups: pd.Series, share: float, seed: int) -> pd.Index:
-    """Returns rows of whole groups, as near to that share of each class as the best of many draws comes."""
+    """Returns the rows of whole groups, as close to that share of each class as the best of `DRAWS` comes."""
     counts = pd.crosstab(groups, category)
     if len(counts) * share < 1:
         raise ValueError(
@@ -174,7 +174,7 @@ def _draw_groups(category: pd.Series, groups: pd.Series, share: float, seed: int
     for _ in range(DRAWS):
         order = random.permutation(len(counts))
         shares = counts.to_numpy()[order].cumsum(axis=0) / counts.to_numpy().sum(axis=0)
-        errors = np.square(shares[:-1] - share).sum(axis=1)  # of the first groups of this order, at each end
+        errors = np.square(shares[:-1] - share).sum(axis=1)  # after each group, in this order
         found.append((errors.min(), order[: errors.argmin() + 1]))
     best = min(found, key=lambda draw: draw[0])[1]
     return category.index[groups.isin(counts.index[best])]

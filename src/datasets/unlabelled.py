@@ -1,4 +1,4 @@
-"""Finds the pictures that nobody has labelled: Kaggle's test1, or any folder or zip."""
+"""Finds unlabelled pictures: Kaggle's test1, or any folder or zip."""
 
 import logging
 from collections import defaultdict
@@ -22,14 +22,14 @@ def find_unlabelled(pictures: str, data: str, paths: Paths, class_pattern: str =
     """Returns the folder of the unlabelled pictures that the parameter `pictures` names; a zip is unpacked.
 
     Args:
-        pictures: the path of a folder or zip, all of whose pictures are meant; or `auto`: the folder or zip
-            named test1 (or test, testing, test2) in the data set or beside it, whose pictures carry no label.
-        data: the data set, as in `find_data`, as `class_pattern` is.
-        paths: where to look, and where to put what is drawn or unpacked.
+        pictures: the path of a folder or zip, all of whose pictures are used; or `auto`: the folder or zip
+            named test1 (or test, testing, test2) in the data set or beside it, whose pictures have no label.
+        data: the data set; see `find_data`, also for `class_pattern`.
+        paths: where to look, and where to put drawn or unpacked pictures.
 
     Raises:
-        FileNotFoundError: no such path.
-        ValueError: `auto` finds none, or more than one; or the path is neither a folder nor a zip.
+        FileNotFoundError: the path does not exist.
+        ValueError: `auto` finds none or more than one, or the path is neither a folder nor a zip.
     """
     unpacked = paths.data / "unpacked"
     if pictures != "auto":
@@ -45,9 +45,9 @@ def find_unlabelled(pictures: str, data: str, paths: Paths, class_pattern: str =
 
 
 def _choose(source: Path, unpacked: Path, class_pattern: str) -> Path:
-    """Returns the one folder or zip of unlabelled pictures in a data set, or else beside it."""
+    """Returns the one folder or zip of unlabelled pictures in a data set or, failing that, beside it."""
     found = _find(source, list_names(source), class_pattern)
-    if source.is_file() and found:  # in the zip: unpacked long since, as the data set itself
+    if source.is_file() and found:  # inside the zip, already unpacked with the data set
         folder = _unpack(source, unpacked)
         found = _find(folder, list_names(folder), class_pattern)
     if not found:
@@ -79,7 +79,7 @@ def _find(top: Path, names: list[str], class_pattern: str) -> list[Path]:
 
 
 def _list_near(folder: Path) -> list[str]:
-    """Returns the files in a folder, and in those folders in it that are named like a test part."""
+    """Returns the files in a folder and in those of its subfolders that are named like a test part."""
     tops = [path for path in folder.iterdir() if path.is_dir() and path.name.lower() in NAMES]
     near = [path for top in (folder, *tops) for path in top.iterdir() if path.is_file()]
     return [path.relative_to(folder).as_posix() for path in near]

@@ -1,7 +1,7 @@
-"""Ranges of the random transformations, and what is drawn from them; `src.images.warping` applies it.
+"""Ranges of the random transformations, and parameters drawn from them; `src.images.warping` applies these.
 
-Rotation, shift, shear, zoom and mirror have the names and the meaning of Keras's `ImageDataGenerator`; crop
-and colours are added to them.
+Rotation, shift, shear, zoom and flip have the names and the meaning of Keras's `ImageDataGenerator`; crop
+and colours are additions.
 """
 
 from dataclasses import dataclass, fields, replace
@@ -12,8 +12,8 @@ from src.images.warping import FILL_MODES
 
 FRACTIONS = ["width_shift_range", "height_shift_range", "zoom_range", "crop_range"]
 FRACTIONS += ["brightness", "contrast", "saturation"]
-KERAS_DRAWS = 8  # random numbers behind one picture's transformations by ImageDataGenerator
-DRAWS = 14  # with those of crop and colours
+KERAS_DRAWS = 8  # random numbers per picture for the transformations of ImageDataGenerator
+DRAWS = 14  # including those for crop and colours
 
 
 @dataclass(frozen=True)
@@ -25,13 +25,13 @@ class Augmentation:
         width_shift_range: largest shift along the width, as a fraction of it, in [0, 1).
         height_shift_range: the same along the height.
         shear_range: largest shear either way, in degrees (not radians: Keras means degrees).
-        zoom_range: z means that each axis is zoomed by a factor of its own from [1 - z, 1 + z].
-        horizontal_flip: whether half of the pictures are mirrored.
-        vertical_flip: whether half of the pictures are turned upside down.
-        fill_mode: what lies outside the picture: nearest, reflect or constant (black).
-        crop_range: c means that a square of 1 - c to 1 of the side, anywhere in the picture, is taken
-            for the whole (random resized crop).
-        brightness: largest change either way, as a fraction; contrast and saturation likewise.
+        zoom_range: z zooms each axis by its own factor from [1 - z, 1 + z].
+        horizontal_flip: whether pictures are mirrored, with probability 0.5.
+        vertical_flip: whether pictures are flipped upside down, with probability 0.5.
+        fill_mode: how to fill what lies outside the picture: nearest, reflect or constant (black).
+        crop_range: c replaces the picture by a square of 1 - c to 1 of its side, anywhere in it
+            (random resized crop).
+        brightness: largest change either way, as a fraction; the same for contrast and saturation.
     """
 
     rotation_range: float = 0.0
@@ -48,7 +48,7 @@ class Augmentation:
     saturation: float = 0.0
 
     def __post_init__(self):
-        """Raises ValueError where a range has no meaning."""
+        """Raises ValueError if a range or the fill mode is invalid."""
         if self.fill_mode not in FILL_MODES:
             raise ValueError(
                 f"fill_mode {self.fill_mode!r} is unknown; choose one of {', '.join(FILL_MODES)}"
@@ -61,19 +61,19 @@ class Augmentation:
                 raise ValueError(f"{name} is {getattr(self, name)}; it is in degrees, give 0 or more")
 
     def strengthened(self, strength: float) -> "Augmentation":
-        """Returns the same transformations with all ranges multiplied, fractions kept at 0.9 at most."""
+        """Returns the same transformations with all ranges multiplied; fractions are capped at 0.9."""
         ranges = {field.name for field in fields(self) if field.type == "float" or field.type is float}
         scaled = {name: getattr(self, name) * strength for name in ranges}
         scaled.update({name: min(0.9, scaled[name]) for name in FRACTIONS})
         return replace(self, **scaled)
 
     def draw(self, uniform: np.ndarray, image_size: int) -> list[dict]:
-        """Returns the transform parameters, one dictionary a picture; arguments as of `draw_columns`."""
+        """Returns the transform parameters, one dictionary per picture; for arguments see `draw_columns`."""
         columns = self.draw_columns(uniform, image_size)
         return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
 
     def draw_columns(self, uniform: np.ndarray, image_size: int) -> dict[str, np.ndarray]:
-        """Returns the transform parameters, an array of all pictures' a key: Keras's, crop and colours.
+        """Returns the transform parameters, one array over all pictures per key: Keras's, crop and colours.
 
         Args:
             uniform: random numbers in [0, 1), shape (pictures, DRAWS).
@@ -82,7 +82,7 @@ class Augmentation:
         spread = 2 * np.asarray(uniform) - 1  # in [-1, 1)
         return {
             "theta": spread[:, 0] * self.rotation_range,
-            "tx": spread[:, 1] * self.width_shift_range * image_size,  # Keras exchanges the two ranges
+            "tx": spread[:, 1] * self.width_shift_range * image_size,  # Keras swaps the two ranges
             "ty": spread[:, 2] * self.height_shift_range * image_size,
             "shear": spread[:, 3] * self.shear_range,
             "zx": 1 + spread[:, 4] * self.zoom_range,

@@ -22,16 +22,15 @@ logger = logging.getLogger(__name__)
 
 
 class StalePictures(ValueError):
-    """The features table is of another split or other pictures than a notebook began with."""
+    """The features table has another split or other pictures than a notebook started with."""
 
 
 def extract_and_cache(
     folder: Path, caches: Path, image_size: int, interpolation: str = "area", class_pattern: str = ""
 ) -> pd.DataFrame:
-    """Returns the features of all files below a folder, and makes their cache from the same decoding.
+    """Returns the features of all files below a folder, and builds their pixel cache from the same decoding.
 
-    Arguments and errors are those of `extract_features` and of `build_cache`; what it needs of the disk is
-    asked for before it begins.
+    Arguments and errors are those of `extract_features` and `build_cache`; disk space is checked first.
     """
     _check_space(caches, len(list_files(folder)) if folder.is_dir() else 0, image_size)
     with CacheWriter(caches, image_size, interpolation) as writer:
@@ -43,19 +42,19 @@ def extract_and_cache(
 def build_cache(
     folder: Path, table: pd.DataFrame, caches: Path, image_size: int, interpolation: str = "area"
 ) -> Path:
-    """Returns the file of the cached pixels, made first where notebook 01 made none of this size.
+    """Returns the file of the cached pixels, building it first unless notebook 01 has built it at this size.
 
     Args:
         folder: where the picture files are.
-        table: the features table; all its labelled pictures are cached, so that another choice of
-            those that are used does not need another cache.
+        table: the features table; all its labelled pictures are cached, so that a different choice of
+            used pictures needs no new cache.
         caches: the folder of all caches.
         image_size: side of the square pictures, in pixels.
         interpolation: area, bilinear or nearest.
 
     Raises:
-        ValueError: an unknown interpolation, a size below 8, or a picture that changed since 01.
-        OSError: the disk has less room than the cache takes.
+        ValueError: unknown interpolation, size below 8, or a picture that changed since notebook 01.
+        OSError: the disk has too little space for the cache.
     """
     path = caches / f"{cache_key(table, image_size, interpolation)}.npy"
     if path.exists():
@@ -83,8 +82,8 @@ def _check_space(caches: Path, files: int, image_size: int) -> None:
 def cache_key(table: pd.DataFrame, image_size: int, interpolation: str) -> str:
     """Returns 16 hex digits that change whenever any cached pixel might.
 
-    They stand for the names of the files and the contents of those with a label, which have pixels in it,
-    the size and the way of resizing.
+    They cover the names of all files, the contents of the labelled ones (only these have pixels in the
+    cache), the size and the interpolation.
     """
     files = table.sort_values("image_name")
     contents = files["content_hash"].where(files["category"] != "", "")
@@ -93,7 +92,7 @@ def cache_key(table: pd.DataFrame, image_size: int, interpolation: str) -> str:
 
 
 def cached_rows(table: pd.DataFrame) -> pd.DataFrame:
-    """Returns the rows of the features table that are in a part of the split, by `image_name`.
+    """Returns the rows of the features table that belong to a part of the split, sorted by `image_name`.
 
     Their index is their row in the cache.
     """
@@ -102,14 +101,14 @@ def cached_rows(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def open_settled_cache(settings: dict, table: pd.DataFrame) -> np.ndarray:
-    """Returns the cached pixels that notebook 02 or 06 settled for a run, as `open_cache`.
+    """Returns the cached pixels that notebook 02 or 06 settled on for a run, see `open_cache`.
 
     Args:
-        settings: of `read_input`.
+        settings: from `read_input`.
         table: the run's features table.
 
     Raises:
-        StalePictures: notebook 01 has run again since: the table is of other pictures, or split otherwise.
+        StalePictures: notebook 01 has run again since, so the table has other pictures or another split.
     """
     known = settings.get("fingerprint")
     if known and known != data_fingerprint(table):
@@ -130,18 +129,18 @@ def open_cache(path: Path, files: int) -> np.ndarray:
     """Returns the cached pixels as a read-only memory map, shape (files, size, size, 3).
 
     Args:
-        path: the cache.
-        files: how many rows the features table has.
+        path: the cache file.
+        files: number of rows in the features table.
 
     Raises:
-        FileNotFoundError: the cache is gone; notebook 02 makes it anew.
-        ValueError: it is damaged, or belongs to another number of files.
+        FileNotFoundError: the cache is missing; notebook 02 rebuilds it.
+        ValueError: the cache is damaged, or belongs to a different number of files.
     """
     if not path.exists():
         raise FileNotFoundError(f"{path} is missing; run notebook 02 again to make the pixel cache")
     try:
-        pixels = np.lib.format.open_memmap(path, mode="r")  # reads no zip and no pickle, as np.load might
-    except Exception as error:  # NumPy's reader of headers raises many kinds
+        pixels = np.lib.format.open_memmap(path, mode="r")  # unlike np.load, never reads a zip or pickle
+    except Exception as error:  # NumPy's header reader raises many kinds
         raise ValueError(f"{path} is no pixel cache ({one_line(error)}); delete it, run 01 and 02") from error
     if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[1:] != (pixels.shape[1],) * 2 + (3,):
         raise ValueError(

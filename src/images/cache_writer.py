@@ -1,4 +1,4 @@
-"""Writes a pixel cache: any thread any row, and no other process sees it before it is whole."""
+"""Writes a pixel cache: any thread can write any row, and no other process sees it before it is complete."""
 
 import logging
 import os
@@ -15,28 +15,28 @@ from src.running.resources import check_writable
 
 logger = logging.getLogger(__name__)
 
-DEAD_SECONDS = 3_600  # a cache in the making that nobody has written to for so long: of a killed process
+DEAD_SECONDS = 3_600  # an unfinished cache untouched for this long was left by a killed process
 
 
 class CacheWriter:
-    """A cache in the making: any thread writes any row, in any order; it is renamed when it is whole.
+    """A cache being built: any thread writes any row, in any order; the file is renamed when complete.
 
-    The file is a NumPy array of shape (files, image_size, image_size, 3), uint8, RGB, with a row for
-    every file of the features table, in the order of `image_name`. A row that is never written is
-    black, and a gap in the file that takes no space.
+    The file is a NumPy array of shape (files, image_size, image_size, 3), uint8, RGB, with one row per
+    file of the features table, in the order of `image_name`. A row that is never written is black, a
+    hole in the file that takes no disk space.
     """
 
     def __init__(self, caches: Path, image_size: int, interpolation: str = "area"):
         """Opens a temporary file.
 
         Args:
-            caches: the folder of all caches, made where it is missing.
+            caches: the folder of all caches, created if missing.
             image_size: side of the square pictures, in pixels.
             interpolation: area, bilinear or nearest.
 
         Raises:
-            ValueError: an unknown interpolation, or a size below 8.
-            OSError: the folder cannot be written into.
+            ValueError: unknown interpolation, or size below 8.
+            OSError: the folder is not writable.
         """
         check_squares(image_size, interpolation)
         check_writable(caches)
@@ -51,19 +51,19 @@ class CacheWriter:
         return self
 
     def __exit__(self, *error: object) -> None:
-        """Deletes the temporary file, unless it was finished."""
+        """Closes the temporary file and deletes it unless it was finished."""
         self._file.close()
         self._partial.unlink(missing_ok=True)
 
     def write(self, row: int, picture: np.ndarray) -> None:
-        """Writes a picture, RGB, uint8, of any size, as that row."""
+        """Writes a picture (RGB, uint8, any size), resized, to a row."""
         square = resize_square(picture, self.image_size, self.interpolation)
         with self._lock:
             self._file.seek(self._begin + row * square.nbytes)
             self._file.write(square)
 
     def finish(self, files: int, name: str) -> Path:
-        """Returns the file under its name, which stands for what is in it, with a row for each file."""
+        """Returns the finished file, renamed to `name`, which identifies its contents, with `files` rows."""
         path = self.caches / f"{name}.npy"
         self._write_header(files)
         self._file.truncate(self._begin + files * self.image_size**2 * 3)
@@ -73,7 +73,7 @@ class CacheWriter:
         return path
 
     def _write_header(self, rows: int) -> int:
-        """Returns where the first row begins; NumPy leaves space for the number of rows to grow."""
+        """Returns the offset of the first row; NumPy leaves room in the header for the row count to grow."""
         shape = (rows, self.image_size, self.image_size, 3)
         self._file.seek(0)
         np.lib.format.write_array_header_1_0(
@@ -84,6 +84,6 @@ class CacheWriter:
 
 def _clear_dead(caches: Path) -> None:
     for partial in caches.glob("*.partial"):
-        with suppress(OSError):  # it was finished, or another process clears as well
+        with suppress(OSError):  # it was just finished, or another process is clearing, too
             if time.time() - partial.stat().st_mtime > DEAD_SECONDS:
                 partial.unlink()

@@ -1,4 +1,4 @@
-"""The files below a folder: their names as any table can hold them, what these say, what is never opened."""
+"""The files below a folder: names that any table can hold, what they tell, and what is never opened."""
 
 import hashlib
 import os
@@ -11,9 +11,9 @@ MAXIMUM_BYTES = 300_000_000
 
 
 def list_files(folder: Path) -> list[tuple[str, Path]]:
-    """Returns name and path of all files below the folder, sorted by name.
+    """Returns the names and paths of all files below the folder, sorted by name.
 
-    Links (not followed) and folders that cannot be listed are among them. The name is the path below
+    Links (not followed) and folders that cannot be listed are included. The name is the path below
     the folder, with `/`, as text that any table can hold.
     """
     found: list[Path] = []
@@ -30,32 +30,32 @@ def list_files(folder: Path) -> list[tuple[str, Path]]:
 
 
 def is_picture(name: str) -> bool:
-    """Returns whether a file may be a picture, by its name."""
+    """Returns whether a file may be a picture, judging by its extension."""
     return PurePosixPath(name).suffix.lower() in PICTURES
 
 
 def is_hidden(name: str) -> bool:
-    """Returns whether a path below a folder is a program's own, as thumbnails and .git are."""
+    """Returns whether a path below a folder has a part that starts with a dot (.git) or is `__MACOSX`."""
     return any(part.startswith(".") or part == "__MACOSX" for part in name.split("/"))
 
 
 def refuse_file(information: os.stat_result) -> str:
-    """Returns why a file is not even opened, or ""."""
+    """Returns why a file must not be opened, or "" if it may be."""
     if stat.S_ISLNK(information.st_mode):
         return "a link: not followed"
     if stat.S_ISDIR(information.st_mode):
         return "unreadable: a folder that cannot be listed"
-    if not stat.S_ISREG(information.st_mode):  # a pipe would wait for ever
+    if not stat.S_ISREG(information.st_mode):  # reading a pipe would block forever
         return "not a regular file"
     return f"too large: {information.st_size} bytes" if information.st_size > MAXIMUM_BYTES else ""
 
 
 def content_hash(data: bytes) -> str:
-    """Returns 32 hex digits that stand for a file's bytes."""
+    """Returns 32 hex digits that identify a file's bytes."""
     return hashlib.blake2b(data, digest_size=16).hexdigest()
 
 
 def natural_order(name: str) -> tuple[list, str]:
-    """Returns a key that sorts names as people count: `2.jpg` before `10.jpg`."""
+    """Returns a sort key for natural order: `2.jpg` before `10.jpg`."""
     words = re.split(r"([0-9]+)", name)
     return [int(word) if place % 2 else word for place, word in enumerate(words)], name

@@ -1,7 +1,7 @@
-"""One picture file in, RGB pixels or a reason out; judged by decoding, never by how a header looks.
+"""One picture file in, RGB pixels or a reason out; judged by decoding, never by the header alone.
 
-Wherever data are prepared Pillow judges beside OpenCV. A process that only predicts may lack it: the pixels
-of a whole JPEG or PNG are the same then, see `_decode_without_pillow`.
+Wherever data are prepared, Pillow checks files alongside OpenCV. A process that only predicts may lack it: an
+intact JPEG or PNG gives the same pixels without Pillow, see `_decode_without_pillow`.
 """
 
 import io
@@ -23,24 +23,24 @@ except ImportError:
 # Pillow tries no other format: some of its plugins start other programs (EPS starts Ghostscript).
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF")
 MAXIMUM_PIXELS = 100_000_000
-THUMBNAIL_SIDE = 400  # pixels; a figure shows less of a picture
+THUMBNAIL_SIDE = 400  # pixels; more than a figure shows
 MINIMUM_SIDE = 2  # a line of pixels is no photograph, and cannot be resized to one
 START_OF_SCAN, END_OF_JPEG = b"\xff\xda", b"\xff\xd9"
-MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")  # the first that a scan itself cannot hold
+MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")  # one that cannot occur within a scan
 SIGNATURES = re.compile(rb"\xff\xd8\xff|\x89PNG|GIF8|BM|RIFF....WEBP|II\*\0|MM\0\*", re.DOTALL)  # of FORMATS
 
 
 def read_picture(path: Path | str, content: str = "") -> np.ndarray:
-    """Returns the picture of a file as RGB, uint8, shape (height, width, 3).
+    """Returns the picture in a file as RGB, uint8, shape (height, width, 3).
 
-    It looks as OpenCV's IMREAD_COLOR shows it: turned upright by EXIF, 8 bits a channel, alpha dropped.
+    It follows OpenCV's IMREAD_COLOR: turned upright by EXIF, 8 bits per channel, alpha dropped.
 
     Args:
         path: the file.
-        content: the `content_hash` that it had, where that matters.
+        content: its expected `content_hash`; "" is not checked.
 
     Raises:
-        ValueError: no usable picture, or another one by now; one line with the file and the reason.
+        ValueError: no usable picture, or a changed one; the message is one line with the file and the reason.
         OSError: the file cannot be opened.
     """
     try:
@@ -57,9 +57,9 @@ def read_picture(path: Path | str, content: str = "") -> np.ndarray:
 
 
 def read_thumbnails(paths: Iterable[Path | str]) -> list[np.ndarray]:
-    """Returns pictures to be looked at, RGB, uint8, their longer sides at most `THUMBNAIL_SIDE` pixels.
+    """Returns pictures for display, RGB, uint8, with longer sides of at most `THUMBNAIL_SIDE` pixels.
 
-    Errors are those of `read_picture`. One photograph of full size is in memory at a time.
+    Errors are those of `read_picture`. Only one full-size photograph is in memory at a time.
     """
     return [_shrink(read_picture(path)) for path in paths]
 
@@ -73,7 +73,7 @@ def _shrink(picture: np.ndarray) -> np.ndarray:
 
 
 def decode_picture(data: bytes) -> np.ndarray:
-    """Returns the picture in a file's bytes as RGB, uint8, shape (height, width, 3).
+    """Returns the picture decoded from a file's bytes as RGB, uint8, shape (height, width, 3).
 
     Raises:
         ValueError: no usable picture; the message is one line, `kind` or `kind: detail`.
@@ -86,13 +86,13 @@ def decode_picture(data: bytes) -> np.ndarray:
     image = _open_header(buffer)
     _check_size(*image.size)
     if image.format == "TIFF" and image.mode in ("F", "I"):
-        # Pillow would cut them off at 0 and 255, whatever they range over; OpenCV does not read them.
+        # Pillow would clip them to 0..255, whatever their range; OpenCV does not read them.
         raise ValueError("floating-point or 32-bit pixels: save it anew with 8 or 16 bits a channel")
-    # OpenCV may give a damaged JPEG back with its lower half grey, and no error. Only files that fail a
-    # quick look, and the other formats, are decoded twice.
+    # OpenCV may return a damaged JPEG with its lower half grey and no error. Only JPEGs that fail a quick
+    # check and the other formats are decoded twice.
     if image.format != "JPEG" or not _looks_whole(data, buffer.tell(), "progressive" in image.info):
         _decode_by_pillow(image)
-    # OpenCV has no rule for inks that were not inverted, and its older versions know no GIF.
+    # OpenCV gets the colours of CMYK wrong unless it is inverted, and its older versions cannot read GIF.
     pixels = None if image.mode == "CMYK" or image.format == "GIF" else _decode_by_opencv(data)
     if pixels is None:
         pixels = np.array(_decode_by_pillow(image).convert("RGB"))
@@ -101,9 +101,9 @@ def decode_picture(data: bytes) -> np.ndarray:
 
 
 def _looks_whole(jpeg: bytes, scan: int, progressive: bool) -> bool:
-    """Returns whether a JPEG's scan, which begins where Pillow has stopped reading, is followed by the end.
+    """Returns whether a JPEG's scan, starting where Pillow stopped reading, is followed by the end marker.
 
-    A progressive JPEG has several scans with other markers between them; its end is somewhere behind them.
+    A progressive JPEG has several scans with other markers between them; its end may come anywhere later.
     """
     if progressive:
         return jpeg.rfind(END_OF_JPEG, scan) >= 0
@@ -119,11 +119,11 @@ def _check_size(width: int, height: int) -> None:
 
 
 def _is_deep_png(data: bytes) -> bool:
-    return data.startswith(b"\x89PNG") and data[24:25] == b"\x10"  # bits a channel, in its header
+    return data.startswith(b"\x89PNG") and data[24:25] == b"\x10"  # bits per channel, in its header
 
 
 def _check_bits(pixels: np.ndarray, had_sixteen: bool) -> None:
-    """Refuses what a scanner of 12 bits leaves in a file of 16: of such pixels 8 bits keep at most 4."""
+    """Raises ValueError for a 12-bit scan saved with 16 bits: converted to 8 bits, it keeps at most 4."""
     if had_sixteen and pixels.max() < 16:
         raise ValueError(
             "16-bit pixels that use 12 bits or fewer: nearly black, save it stretched to 8 bits a channel"
@@ -133,9 +133,9 @@ def _check_bits(pixels: np.ndarray, had_sixteen: bool) -> None:
 def _decode_without_pillow(data: bytes) -> np.ndarray:
     """Returns what OpenCV alone makes of a file, RGB.
 
-    Formats other than those of `FORMATS` and JPEGs that are cut off are refused here, too. What Pillow would
-    add: its own look at files that are damaged in the middle, a limit of pixels before they are decoded
-    (OpenCV's own is 2 to the 30th), and the right colours of a JPEG in inks that were not inverted.
+    Formats not in `FORMATS` and truncated JPEGs are refused here, too. What Pillow would add: its own check
+    for files damaged in the middle, a pixel limit before decoding (OpenCV's own is 2**30), and the right
+    colours of a CMYK JPEG that is not inverted.
     """
     if not SIGNATURES.match(data):
         raise ValueError(f"not a picture: no whole header of {', '.join(FORMATS)}")
@@ -150,7 +150,7 @@ def _decode_without_pillow(data: bytes) -> np.ndarray:
 
 
 def _scan_begins(jpeg: bytes) -> int:
-    """Returns where the first scan of a JPEG begins, behind its headers and any thumbnail in them."""
+    """Returns the offset of a JPEG's first scan, after its headers and any thumbnail in them."""
     place = 2
     while place + 4 <= len(jpeg) and jpeg[place] == 0xFF:
         if jpeg[place : place + 2] == START_OF_SCAN:
@@ -161,19 +161,19 @@ def _scan_begins(jpeg: bytes) -> int:
 
 
 def _open_header(buffer: io.BytesIO) -> "Image.Image":
-    """Returns Pillow's picture with its header read and no pixel decoded."""
+    """Returns Pillow's image with its header read and no pixel decoded yet."""
     try:
         return Image.open(buffer, formats=FORMATS)
     except Image.UnidentifiedImageError as error:
         raise ValueError(f"not a picture: no whole header of {', '.join(FORMATS)}") from error
     except Image.DecompressionBombError as error:
         raise ValueError(f"too many pixels: {one_line(error)}") from error
-    except Exception as error:  # Pillow's plugins raise many kinds on broken headers
+    except Exception as error:  # Pillow's plugins raise many kinds of error on broken headers
         raise ValueError(f"truncated or damaged: {one_line(error)}") from error
 
 
 def _decode_by_pillow(image: "Image.Image") -> "Image.Image":
-    """Returns the decoded picture, upright, the first frame where there are several."""
+    """Returns the decoded picture, upright; the first frame if there are several."""
     try:
         image.load()
         return ImageOps.exif_transpose(image)
@@ -182,7 +182,7 @@ def _decode_by_pillow(image: "Image.Image") -> "Image.Image":
 
 
 def _decode_by_opencv(data: bytes) -> np.ndarray | None:
-    """Returns the RGB pixels, or None where OpenCV cannot read them."""
+    """Returns the RGB pixels, or None if OpenCV cannot read them."""
     try:
         return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
     except cv2.error:

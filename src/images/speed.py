@@ -1,4 +1,4 @@
-"""Pictures per second: our batches against Keras's ImageDataGenerator, in turns, in one run."""
+"""Pictures per second: our batches against Keras's ImageDataGenerator, taking turns in one run."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -19,13 +19,13 @@ def published_generator(
 
     Args:
         folder: where the pictures are.
-        table: the features table with its split; the training part is read.
+        table: the features table with its split; only the training part is read.
         image_size: side of the squares, in pixels.
-        batch_size: pictures a batch.
+        batch_size: pictures per batch.
         augmentation: ImageDataGenerator's own arguments.
-        seed: of its order and transformations.
+        seed: for its order and transformations.
     """
-    # Keras keeps it for old code only and it is on its way out: nothing but this comparison uses it.
+    # Keras keeps it for legacy code only and may drop it: nothing but this comparison uses it.
     from keras.src.legacy.preprocessing.image import ImageDataGenerator
 
     training = cached_rows(table).query("split == 'train'")
@@ -44,7 +44,7 @@ def published_generator(
 
 
 def count_pictures(source: Iterator | PictureBatches, seconds: float) -> float:
-    """Returns pictures per second over at least that time; our batches with their own workers."""
+    """Returns pictures per second, measured over at least `seconds`; our batches use all their workers."""
     pictures, started = 0, time.perf_counter()
     if isinstance(source, PictureBatches):
         with ThreadPoolExecutor(max(1, source.workers)) as pool:
@@ -62,9 +62,9 @@ def compare_speed(
     seconds: float = 2.0,
     measure: Callable[[Iterator | PictureBatches, float], float] = count_pictures,
 ) -> pd.DataFrame:
-    """Returns one row a source: the median of its pictures per second, its range, its ratio to the first.
+    """Returns one row per source: its median pictures per second, their range, the ratio to the first source.
 
-    The sources take turns, so that a busy moment of the machine meets all of them.
+    The sources take turns, so that a busy moment of the machine affects all of them.
     """
     speeds = pd.DataFrame(
         [{name: measure(source, seconds) for name, source in sources.items()} for _ in range(rounds)]

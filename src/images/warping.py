@@ -1,7 +1,7 @@
-"""Applies transformations to pictures: one affine warp and one change of colour each, on uint8.
+"""Applies transformations to pictures: one affine warp and one colour change each, on uint8.
 
-The warp gives the pictures of Keras's `ImageDataGenerator`, by one call of `cv2.warpAffine` instead of three
-of `scipy.ndimage.affine_transform` on float32.
+The warp gives the same pictures as Keras's `ImageDataGenerator`, with one call of `cv2.warpAffine` instead of
+three of `scipy.ndimage.affine_transform` on float32.
 """
 
 import cv2
@@ -12,20 +12,20 @@ FILL_MODES = {
     "reflect": cv2.BORDER_REFLECT,  # dcba|abcd|dcba
     "constant": cv2.BORDER_REPLICATE,  # 0000|abcd|0000, blackened afterwards
 }
-GREY = np.array([0.299, 0.587, 0.114])  # how bright red, green and blue look (ITU-R BT.601)
-MIDDLE = 128.0  # the grey that contrast leaves as it is
+GREY = np.array([0.299, 0.587, 0.114])  # luma weights of red, green and blue (ITU-R BT.601)
+MIDDLE = 128.0  # the grey that contrast leaves unchanged
 
 
 def affine_matrix(transform: dict, image_size: int) -> np.ndarray:
-    """Returns the 2x3 matrix that maps (x, y) of the result to (x, y) of the source.
+    """Returns the 2x3 matrix that maps (x, y) in the result to (x, y) in the source.
 
     The order of the factors (rotation, shift, shear, zoom), the x, y order and the centre at
     size / 2 - 0.5 are those of `keras.preprocessing.image.apply_affine_transform`.
 
     Args:
         transform: Keras's keys theta and shear (degrees), tx and ty (pixels), zx and zy (factors),
-            flip_horizontal and flip_vertical. A missing one changes nothing. Of arrays of n values it
-            is n matrices, shape (2, 3, n).
+            flip_horizontal and flip_vertical. A missing key changes nothing. Arrays of n values give
+            n matrices, shape (2, 3, n).
         image_size: side of the square picture, in pixels.
     """
     theta = np.deg2rad(transform.get("theta", 0))
@@ -36,7 +36,7 @@ def affine_matrix(transform: dict, image_size: int) -> np.ndarray:
     linear = np.array([[zx * cosine, -zy * np.sin(slanted)], [zx * sine, zy * np.cos(slanted)]])
     centre = image_size / 2 - 0.5
     offset = np.array([cosine * tx - sine * ty, sine * tx + cosine * ty]) + centre * (1 - linear.sum(axis=1))
-    # Keras mirrors the finished picture, so the mirror is the first map on the way back to the source.
+    # Keras flips the finished picture, so the flip comes first on the way back to the source.
     for axis, flip in enumerate((transform.get("flip_horizontal"), transform.get("flip_vertical"))):
         offset += linear[:, axis] * np.where(flip, image_size - 1, 0)
         linear[:, axis] *= np.where(flip, -1, 1)
@@ -44,22 +44,22 @@ def affine_matrix(transform: dict, image_size: int) -> np.ndarray:
 
 
 def source_matrix(transform: dict, image_size: int, result_size: int) -> np.ndarray:
-    """Returns the 2x3 matrix from (x, y) of a result of that size to (x, y) of the source, crop included."""
+    """Returns the 2x3 matrix from (x, y) in a result of that size to (x, y) in the source, crop included."""
     crop = transform.get("crop", 1)
     matrix = crop * affine_matrix(transform, image_size)
     corner = np.array([transform.get("crop_x", 0), transform.get("crop_y", 0)])
     matrix[:, 2] += (1 - crop) * (image_size - 1) * corner
-    step = image_size / result_size  # pixels are squares: the middle of one stays the middle of its share
+    step = image_size / result_size  # pixels are squares: a result's pixel centre maps to its area's centre
     matrix[:, 2] += matrix[:, :2].sum(axis=1) * (step / 2 - 0.5)
     matrix[:, :2] *= step
     return matrix
 
 
 def colour_matrix(transform: dict) -> np.ndarray | None:
-    """Returns the 3x4 matrix that changes RGB of 0 to 255, None where nothing changes.
+    """Returns the 3x4 matrix that changes RGB in 0..255, or None if nothing changes.
 
-    Saturation mixes the colours with their grey, brightness multiplies them, contrast moves them away
-    from the middle grey. Of arrays of n values it is n matrices, shape (3, 4, n).
+    Saturation blends the colours with their grey, brightness multiplies them, contrast moves them away
+    from the middle grey. Arrays of n values give n matrices, shape (3, 4, n).
     """
     brightness, contrast = transform.get("brightness", 1.0), transform.get("contrast", 1.0)
     saturation = transform.get("saturation", 1.0)
@@ -74,7 +74,7 @@ def colour_matrix(transform: dict) -> np.ndarray | None:
 def apply_transform(
     picture: np.ndarray, transform: dict, fill_mode: str = "nearest", out: np.ndarray | None = None
 ) -> np.ndarray:
-    """Returns the transformed picture, uint8, as large as `out` and written to it where given."""
+    """Returns the transformed picture, uint8; if `out` is given, it has its size and is written to it."""
     out = np.empty_like(picture) if out is None else out
     matrix = source_matrix(transform, len(picture), len(out))
     return _warp(
@@ -85,8 +85,8 @@ def apply_transform(
 def apply_transforms(
     pictures: np.ndarray, rows: np.ndarray, columns: dict[str, np.ndarray], fill_mode: str, out: np.ndarray
 ) -> None:
-    """Writes the pictures of these rows to `out`, transformed; all matrices at once cost next to nothing."""
-    pictures = np.asarray(pictures)  # a picture of a memory map would be a memory map, made slowly
+    """Writes the transformed pictures of these rows to `out`; computing all matrices at once costs little."""
+    pictures = np.asarray(pictures)  # each picture of a memory map would be a memory map, made slowly
     matrices = source_matrix(columns, pictures.shape[1], out.shape[1]).transpose(2, 0, 1)
     margins = _margins(matrices, pictures.shape[1], out.shape[1])
     colours = colour_matrix(columns)
@@ -96,10 +96,10 @@ def apply_transforms(
 
 
 def _margins(matrices: np.ndarray, size: int, result_size: int) -> np.ndarray:
-    """Returns how many pixels a result takes from outside its source: left, top, right, bottom.
+    """Returns how many pixels beyond its source a result needs: left, top, right, bottom.
 
     Args:
-        matrices: of `source_matrix`, shape (..., 2, 3).
+        matrices: from `source_matrix`, shape (..., 2, 3).
         size: side of the source, in pixels.
         result_size: side of the result.
     """
@@ -117,9 +117,9 @@ def _warp(
     fill_mode: str,
     out: np.ndarray,
 ) -> np.ndarray:
-    """Returns `out`, filled."""
+    """Returns `out`, filled with the warped picture."""
     left, top, right, bottom = margin.tolist()
-    # A border that is there already costs less than one that is asked for at every pixel.
+    # A border added beforehand costs less than one that is looked up for every pixel.
     whole = cv2.copyMakeBorder(picture, top, bottom, left, right, FILL_MODES[fill_mode])
     moved = matrix.copy()
     moved[:, 2] += left, top
@@ -128,7 +128,7 @@ def _warp(
     if colours is not None:
         cv2.transform(out, colours, dst=out)
     if fill_mode == "constant":
-        # OpenCV would blend the edge with black; Keras blackens just what lies outside the picture.
+        # OpenCV would blend the edge with black; Keras blackens only what lies outside the picture.
         x = np.arange(len(out))
         for across, down, offset in matrix:
             place = across * x + (down * x + offset)[:, None]

@@ -1,1 +1,1 @@
-"""What networks are made of, and how one is kept."""
+"""What networks are made of, and how one is saved."""

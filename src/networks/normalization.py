@@ -1,4 +1,4 @@
-"""Batch normalization: in one pass of TensorFlow's, and with statistics measured before a validation."""
+"""Batch normalization: in one pass on TensorFlow, and with statistics measured before a validation."""
 
 from functools import partial
 
@@ -9,13 +9,13 @@ from src.generators import PictureBatches
 
 
 def fused(norm: keras.layers.BatchNormalization) -> keras.layers.BatchNormalization:
-    """Returns the layer, computing by TensorFlow's fused kernels what Keras 3 computes in a dozen passes.
+    """Returns the layer, computing with TensorFlow's fused kernels what Keras 3 computes in a dozen passes.
 
-    The results are the same to rounding. It is this object alone that is changed, not its class: a saved
-    network holds Keras's own layer and opens without code of ours. Other backends compile theirs.
+    The results are equal up to rounding. Only this object is changed, not its class: a saved network contains
+    Keras's own layer and opens without our code. The layer is unchanged on other backends, which compile it.
 
     Args:
-        norm: of pictures, channels last, with gamma and beta.
+        norm: for pictures, channels last, with gamma and beta.
     """
     if keras.backend.backend() == "tensorflow":
         norm.call = partial(_normalize_at_once, norm)
@@ -23,8 +23,8 @@ def fused(norm: keras.layers.BatchNormalization) -> keras.layers.BatchNormalizat
 
 
 def _normalize_at_once(norm: keras.layers.BatchNormalization, inputs, training=None, mask=None):
-    """Does what `BatchNormalization.call` does for (batch, height, width, channels); there is no mask."""
-    import tensorflow as tf  # where this backend is used, it is there
+    """Does what `BatchNormalization.call` does for (batch, height, width, channels); ignores the mask."""
+    import tensorflow as tf  # always installed where this backend is used
 
     measures = bool(training and norm.trainable)
     outputs, mean, variance = tf.compat.v1.nn.fused_batch_norm(
@@ -38,7 +38,7 @@ def _normalize_at_once(norm: keras.layers.BatchNormalization, inputs, training=N
     )
     if measures:
         pixels = tf.cast(tf.size(inputs) / tf.shape(inputs)[-1], variance.dtype)
-        variance *= (pixels - 1) / pixels  # Keras 3 remembers the biased one
+        variance *= (pixels - 1) / pixels  # Keras 3 tracks the biased variance
         for moving, new in ((norm.moving_mean, mean), (norm.moving_variance, variance)):
             moving.assign(moving * norm.momentum + new * (1 - norm.momentum))
     return outputs
@@ -47,14 +47,14 @@ def _normalize_at_once(norm: keras.layers.BatchNormalization, inputs, training=N
 def settle_normalization(network: keras.Model, batches: PictureBatches, number: int = 100) -> None:
     """Replaces the moving statistics of every batch normalization by their mean over training pictures.
 
-    While it trains, a network follows the last few batches, of transformed pictures and of weights that
-    still moved. Evaluation asks about pictures as they are (Y. Wu and J. Johnson, "Rethinking Batch in
+    During training they follow the last few batches, of augmented pictures and of weights that were still
+    changing, whereas evaluation uses pictures as they are (Y. Wu and J. Johnson, "Rethinking Batch in
     BatchNorm", 2021: precise statistics).
 
     Args:
-        network: a trained network; nothing but the statistics changes.
+        network: a trained network; only its statistics change.
         batches: of the training part, not augmented.
-        number: of batches, at most, drawn across the whole part.
+        number: the maximum number of batches, drawn from the whole part.
     """
     layers = [layer for layer in network.layers if isinstance(layer, keras.layers.BatchNormalization)]
     momenta = [layer.momentum for layer in layers]
@@ -63,7 +63,7 @@ def settle_normalization(network: keras.Model, batches: PictureBatches, number: 
     for index in chosen:
         pictures = batches[int(index)][0]
         for layer in layers:
-            # All pictures count the same: the last batch may be a single one, whose statistics are its own.
+            # All pictures have the same weight: the last batch may be a single one.
             layer.momentum = seen / (seen + len(pictures))
         network(pictures, training=True)
         seen += len(pictures)
@@ -72,17 +72,17 @@ def settle_normalization(network: keras.Model, batches: PictureBatches, number: 
 
 
 class SettledNormalization(keras.callbacks.Callback):
-    """Settles the statistics before each validation of a training, so that scores are the weights' own.
+    """Settles the statistics before each validation during training, so that scores reflect only the weights.
 
-    Remembered ones make a short training look worse than it is, and by chance: it is scored at a moment when
-    the weights still move, and, where pictures grow, on pictures of another size than the statistics'.
+    Moving statistics make a short training look worse than it is, by a random amount: it is scored while the
+    weights are still changing and, if pictures grow, at another size than the statistics were measured at.
     """
 
     def __init__(self, batches: PictureBatches):
-        """Keeps the batches; an eighth of them is looked at, 4 to 16, as each epoch pays for it."""
+        """Stores the batches; only an eighth of them, 4 to 16, is used, since every epoch pays for it."""
         super().__init__()
         self.batches, self.number = batches, min(16, max(4, len(batches) // 8))
 
     def on_test_begin(self, logs=None):
-        """Settles; Keras begins a validation here."""
+        """Settles the statistics; Keras calls this when a validation begins."""
         settle_normalization(self.model, self.batches, self.number)

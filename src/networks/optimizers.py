@@ -1,4 +1,4 @@
-"""Muon for convolutions: Keras's own orthogonalizes matrices only and leaves a CNN's kernels to AdamW."""
+"""Muon for convolutions: Keras's own Muon orthogonalizes only matrices and leaves CNN kernels to AdamW."""
 
 import keras
 from keras import ops
@@ -8,11 +8,11 @@ from src.running.devices import has_accelerator
 
 @keras.saving.register_keras_serializable(package="tuned_image_classifier")
 class ConvolutionMuon(keras.optimizers.Muon):
-    """Muon whose momentum is made orthogonal for each convolution's kernel; all else is AdamW's.
+    """Muon that orthogonalizes the momentum of every convolution kernel; all other weights use AdamW.
 
-    A kernel of shape (height, width, inputs, filters) is taken as a matrix of (height * width * inputs,
-    filters), as K. Jordan does for convolutions (https://kellerjordan.github.io/posts/muon,
-    cifar10-airbench). Steps are scaled so that AdamW's usual learning rates and weight decays fit
+    A kernel of shape (height, width, inputs, filters) is treated as a matrix of shape
+    (height * width * inputs, filters), as K. Jordan does (https://kellerjordan.github.io/posts/muon,
+    cifar10-airbench). Steps are scaled so that AdamW's usual learning rates and weight decays work
     (Liu et al., "Muon is scalable for LLM training", 2025).
     """
 
@@ -20,11 +20,11 @@ class ConvolutionMuon(keras.optimizers.Muon):
         return len(variable.shape) != 4
 
     def zeropower_via_newtonschulz5(self, x, steps: int):
-        """Returns what Keras's own method returns, to rounding; on a CPU in less time for long matrices.
+        """Returns what Keras's own method returns, up to rounding; faster on a CPU for elongated matrices.
 
-        Every step multiplies x by a polynomial in its small square, x xᵀ or xᵀ x. These polynomials and the
-        squares commute, so the steps are done on the squares, and x is multiplied once, by the product of
-        all. That needs products of full precision: accelerators round the factors of float32 to fewer bits.
+        Every step multiplies x by a polynomial in its smaller Gram matrix, x xᵀ or xᵀ x. These polynomials
+        commute with the Gram matrices, so the steps are done on the latter, and x is multiplied only once, by
+        the product of all. This needs full precision: accelerators round float32 factors to fewer bits.
         """
         if max(x.shape) < 2 * min(x.shape) or has_accelerator():
             return super().zeropower_via_newtonschulz5(x, steps)

@@ -1,20 +1,20 @@
-"""The last layer's probability, which goes on learning however sure it is, and what it is worth."""
+"""The last layer's probability, which keeps learning however confident it is, and its log loss."""
 
 from functools import partial
 
 import keras
 from keras import ops
 
-FURTHEST = 15.0  # logit: float32 still tells its probability, 1 - 3e-7, from 1
+FURTHEST = 15.0  # logit: float32 can still tell its probability, 1 - 3e-7, from 1
 
 
 def unsaturated(layer: keras.layers.Dense) -> keras.layers.Dense:
-    """Returns the layer, whose cross-entropy has a gradient also where its probability is sure and wrong.
+    """Returns the layer, whose cross-entropy keeps a gradient even if its probability is confidently wrong.
 
-    Keras computes the cross-entropy from the logits on TensorFlow, from the probability on JAX and PyTorch.
-    Beyond a logit of 17 float32 rounds that to 1, where nothing is left to follow: a network that has become
-    sure of one class stays so. There the probability ends at `FURTHEST`, and the gradient passes as if it did
-    not. As in `normalization.fused` it is this object alone that is changed, not its class.
+    Keras computes the cross-entropy from logits on TensorFlow, but from probabilities on JAX and PyTorch.
+    Beyond a logit of 17, float32 rounds these to 1, where the gradient vanishes: a network that has become
+    certain of one class stays so. On these backends the logit is clipped at `FURTHEST`, and the gradient
+    passes as if it were not. As in `normalization.fused`, only this object is changed, not its class.
 
     Args:
         layer: one sigmoid unit with a bias, in float32.
@@ -26,12 +26,12 @@ def unsaturated(layer: keras.layers.Dense) -> keras.layers.Dense:
 
 @keras.saving.register_keras_serializable(package="tuned_image_classifier")
 def log_loss(codes, probabilities):
-    """Returns each picture's cross-entropy: without smoothing and penalties, in which trials differ."""
+    """Returns each picture's cross-entropy, without the smoothing and penalties in which trials differ."""
     return keras.losses.binary_crossentropy(ops.reshape(codes, (-1, 1)), probabilities)
 
 
 def _give_probability(layer, inputs, training=None):
-    """Does what `Dense.call` does."""
+    """Does what `Dense.call` does, with clipped logits; see `unsaturated`."""
     logits = ops.matmul(inputs, layer.kernel) + layer.bias
     kept = ops.clip(logits, -FURTHEST, FURTHEST)
     return ops.sigmoid(ops.stop_gradient(kept) + (logits - ops.stop_gradient(logits)))

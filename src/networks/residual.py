@@ -1,4 +1,4 @@
-"""The residual CNN of the `modern` space: every choice an argument with its usual name."""
+"""The residual CNN of the `modern` search space: every choice is an argument with its usual name."""
 
 import keras
 from keras import layers
@@ -34,41 +34,42 @@ def build_residual_cnn(
 ) -> keras.Model:
     """Returns the compiled residual CNN: a stem, stages of blocks, global pooling, one sigmoid unit.
 
-    Each stage after the first halves the picture and doubles the filters, up to eight times `width`. A
-    block is two convolutions with batch normalization beside a shortcut, which averages where it halves;
-    each block begins as its shortcut alone (K. He et al., "Bag of tricks", CVPR 2019: zero gamma, ResNet-D).
+    Each stage after the first halves the resolution and doubles the filters, up to eight times `width`. A
+    block is two convolutions with batch normalization beside a shortcut, which uses average pooling when it
+    halves; each block starts as its shortcut alone (K. He et al., "Bag of tricks", CVPR 2019: zero gamma,
+    ResNet-D).
 
-    The learning rate rises for the first part of all steps, stays, and falls to nothing over the last part
+    The learning rate rises at first, stays constant, and falls to zero over the last steps
     (`src.networks.schedule`; L. N. Smith, "Super-convergence", 2018: one cycle).
 
     Args:
-        image_size: side of the square input pictures, in pixels; None takes pictures of any size.
-        steps: batches of the whole training, over which the learning rate rises and falls.
+        image_size: side of the square input pictures, in pixels; None accepts pictures of any size.
+        steps: number of batches in the whole training, over which the learning rate rises and falls.
         stem_kernel: side of the first convolution's kernel; stem_stride is its stride.
         width: filters of the stem and the first stage.
-        stages: of blocks, each at half the picture's size of the one before.
-        blocks: in each stage.
+        stages: number of stages, each at half the resolution of the one before.
+        blocks: number of blocks in each stage.
         kernel_size: side of the blocks' kernels.
         activation: relu, silu or gelu.
         pooling: average, max, or both side by side.
         dropout: fraction dropped before the last layer.
         label_smoothing: s turns the labels 0 and 1 into s / 2 and 1 - s / 2 in the training loss.
-        optimizer: muon (convolutions by Muon, the rest by AdamW) or adamw.
-        learning_rate: the optimizer's, at its peak.
+        optimizer: muon (Muon for convolutions, AdamW for the rest) or adamw.
+        learning_rate: the peak learning rate.
         warmup: fraction of the steps in which it rises.
-        cooldown: fraction of the steps, the last ones, in which it falls.
-        weight_decay: the optimizer's; biases and normalization are left out.
-        weight_averaging: momentum of an exponential moving average of the weights, which are exchanged
-            for it when training ends; 0 is none.
+        cooldown: fraction of the steps, at the end, in which it falls.
+        weight_decay: the optimizer's; not applied to biases and normalization.
+        weight_averaging: momentum of an exponential moving average of the weights, which replaces them
+            when training ends; 0 for none.
 
     Raises:
-        ValueError: a pooling or an optimizer that is unknown.
+        ValueError: unknown pooling or optimizer.
     """
     for name, value, known in (("pooling", pooling, POOLINGS), ("optimizer", optimizer, OPTIMIZERS)):
         if value not in known:
             raise ValueError(f"{name} {value!r} is unknown; choose one of {', '.join(known)}")
     pictures = keras.Input((image_size, image_size, 3), name="pictures")
-    x = layers.Rescaling(1 / 64, name="normalize")(pictures)  # the batches have ImageNet's means off
+    x = layers.Rescaling(1 / 64, name="normalize")(pictures)  # the batches come minus ImageNet's means
     x = _convolve(x, width, stem_kernel, stem_stride, "stem")
     x = layers.Activation(activation, name="stem_activation")(x)
     for stage in range(stages):
@@ -83,7 +84,7 @@ def build_residual_cnn(
         pooled.append(layers.GlobalMaxPooling2D(name="max")(x))
     x = layers.Concatenate(name="pooled")(pooled) if len(pooled) > 1 else pooled[0]
     x = layers.Dropout(dropout, name="dropout")(x)
-    # In float32 also under mixed precision: a probability near 1 has few digits in 16 bits.
+    # float32 even under mixed precision: in 16 bits, a probability near 1 has few digits.
     last = layers.Dense(1, activation="sigmoid", dtype="float32", name="probability")
     model = keras.Model(pictures, unsaturated(last)(x), name="residual_cnn")
     schedule = Trapezoid(learning_rate, steps, warmup, cooldown)
@@ -100,15 +101,15 @@ def build_residual_cnn(
 
 
 def _convolve(x, filters: int, kernel_size: int, stride: int, name: str, gamma: str = "ones"):
-    """Returns a convolution without bias, normalized."""
+    """Returns a convolution without bias, followed by batch normalization."""
     convolution = layers.Conv2D(filters, kernel_size, stride, padding="same", use_bias=False, name=name)
-    # Momentum 0.9: a small data set has too few batches for Keras's 0.99 to forget how it began.
+    # Momentum 0.9: a small data set has too few batches for Keras's 0.99 to forget its initial values.
     norm = layers.BatchNormalization(momentum=0.9, gamma_initializer=gamma, name=f"{name}_norm")
     return fused(norm)(convolution(x))
 
 
 def _residual_block(x, filters: int, kernel_size: int, stride: int, activation: str, name: str):
-    """Returns activation(shortcut + two convolutions); the shortcut is projected where shapes differ."""
+    """Returns activation(shortcut + two convolutions); the shortcut is projected if the filters differ."""
     shortcut = x
     if stride > 1:
         shortcut = layers.AveragePooling2D(stride, padding="same", name=f"{name}_shortcut_pool")(shortcut)

@@ -1,6 +1,6 @@
-"""A saved network and the JSON beside it: all that one has to have to ask it about a picture.
+"""A saved network and the JSON beside it: all that is needed to predict with it.
 
-Like everything that `src.predict` imports, it needs Keras with its backend, OpenCV and NumPy alone.
+Like everything that `src.predict` imports, it needs only Keras with its backend, OpenCV and NumPy.
 """
 
 import json
@@ -16,7 +16,7 @@ AGAIN = "copy both files once more, or run the notebook that saved them again"
 
 
 class SavedModel(NamedTuple):
-    """A network, and what its pictures have to be like."""
+    """A network, and what its input pictures must be like."""
 
     network: keras.Model
     class_names: list[str]  # of code 0, of code 1
@@ -25,12 +25,12 @@ class SavedModel(NamedTuple):
 
 
 def load_saved_model(model_file: Path) -> SavedModel:
-    """Returns a saved network with the facts of the JSON of the same name beside it.
+    """Returns a saved network with the facts from the JSON file of the same name beside it.
 
     Raises:
         FileNotFoundError: one of the two files is missing.
-        ValueError: the network cannot be opened or is no classifier of two classes, or the JSON is damaged,
-            lacks something, or asks for another preprocessing than `src.images.preprocessing` knows.
+        ValueError: the network cannot be opened or is not a binary classifier, or the JSON is damaged, lacks
+            something, or requires a preprocessing that `src.images.preprocessing` does not provide.
     """
     if not model_file.is_file():
         raise FileNotFoundError(f"{model_file} is missing; give the .keras file that notebook 04 or 06 saved")
@@ -69,21 +69,21 @@ def _read_facts(facts: dict) -> tuple[list[str], int, str]:
 def open_network(
     model_file: Path, image_size: int, compiled: bool = False, notebook: str = "04"
 ) -> keras.Model:
-    """Returns a saved network of one sigmoid output; no code that the file might carry is run.
+    """Returns a saved network with a single output; code that the file may contain is not run.
 
     Args:
         model_file: the saved `.keras` model.
-        image_size: side of the pictures that it will be shown, in pixels.
-        compiled: whether it is to be evaluated, too, not only asked.
-        notebook: number of the one that saves it.
+        image_size: side of the pictures it will be given, in pixels.
+        compiled: whether it will also be evaluated, not only used to predict.
+        notebook: number of the notebook that saves it.
 
     Raises:
-        ValueError: it is no whole Keras model, needs code to be opened, or is of another input or output.
+        ValueError: it is not a complete Keras model, needs code to open, or has a wrong input or output shape.
     """
     again = f"run notebook {notebook} again"
     try:
         model = keras.models.load_model(model_file, compile=compiled, safe_mode=True)
-    except Exception as error:  # Keras raises many kinds
+    except Exception as error:  # Keras raises many kinds of error
         raise ValueError(f"{model_file} is no model to be opened: {one_line(error, 300)}; {again}") from error
     taken, given = getattr(model, "input_shape", None), getattr(model, "output_shape", None)
     if taken not in [(None, side, side, 3) for side in (image_size, None)] or given != (None, 1):
