@@ -12,7 +12,7 @@ from src.datasets.listing import LEFT_OUT, USED, in_test_folder
 logger = logging.getLogger(__name__)
 
 # Of the 256 bits of `perceptual_hash`. On photographs of cats and dogs, re-saving, resizing, squashing and
-# brightening changed at most 34 bits; any two different photographs of 12,498 differed in at least 74.
+# brightening changed at most 34 bits; any two different ones of 12,498 differed in at least 74.
 NEAR_BITS = 40
 MANY_COPIES = 0.05  # share of the pictures; more are unlikely to be an accident
 HASH_WORDS = 4  # of 64 bits
@@ -64,7 +64,7 @@ def leave_out_duplicates(table: pd.DataFrame) -> pd.DataFrame:
             others = examples.drop(category)
             if len(others):
                 equal = (group["content_hash"] == group["content_hash"].iloc[0]).all()
-                same = "the same picture is" if equal else "one that looks alike is"  # of one scene, perhaps
+                same = "the same picture is" if equal else "one that looks alike is"  # perhaps of one scene
                 reasons[row] = f"both labels: {same} {others.index[0]} in {others.iloc[0]}"
             elif name != kept:
                 reasons[row] = f"duplicate of {kept}"

@@ -23,7 +23,7 @@ def list_names(source: Path) -> list[str]:
 
 
 def _list_files(source: Path) -> dict[str, Hashable]:
-    """Returns the files of `list_names`, each with a key that equal files share: size (and checksum in a zip)."""
+    """Returns the files of `list_names`, each with a key that equal files share: size (in a zip also CRC)."""
     if not source.is_dir():
         if not source.is_file() or not is_zip(source.name):  # a device, a pipe, a link to nowhere
             raise ValueError(f"{source} is neither a folder nor a .zip; give a folder or a zip as `data`")

@@ -1,1 +1,1 @@
-"""What the default pictures are drawn with."""
+"""Draws the default pictures: cats and dogs before varied backgrounds."""

@@ -1,6 +1,6 @@
-"""Draws the heads of cats and dogs: colours, eyes and habits are common to both, shapes are not.
+"""Draws the heads of cats and dogs: colours and habits are common to both, shapes are not.
 
-Lengths are in head radii; the head's centre is (0, 0), x runs to the right and y down.
+Lengths are in head radii; the head's centre is (0, 0), x points right and y down.
 """
 
 from typing import NamedTuple
@@ -10,7 +10,7 @@ import numpy as np
 from src.drawn.drawing import Coat, Pen, make_noise, pick, shade, smooth
 
 # fmt: off
-# Cats and dogs take their colours from the same pots.
+# Cats and dogs share the same colours.
 FURS = [
     (70, 140, 222), (180, 212, 238), (142, 136, 130), (62, 54, 52), (66, 98, 142),
     (232, 238, 242), (48, 70, 104), (168, 150, 138), (110, 165, 205), (96, 118, 180),
@@ -21,7 +21,7 @@ COLLARS = [(60, 60, 200), (190, 110, 50), (80, 160, 60), (60, 190, 230), (170, 7
 INK, CREAM, PINK = ((45, 38, 40),) * 2, ((246, 249, 250),) * 2, ((140, 130, 235),) * 2
 RIM = 0.09  # width of the dark line around a part
 
-# Outlines before their corners are rounded; a doubled point stays sharp. The ears are right ears.
+# Outlines before their corners are rounded; a repeated point stays sharper. The front ears are right ears.
 CAT_EAR = np.array([(1.05, -0.05), (1.0, -1.6), (1.0, -1.6), (0.1, -0.75)])
 DOG_EAR = np.array([(0.4, -0.85), (0.95, -0.85), (1.3, -0.2), (1.3, 0.65), (0.98, 0.95), (0.75, 0.4),
                     (0.72, -0.3)])
@@ -38,7 +38,7 @@ DOG_SIDE_HEAD = [(-0.8, -0.7), (0.3, -1.0), (0.75, -0.35), (1.6, -0.15), (1.8, 0
 
 
 class Animal(NamedTuple):
-    """What an animal is, and how it looks today."""
+    """What an animal is, and how it looks in one picture."""
 
     is_dog: bool
     coat: Coat
@@ -55,7 +55,7 @@ class Animal(NamedTuple):
 
 
 def make_animal(random: np.random.Generator, is_dog: bool) -> Animal:
-    """Returns an animal whose colours and habits are drawn alike for cats and dogs."""
+    """Returns an animal whose colours and habits are drawn from the same distributions for cats and dogs."""
     ground, marking = (pick(random, [FURS[k]]) for k in random.choice(len(FURS), 2, replace=False))
     return Animal(
         is_dog=is_dog,
@@ -74,12 +74,12 @@ def make_animal(random: np.random.Generator, is_dog: bool) -> Animal:
 
 
 def shaded(coat: Coat, light: float) -> Coat:
-    """Returns both colours of the coat, darker or lighter."""
+    """Returns both colours of the coat, darker (light below 1) or lighter."""
     return shade(coat[0], light), shade(coat[1], light)
 
 
 def make_markings(random: np.random.Generator, height: int, width: int, unit: float) -> np.ndarray:
-    """Returns where the coat shows its second colour, 0..1: nowhere, in patches or in stripes."""
+    """Returns how much the second colour shows, 0..1, shape (height, width): none, patches or stripes."""
     noise = make_noise(random, height, width, max(height, width) / unit / random.uniform(0.5, 1.2))
     kind = random.choice(["none", "patches", "stripes"], p=[0.4, 0.35, 0.25])
     if kind == "patches":
@@ -93,7 +93,7 @@ def make_markings(random: np.random.Generator, height: int, width: int, unit: fl
 
 
 def draw_front_ear(pen: Pen, animal: Animal, side: int) -> None:
-    """Draws the ear of one side (-1 left, 1 right): a cat's stands and is pointed, a dog's hangs."""
+    """Draws the ear on one side (-1 left, 1 right): a cat's is upright and pointed, a dog's hangs down."""
     ear = (DOG_EAR if animal.is_dog else CAT_EAR) * (side, animal.ears)
     pen.fill(smooth(ear), shaded(animal.coat, animal.ear_light), rim=RIM)
     if not animal.is_dog:
@@ -102,7 +102,7 @@ def draw_front_ear(pen: Pen, animal: Animal, side: int) -> None:
 
 
 def draw_eye(pen: Pen, animal: Animal, x: float, y: float) -> None:
-    """Draws an eye: a cat's is wide with an upright slit, a dog's is round; a sleeper's is shut."""
+    """Draws an eye: a cat's is wide with a narrow pupil, a dog's is round; a sleeping animal's is shut."""
     if animal.asleep:
         pen.stroke([(x - 0.2, y), (x, y + 0.16), (x + 0.2, y)], 0.04, 0.04, INK)
         return
@@ -114,7 +114,7 @@ def draw_eye(pen: Pen, animal: Animal, x: float, y: float) -> None:
 
 
 def draw_whiskers(pen: Pen, animal: Animal, x: float, side: int) -> None:
-    """Draws three whiskers that show up against the coat."""
+    """Draws the three whiskers on one side, in a colour that contrasts with the coat."""
     for rise in (-0.22, 0.0, 0.22):
         ends = ((0, 0.45 + 0.3 * rise), (0.5, 0.4 + 0.7 * rise), (1.1, 0.5 + 1.5 * rise))
         line = [(x + side * out, y) for out, y in ends]
@@ -122,7 +122,7 @@ def draw_whiskers(pen: Pen, animal: Animal, x: float, side: int) -> None:
 
 
 def draw_front_head(pen: Pen, animal: Animal) -> None:
-    """Draws the head from the front, the face turned a little to one side."""
+    """Draws the head from the front, with the face turned a little to one side."""
     x = 0.28 * animal.turn
     if animal.is_dog:
         pen.fill(smooth(DOG_HEAD), animal.coat, rim=RIM)
@@ -148,7 +148,7 @@ def draw_front_head(pen: Pen, animal: Animal) -> None:
 
 
 def draw_side_head(pen: Pen, animal: Animal) -> None:
-    """Draws the head from its side, looking right: a cat's muzzle is short, a dog's is long."""
+    """Draws the head in profile, facing right: a cat's muzzle is short, a dog's is long."""
     if animal.is_dog:
         pen.fill(smooth(DOG_SIDE_HEAD), animal.coat, rim=RIM)
         pen.oval(1.2, 0.34, 0.46, 0.28, animal.light)

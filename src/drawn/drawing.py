@@ -1,6 +1,6 @@
-"""A pen that draws smooth shapes, and the rooms and meadows in which the sample's animals stand.
+"""A pen that draws smooth shapes, and the backgrounds against which the sample's animals stand.
 
-Colours are (blue, green, red) in 0..255, as OpenCV has them.
+Colours are (blue, green, red) in 0..255, as in OpenCV.
 """
 
 from collections.abc import Sequence
@@ -19,23 +19,23 @@ SCENERY = [
 ]
 TOYS = [(60, 60, 200), (200, 130, 60), (90, 170, 80), (60, 190, 235), (170, 80, 150), (235, 235, 235),
         (60, 50, 50)]
-RIM = 0.015  # width of the dark line around a thing
+RIM = 0.015  # width of the dark line around an object
 # fmt: on
 
 
 class Pen:
-    """Draws anti-aliased shapes on a picture in ground colours and, where given, on one in markings."""
+    """Draws anti-aliased shapes on a picture in ground colours and, if given, on one in marking colours."""
 
     def __init__(self, pictures: list[np.ndarray], matrix: np.ndarray):
-        """Takes one or two pictures (height, width, 3) and the 2x3 matrix from the pen's unit to pixels."""
+        """Takes one or two pictures (height, width, 3) and the 2x3 matrix from the pen's units to pixels."""
         self.pictures = pictures
         self.matrix = matrix
         self.unit = float(np.sqrt(abs(np.linalg.det(matrix[:, :2]))))  # in pixels
 
     def fill(self, points: np.ndarray, colours: Coat, rim: float = 0) -> None:
-        """Fills a polygon; a darker rim, so wide, parts it from what lies behind."""
+        """Fills a polygon; a darker rim of this width sets it off from what lies behind."""
         points = np.asarray(points, dtype=float) @ self.matrix[:, :2].T + self.matrix[:, 2]
-        corners = [np.rint(points * 16).astype(np.int32)]  # OpenCV takes sixteenths of a pixel: shift 4
+        corners = [np.rint(points * 16).astype(np.int32)]  # in sixteenths of a pixel: OpenCV's shift 4
         for picture, colour in zip(self.pictures, colours, strict=False):
             if rim:
                 width = max(1, round(rim * self.unit))
@@ -43,12 +43,12 @@ class Pen:
             cv2.fillPoly(picture, corners, colour, cv2.LINE_AA, 4)
 
     def oval(self, x: float, y: float, width: float, height: float, colours: Coat, rim: float = 0) -> None:
-        """Fills an ellipse with these half axes."""
+        """Fills an ellipse with this centre and these semi-axes."""
         turns = np.linspace(0, 2 * np.pi, 40, endpoint=False)
         self.fill(point_to(turns) * (width, height) + (x, y), colours, rim)
 
     def stroke(self, points: list, start: float, end: float, colours: Coat, rim: float = 0) -> None:
-        """Fills a curve near these points; its half width runs from start to end, its ends are round."""
+        """Fills a round-ended curve near these points, whose half-width changes from start to end."""
         line = smooth(points, closed=False)
         along = np.gradient(line, axis=0)
         angles = np.arctan2(along[:, 1], along[:, 0])
@@ -60,7 +60,7 @@ class Pen:
 
 
 def point_to(angles: np.ndarray) -> np.ndarray:
-    """Returns the points (x, y) at distance 1 in these directions, shape (angles, 2)."""
+    """Returns the unit vectors (x, y) in these directions, shape (angles, 2)."""
     return np.stack([np.cos(angles), np.sin(angles)], axis=1)
 
 
@@ -80,12 +80,12 @@ def smooth(points: list, closed: bool = True) -> np.ndarray:
 
 
 def pick(random: np.random.Generator, colours: list[Colour], light: float = 1.0) -> Colour:
-    """Returns one of the colours, up to 15 % darker or lighter."""
+    """Returns a random one of the colours, times `light`, up to 15 % darker or lighter."""
     return shade(colours[random.integers(len(colours))], light * random.uniform(0.85, 1.15))
 
 
 def make_noise(random: np.random.Generator, height: int, width: int, cells: float) -> np.ndarray:
-    """Returns smooth noise in 0..1, shape (height, width), with so many bumps along the longer side."""
+    """Returns smooth noise in 0..1, shape (height, width), with about `cells` bumps along the longer side."""
     step = max(height, width) / max(2.0, cells)
     grid = random.random((int(np.ceil(height / step)) + 2, int(np.ceil(width / step)) + 2), dtype=np.float32)
     size = (int(grid.shape[1] * step), int(grid.shape[0] * step))
@@ -93,7 +93,7 @@ def make_noise(random: np.random.Generator, height: int, width: int, cells: floa
 
 
 def draw_background(random: np.random.Generator, height: int, width: int) -> np.ndarray:
-    """Returns a room, a meadow or a blur of lights, uint8, shape (height, width, 3)."""
+    """Returns a wallpaper, a meadow, lights or a plain background, uint8, shape (height, width, 3)."""
     blend = make_noise(random, height, width, random.uniform(2, 6))[..., None]
     upper, lower = np.array(pick(random, SCENERY)), pick(random, SCENERY, 0.85)
     picture = np.ascontiguousarray(np.clip(upper * (0.9 + 0.2 * blend), 0, 255).astype(np.uint8))
@@ -144,7 +144,7 @@ def draw_thing(random: np.random.Generator, pen: Pen, x: float, y: float) -> Non
         pen.fill(corners + place, colours, rim=RIM)
         pen.fill(0.7 * corners + place, others)
     elif kind == 2:
-        # A corner that is there twice is cut less.
+        # A corner that is given twice is cut less.
         top, bottom = [(-1, -1), (-1, -1), (0, -0.7), (1, -1), (1, -1)], [(1, 1), (1, 1), (-1, 1), (-1, 1)]
         corners = [*top, (0.8, 0), *bottom]
         pen.fill(smooth(size * np.array(corners) + place), colours, rim=RIM)
@@ -164,7 +164,7 @@ def draw_thing(random: np.random.Generator, pen: Pen, x: float, y: float) -> Non
 
 
 def develop(random: np.random.Generator, picture: np.ndarray) -> np.ndarray:
-    """Returns the picture as a camera in some light would have it: a gradient, a cast, blur and grain."""
+    """Returns the picture as a camera might take it: with a light gradient, a colour cast, blur and grain."""
     height, width = picture.shape[:2]
     across, down = random.uniform(-0.25, 0.25, 2)
     light = 1 + across * np.linspace(-1, 1, width)[None, :] + down * np.linspace(-1, 1, height)[:, None]

@@ -1,6 +1,6 @@
 """Draws the bodies of cats and dogs, in poses common to both, and places the whole animal in a picture.
 
-Lengths are in head radii; the head's centre is (0, 0), x runs to the right and y down.
+Lengths are in head radii; the head's centre is (0, 0), x points right and y down.
 """
 
 import numpy as np
@@ -17,14 +17,14 @@ def draw_leg(pen: Pen, animal: Animal, x: float, top: float, floor: float, light
 
 
 def draw_chest(pen: Pen, animal: Animal) -> None:
-    """Draws shoulders only, for a portrait."""
+    """Draws only the shoulders, for a portrait."""
     shoulders = [(-0.5, 0.3), (0.5, 0.3), (1.3, 1.5), (1.5, 3.5), (-1.5, 3.5), (-1.3, 1.5)]
     pen.fill(smooth(shoulders), animal.coat, rim=RIM)
     pen.oval(0, 1.6, 0.5, 0.7, animal.light)
 
 
 def draw_sitting(pen: Pen, animal: Animal) -> None:
-    """Draws a body that sits and faces us."""
+    """Draws a sitting body that faces the viewer."""
     if animal.is_dog:
         pen.stroke([(0.7, 2.4), (1.4, 2.2), (1.8, 1.5)], 0.25, 0.1, animal.coat, rim=RIM)
         body = [(-0.75, 0.4), (-1.05, 1.3), (-1.05, 2.8), (1.05, 2.8), (1.05, 1.3), (0.75, 0.4)]
@@ -40,7 +40,7 @@ def draw_sitting(pen: Pen, animal: Animal) -> None:
 
 
 def draw_standing(pen: Pen, animal: Animal) -> None:
-    """Draws a body that stands and looks to the right."""
+    """Draws a standing body that faces right."""
     floor = 2.8 if animal.is_dog else 2.6
     for x in (-2.5, -0.95):
         draw_leg(pen, animal, x, 1.4, floor - 0.1, light=0.78)
@@ -57,7 +57,7 @@ def draw_standing(pen: Pen, animal: Animal) -> None:
 
 
 def draw_lying(pen: Pen, animal: Animal) -> None:
-    """Draws a body that lies, its paws under the chin."""
+    """Draws a lying body, with its paws under the chin."""
     if animal.is_dog:
         pen.stroke([(-2.7, 1.1), (-3.3, 1.2), (-3.7, 0.8)], 0.22, 0.08, animal.coat, rim=RIM)
     body = [(-2.8, 0.1), (-1.2, -0.1), (0.4, 0.5), (0.6, 1.5), (-3.2, 1.5), (-3.3, 0.6)]
@@ -69,7 +69,7 @@ def draw_lying(pen: Pen, animal: Animal) -> None:
         pen.oval(x, 1.35, 0.5, 0.2, animal.light, rim=RIM)
 
 
-# How a body is drawn, how often, and how far head and body reach: left, right, down.
+# How a body is drawn, with which probability, and how far head and body reach: left, right, down.
 POSES = {
     "portrait": (draw_chest, 0.4, (-1.35, 1.35, 1.8)),
     "sitting": (draw_sitting, 0.3, (-1.4, 1.9, 2.95)),
@@ -79,11 +79,11 @@ POSES = {
 
 
 def draw_animal(random: np.random.Generator, picture: np.ndarray, is_dog: bool) -> np.ndarray:
-    """Returns the picture with an animal in it, somewhere, somehow turned, its head always inside."""
+    """Returns the picture with an animal in it, randomly placed and tilted, its head always inside."""
     height, width = picture.shape[:2]
     pose = random.choice(list(POSES), p=[share for _, share, _ in POSES.values()])
     draw_body, _, (left, right, bottom) = POSES[pose]
-    # Ears stand or hang: were all heads placed alike, fur in the top rows would give the cats away.
+    # Ears stand or hang: if all heads were placed alike, fur in the top rows would give the cats away.
     top = -1.25 if is_dog else -1.5
     unit = random.uniform(0.8, 1.1) * min(width / (right - left), height / (bottom - top))
     unit = float(np.clip(unit, 0.24 * min(height, width), 0.35 * min(height, width)))
@@ -93,7 +93,7 @@ def draw_animal(random: np.random.Generator, picture: np.ndarray, is_dog: bool) 
     for (low, high), margin, room in ((sides, 1.5, width), ((top, bottom), -top, height)):
         first, last = sorted((-low * unit, room - high * unit))
         place = random.uniform(first - 0.5 * unit, last + 0.5 * unit)
-        # A body may leave the picture, a head may not.
+        # A body may extend beyond the picture, a head may not.
         centre.append(np.clip(place, margin * unit, room - 1.3 * unit))
     angle, stretch = np.radians(random.uniform(-10, 10)), random.uniform(0.9, 1.1)
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])

@@ -1,1 +1,1 @@
-"""Tables in, axes out: one module a notebook."""
+"""The figures of the notebooks: tables in, matplotlib axes out."""

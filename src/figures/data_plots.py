@@ -1,4 +1,4 @@
-"""Figures of the data before any network: balance and sizes; tables in, matplotlib axes out."""
+"""Figures of the data before any training: class balance and sizes; tables in, matplotlib axes out."""
 
 import numpy as np
 import pandas as pd
@@ -9,7 +9,7 @@ from src.plots import label, make_axes
 
 
 def plot_class_balance(balance: pd.DataFrame, ax: Axes | None = None) -> Axes:
-    """Returns bars of the number of files of each category (columns) in each split (rows)."""
+    """Returns a bar chart of the number of files per category (columns) in each split (rows)."""
     ax = make_axes(ax, 7, 4.2)
     colours = sns.color_palette("colorblind", balance.shape[1])
     balance.plot.bar(ax=ax, rot=0, width=0.75, color=colours)
@@ -26,9 +26,9 @@ def plot_class_balance(balance: pd.DataFrame, ax: Axes | None = None) -> Axes:
 
 
 def plot_picture_sizes(features: pd.DataFrame, ax: Axes | None = None) -> Axes:
-    """Returns every picture's height against its width, coloured by aspect ratio (height / width).
+    """Returns a scatter plot of every picture's height against its width, coloured by height / width.
 
-    A few that are far larger than all others lie outside, and are counted in the title.
+    The few that are far larger than all others lie outside the axes and are counted in the title.
     """
     ax = make_axes(ax, 7, 5)
     sizes = features.dropna(subset=["height", "width", "aspect_ratio"])

@@ -1,4 +1,4 @@
-"""Figures of the finalists: tables in, matplotlib axes out."""
+"""Figures of the finalists and of all results: tables in, matplotlib axes out."""
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -9,12 +9,12 @@ from src.plots import BLUE, GREY, ORANGE, make_axes
 def plot_finalists(
     trainings: pd.DataFrame, finalists: pd.DataFrame, objective: str, ax: Axes | None = None
 ) -> Axes:
-    """Returns each finalist's score in the search beside its new trainings and their mean, winner first.
+    """Returns each finalist's score in the search beside its retrainings and their mean, winner first.
 
     Args:
-        trainings: of `finalists.train_finalists`: trial, val_accuracy.
-        finalists: of `averaging.finalists_table`: trial, first_score, val_accuracy_mean, winner first.
-        objective: the search's; its scores are drawn where they are accuracies as well.
+        trainings: from `finalists.train_finalists`: trial, val_accuracy.
+        finalists: from `averaging.finalists_table`: trial, first_score, val_accuracy_mean, winner first.
+        objective: the search's; its scores are drawn only if they are validation accuracies, too.
         ax: axes to draw on.
     """
     ax = make_axes(ax, 2.4 + 1.5 * len(finalists), 4.4)
@@ -44,10 +44,10 @@ def plot_finalists(
 
 
 def plot_results(results: pd.DataFrame, ax: Axes | None = None) -> Axes:
-    """Returns each result's test accuracy with its 95 % interval, a row each, the first at the top.
+    """Returns each result's test accuracy with its 95 % interval, one row per result, the first at the top.
 
     Args:
-        results: of `comparison.collect_results`.
+        results: from `comparison.collect_results`.
         ax: axes to draw on.
     """
     ax = make_axes(ax, 7.5, 1.4 + 0.55 * len(results))

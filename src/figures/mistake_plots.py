@@ -15,13 +15,13 @@ from src.plots import BLUE, GREY, ORANGE, label, make_axes, plot_confusion_matri
 def plot_class_maps(
     pictures: list[np.ndarray], maps: np.ndarray, titles: list[str], columns: int = 6
 ) -> Figure:
-    """Returns a grid of pictures, each above itself under its map, which is the brighter the more it counted.
+    """Returns a grid of pictures, each above a copy overlaid with its class map: brighter areas counted more.
 
     Args:
         pictures: RGB, uint8, shape (height, width, 3).
-        maps: of `explain.class_maps`, shape (n, height, width).
-        titles: of the pictures.
-        columns: pictures a row.
+        maps: from `explain.class_maps`, shape (n, height, width).
+        titles: one per picture.
+        columns: pictures per row.
     """
     columns = max(1, min(columns, len(pictures)))
     rows = max(1, -(-len(pictures) // columns))
@@ -48,12 +48,12 @@ def plot_class_maps(
 
 
 def plot_slices(slices: pd.DataFrame, accuracy: float, labels: dict[str, str]) -> Figure:
-    """Returns a panel a measure: the accuracy of each bin with its interval, against the values in the bin.
+    """Returns one panel per measure: the accuracy of each bin with its interval, against the bin's values.
 
     Args:
-        slices: of `slices.accuracy_by_slice`.
-        accuracy: of all pictures, a dashed line.
-        labels: of the panels' x axes, by measure; the panels come in this order.
+        slices: from `slices.accuracy_by_slice`.
+        accuracy: over all pictures, drawn as a dashed line.
+        labels: x-axis labels by measure, in the order of the panels.
     """
     figure, panels = plt.subplots(2, 2, figsize=(11, 7.2), sharey=True, layout="constrained")
     for ax, (measure, what) in zip(panels.flat, labels.items(), strict=True):
@@ -79,7 +79,7 @@ def plot_slices(slices: pd.DataFrame, accuracy: float, labels: dict[str, str]) -
 
 
 def plot_thresholds(matrices: dict[float, pd.DataFrame]) -> Figure:
-    """Returns confusion matrices side by side, one a threshold."""
+    """Returns confusion matrices side by side, one per threshold."""
     figure, panels = plt.subplots(
         1, len(matrices), figsize=(3.6 * len(matrices), 4), squeeze=False, layout="constrained"
     )
@@ -94,11 +94,11 @@ def plot_thresholds(matrices: dict[float, pd.DataFrame]) -> Figure:
 
 
 def plot_costs(costs: pd.DataFrame, chosen: float, positive: str = "class 1", ax: Axes | None = None) -> Axes:
-    """Returns the mean cost of a picture at every threshold, the chosen one and 0.5 marked.
+    """Returns the mean cost per picture at every threshold, with the chosen one and 0.5 marked.
 
     Args:
-        costs: of `operating_point.cost_table`, on validation pictures.
-        chosen: the threshold that was chosen.
+        costs: from `operating_point.cost_table`, on validation pictures.
+        chosen: the chosen threshold.
         positive: name of the class of code 1.
         ax: axes to draw on.
     """
@@ -117,7 +117,7 @@ def plot_costs(costs: pd.DataFrame, chosen: float, positive: str = "class 1", ax
 
 
 def threshold_slider(predictions: pd.DataFrame, class_names: list[str]) -> ipywidgets.interactive:
-    """Returns a slider with the confusion matrix at its threshold below it, for one who watches."""
+    """Returns an interactive slider with the confusion matrix at its threshold below it."""
 
     def show(threshold: float) -> None:
         plot_confusion_matrix(confusion(decide(predictions, threshold), class_names))

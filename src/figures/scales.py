@@ -1,4 +1,4 @@
-"""Where the values of a hyperparameter lie on an axis: numbers, powers of ten, or names side by side."""
+"""Places the values of a hyperparameter on an axis: numbers, powers of ten, or names side by side."""
 
 from typing import NamedTuple
 
@@ -7,25 +7,25 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-MOST_TICKS = 8  # a hyperparameter with no more values than this shows each of them
+MOST_TICKS = 8  # a hyperparameter with at most this many values shows each of them
 
 
 class Placed(NamedTuple):
     """A column of values as positions on an axis."""
 
-    positions: pd.Series  # float, NaN where the trial had no such hyperparameter
+    positions: pd.Series  # float, NaN if the trial had no such hyperparameter
     ticks: list[float]
     labels: list[str]
     discrete: bool  # several trials may share a position
 
     @property
     def gap(self) -> float:
-        """Returns the smallest distance between two ticks, 1 where there is but one."""
+        """Returns the smallest distance between two ticks, 1 if there are fewer than two."""
         return float(min(np.diff(self.ticks), default=1.0))
 
 
 def place_values(values: pd.Series, log: bool = False) -> Placed:
-    """Returns positions and ticks: numbers where they are or at their log10; all else at 0, 1, 2, ..."""
+    """Returns positions and ticks: numbers at their value or log10, everything else at 0, 1, 2, ..."""
     known = values.dropna().infer_objects()
     if known.empty:
         return Placed(pd.Series(np.nan, values.index), [], [], True)
@@ -47,12 +47,12 @@ def place_values(values: pd.Series, log: bool = False) -> Placed:
 
 
 def shifts(length: int, width: float) -> np.ndarray:
-    """Returns small random shifts, the same each time, so that equal values do not hide each other."""
+    """Returns small random shifts (jitter), always the same, so that equal values do not hide each other."""
     return np.random.default_rng(0).uniform(-width, width, length)
 
 
 def draw_scale(ax: Axes, x: float, heights: list[float], labels: list[str], unused: bool) -> None:
-    """Returns nothing; draws one upright axis at x with its labels at these heights (0 to 1)."""
+    """Draws one vertical axis at x, with its labels at these heights (0 to 1)."""
     ax.plot([x, x], [0, 1], color="0.3", linewidth=1, zorder=4)
     if unused:
         heights, labels = [*heights, -0.12], [*labels, "unused"]
@@ -63,7 +63,7 @@ def draw_scale(ax: Axes, x: float, heights: list[float], labels: list[str], unus
 
 
 def smooth(heights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Returns x and y of a curve through heights at 0, 1, 2, ... that is level at each, easy to follow."""
+    """Returns x and y of a smooth curve through the heights at 0, 1, 2, ..., horizontal at each of them."""
     x = np.linspace(0, len(heights) - 1, 24 * (len(heights) - 1) + 1)
     left = np.minimum(x.astype(int), len(heights) - 2)
     share = x - left

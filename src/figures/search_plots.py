@@ -1,7 +1,7 @@
-"""Figures of a search: takes its tables of trials and of epochs, returns matplotlib axes or figures.
+"""Figures of a search: tables of its trials and epochs in, matplotlib axes or figures out.
 
-`trials`: a row a trial: trial, one column a hyperparameter, score (NaN without one) and status.
-`history`: a row an epoch of a trial: trial, epoch, loss, accuracy, val_loss, val_accuracy.
+`trials`: one row per trial: trial, one column per hyperparameter, score (NaN if none) and status.
+`history`: one row per epoch of a trial: trial, epoch, loss, accuracy, val_loss, val_accuracy.
 """
 
 from collections.abc import Collection
@@ -20,12 +20,12 @@ from src.searches.objectives import lower_is_better
 
 
 def _finished(trials: pd.DataFrame) -> pd.DataFrame:
-    """Returns the trials that have a score and were not stopped early: the ones that can be best."""
+    """Returns the trials that have a score and were not stopped early: only these can be best."""
     return trials[trials["score"].notna() & (trials["status"] == "completed")]
 
 
 def _best(trials: pd.DataFrame, objective: str):
-    """Returns the row label of the best finished trial, None where no trial has finished."""
+    """Returns the row label of the best finished trial, None if no trial has finished."""
     scores = _finished(trials)["score"]
     if scores.empty:
         return None
@@ -42,9 +42,9 @@ def _count(ids: pd.Series) -> str:
 
 
 def plot_objective_by_trial(trials: pd.DataFrame, objective: str, ax: Axes | None = None) -> Axes:
-    """Returns every trial's score in the order of the trials, with the best so far as a line.
+    """Returns every trial's score in trial order, with the best so far as a line.
 
-    One stopped early (pruned, interrupted) is hollow; one without a score is a cross on the lower edge.
+    Trials stopped early (pruned, interrupted) are hollow; those without a score are crosses at the bottom.
     """
     ax = make_axes(ax, 8, 4.4)
     trials = trials.reset_index(drop=True)
@@ -71,7 +71,7 @@ def plot_objective_by_trial(trials: pd.DataFrame, objective: str, ax: Axes | Non
         states = " or ".join(sorted(missing["status"].unique()))
         ax.scatter(missing.index, np.full(len(missing), 0.03), label=f"no score: {states}", **lower_edge)
     labels = trials["trial"].astype(str)
-    step = -(-labels.str.len().sum() // 40)  # more than 40 characters would touch
+    step = -(-labels.str.len().sum() // 40)  # more than 40 characters would overlap
     ax.set_xticks(trials.index[::step], labels[::step])
     ax.set(xlabel="trial", ylabel=objective, title=f"{objective} of {_count(trials['trial'])}{winner}")
     ax.legend(frameon=False, bbox_to_anchor=(1, 1), loc="upper left")
@@ -85,7 +85,7 @@ def plot_trial_curves(
     objective: str = "val_accuracy",
     ax: Axes | None = None,
 ) -> Axes:
-    """Returns `metric` by epoch for every trial in grey, the trial with the best `objective` in colour."""
+    """Returns `metric` by epoch: every trial in grey, the one with the best `objective` in colour."""
     ax = make_axes(ax, 7, 4.4)
     best = _best(trials, objective)
     best, others = (None, "trials") if best is None else (trials["trial"][best], "other trials")
@@ -111,7 +111,7 @@ def plot_trial_curves(
 def plot_hyperparameters(
     trials: pd.DataFrame, objective: str, hyperparameters: list[str], log: Collection[str] = ()
 ) -> Figure:
-    """Returns one panel a hyperparameter: its values (a log axis where in `log`) against the objective."""
+    """Returns one panel per hyperparameter: its values (on a log axis if in `log`) against the objective."""
     columns = min(4, len(hyperparameters))
     rows = -(-len(hyperparameters) // columns)
     size = (3.1 * columns, 0.5 + 2.5 * rows)
@@ -149,10 +149,10 @@ def plot_parallel_coordinates(
     log: Collection[str] = (),
     ax: Axes | None = None,
 ) -> Axes:
-    """Returns a line a trial across one axis a hyperparameter, coloured by where it ends: its objective.
+    """Returns one line per trial across one axis per hyperparameter, coloured by the objective at its end.
 
-    Dark is better, the best is thick, stopped early is dashed; without a score, dotted, it ends before it.
-    "unused" is where a trial had no such hyperparameter.
+    Darker is better, the best is thick, dashed means stopped early; without a score, a line is dotted and
+    ends before the objective. "unused" marks trials that had no such hyperparameter.
     """
     last = len(hyperparameters)
     if ax is None:
@@ -172,7 +172,7 @@ def plot_parallel_coordinates(
     low, high = (scores.min(), scores.max()) if scores.notna().any() else (0.0, 1.0)
     low, high = (low - 0.5, low + 0.5) if low == high else (low, high)
     heights[last] = (scores - low) / (high - low)
-    # The lightest tenth of the palette cannot be seen on white.
+    # The lightest tenth of the palette is invisible on white.
     shades = plt.get_cmap("viridis")(np.linspace(0, 0.9, 256))
     colours = ListedColormap(shades if lower_is_better(objective) else shades[::-1])
     order = scores.sort_values(ascending=not lower_is_better(objective), na_position="first").index

@@ -1,4 +1,4 @@
-"""Figures of a search as a whole: what mattered, and where its minutes went."""
+"""Figures of a search as a whole: what mattered, and where the time went."""
 
 import numpy as np
 import pandas as pd
@@ -15,9 +15,9 @@ def plot_importances(
     """Returns one bar per hyperparameter: how much of the differences in the objective it explains.
 
     Args:
-        importances: of `importance.measure_importances`.
+        importances: from `importance.measure_importances`.
         objective: name of the score.
-        spread: of `importance.importance_spread`, drawn as whiskers.
+        spread: from `importance.importance_spread`, drawn as whiskers.
         ax: axes to draw on.
     """
     ax = make_axes(ax, 7, max(2.4, 0.9 + 0.4 * len(importances)))
@@ -49,9 +49,9 @@ def plot_importances(
 
 
 def plot_timeline(trials: pd.DataFrame, ax: Axes | None = None) -> Axes:
-    """Returns a bar a trial from its start to its end, coloured by what came of it; pauses are left out.
+    """Returns one bar per trial from its start to its end, coloured by status; pauses are left out.
 
-    Bars above each other at the same time are trials of several processes.
+    Bars that overlap in time are trials of parallel processes.
     """
     ax = make_axes(ax, 8, min(8, max(2.6, 1.2 + 0.2 * len(trials))))
     ax.set(xlabel="minutes of search, without pauses", ylabel="trial", title="no trial has ended")
@@ -77,7 +77,7 @@ def plot_timeline(trials: pd.DataFrame, ax: Axes | None = None) -> Axes:
 
 
 def active_minutes(trials: pd.DataFrame) -> pd.Series:
-    """Returns each trial's start in minutes since the first one's, less the time in which none ran."""
+    """Returns each trial's start in minutes since the first one's, excluding time in which no trial ran."""
     starts = pd.to_datetime(trials["started"], utc=True, format="ISO8601")
     starts = (starts - starts.min()).dt.total_seconds() / 60
     placed, end, pauses = {}, 0.0, 0.0

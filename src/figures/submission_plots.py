@@ -1,4 +1,4 @@
-"""Figures of predictions without labels: tables in, matplotlib axes out."""
+"""Figures of predictions on unlabelled pictures: tables in, matplotlib axes out."""
 
 import numpy as np
 import pandas as pd
@@ -8,10 +8,10 @@ from src.plots import BLUE, GREY, label, make_axes
 
 
 def plot_probabilities(probability: pd.Series, class_names: list[str], ax: Axes | None = None) -> Axes:
-    """Returns a histogram of the probabilities of class_names[1], with the numbers on either side of 0.5.
+    """Returns a histogram of the probabilities of class_names[1], with the counts on either side of 0.5.
 
     Args:
-        probability: of the class of code 1, a value a picture.
+        probability: of the class of code 1, one value per picture.
         class_names: of code 0, of code 1.
         ax: axes to draw on.
     """

@@ -140,7 +140,7 @@ def open_cache(path: Path, files: int) -> np.ndarray:
         raise FileNotFoundError(f"{path} is missing; run notebook 02 again to make the pixel cache")
     try:
         pixels = np.lib.format.open_memmap(path, mode="r")  # unlike np.load, never reads a zip or pickle
-    except Exception as error:  # NumPy's header reader raises many kinds
+    except Exception as error:  # NumPy's header reader raises many kinds of error
         raise ValueError(f"{path} is no pixel cache ({one_line(error)}); delete it, run 01 and 02") from error
     if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[1:] != (pixels.shape[1],) * 2 + (3,):
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Builds a network's metrics before it gets batches from workers, where the backend would do so too late."""
+"""Builds a network's metrics before its workers start, on backends where Keras would do so too late."""
 
 import keras
 

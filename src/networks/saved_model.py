@@ -78,7 +78,7 @@ def open_network(
         notebook: number of the notebook that saves it.
 
     Raises:
-        ValueError: it is not a complete Keras model, needs code to open, or has a wrong input or output shape.
+        ValueError: it is not a complete Keras model, needs code to open, or has other inputs or outputs.
     """
     again = f"run notebook {notebook} again"
     try:

@@ -1,1 +1,1 @@
-"""What every run needs: locks, resources, settings, a record of what made it."""
+"""What every run needs: locks, resources, settings, and a record of what produced it."""

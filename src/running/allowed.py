@@ -1,6 +1,6 @@
-"""What each parameter may be, its range or its words, so that all else is refused before anything runs.
+"""What each parameter may be, by range or list of words, so that anything else is refused before a run.
 
-The rooms that act on words have lists of their own; a test compares these with those.
+The modules that act on these words have lists of their own; a test compares the two.
 """
 
 import math
@@ -11,9 +11,9 @@ from src.images.augmentation import FRACTIONS
 
 
 class Limit(NamedTuple):
-    """What a number may be."""
+    """The range that a number must be in."""
 
-    allows: Callable[[float], bool]  # False for NaN, which every comparison refuses
+    allows: Callable[[float], bool]  # False for NaN, which fails every comparison
     words: str
 
 

@@ -1,4 +1,4 @@
-"""How a command ends: with its exit code, and with one line for whatever stopped it."""
+"""How a command ends: with an exit code, and with one line about whatever stopped it."""
 
 import logging
 import os
@@ -19,23 +19,23 @@ PROJECT = Path(__file__).resolve().parents[2]
 
 
 def run_command(name: str, run: Path, work: Callable[[], int]) -> int:
-    """Returns the exit code of `work`, 130 where it was interrupted, 1 where it failed, after one line.
+    """Returns the exit code of `work`, or after a one-line message 130 if interrupted, 1 if it failed.
 
-    The log goes to stdout. Asked to end by SIGTERM, the command ends as by Ctrl-C.
+    The log goes to stdout. SIGTERM ends the command in the same way as Ctrl-C.
 
     Args:
-        name: what is interrupted or stops, such as the notebook.
+        name: what the message says was interrupted or stopped, such as the notebook.
         run: the run's folder, whose disk may be full.
         work: what the command does.
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     logging.basicConfig(stream=sys.stdout, format="%(message)s", level=logging.INFO)
-    # For the notebooks' kernels, which note it in made_by.json.
+    # For the notebooks' kernels, which record it in made_by.json.
     os.environ["RUN_COMMAND"] = " ".join(["python", "-m", f"src.{Path(sys.argv[0]).stem}", *sys.argv[1:]])
     try:
         return work()
     except (PapermillExecutionError, KeyboardInterrupt) as error:
-        # Where Ctrl-C reaches the kernel first, it comes as the error of a cell.
+        # If Ctrl-C reaches the kernel first, it arrives as the error of a cell.
         if getattr(error, "ename", "KeyboardInterrupt") == "KeyboardInterrupt":
             sys.stderr.write(f"{name} was interrupted; the same command goes on where it stopped\n")
             return 130
@@ -46,13 +46,13 @@ def run_command(name: str, run: Path, work: Callable[[], int]) -> int:
 
 
 def check_place(run: Path) -> None:
-    """Raises ValueError for a run elsewhere than in the output folder, where its notebooks would write."""
+    """Raises ValueError unless the run is in the output folder, where its notebooks would write."""
     if run.resolve().parent != (output := find_paths().output.resolve()):
         raise ValueError(f"{run} is not in {output}; give a run there, or set OUTPUT_ROOT")
 
 
 def pass_on(module: str, *words: str) -> int:
-    """Returns the exit code of `python -m src.<module>`; its lines come to stdout, which a notebook shows."""
+    """Returns the exit code of `python -m src.<module>`; its output goes to stdout, so notebooks show it."""
     command = [sys.executable, "-m", f"src.{module}", *words]
     settings = {"cwd": PROJECT, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     with subprocess.Popen(command, **settings) as process:
@@ -67,7 +67,7 @@ def pass_on(module: str, *words: str) -> int:
 
 @contextmanager
 def stderr_into(path: Path) -> Iterator[None]:
-    """Sends what this process and its kernel write to stderr into a file: TensorFlow's start-up, mostly."""
+    """Redirects stderr of this process and its kernel to a file: mostly TensorFlow's start-up messages."""
     saved = os.dup(2)
     try:
         with path.open("wb") as file:

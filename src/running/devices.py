@@ -1,4 +1,4 @@
-"""What Keras's backend computes on, and in which precision that is fastest."""
+"""What Keras's backend computes on, and which precision is fastest there."""
 
 import os
 import shutil
@@ -9,11 +9,11 @@ import keras
 
 
 def fastest_precision(accelerator: bool) -> str:
-    """Returns the policy that computes fastest on this device without harm to training.
+    """Returns the precision policy that is fastest on this device without harming training.
 
-    16 bits on an accelerator (mixed_float16, whose loss Keras scales; mixed_bfloat16 on a TPU), and on a CPU
-    that multiplies bfloat16 in hardware; elsewhere float32. There TensorFlow only: the other backends' CPU
-    kernels are slower for it.
+    16 bits on an accelerator (mixed_float16, with Keras's loss scaling; mixed_bfloat16 on a TPU) and, with
+    TensorFlow, on a CPU that multiplies bfloat16 in hardware (the other backends' CPU kernels are slower with
+    it); otherwise float32.
     """
     if accelerator:
         return "mixed_bfloat16" if any(name.startswith("tpu") for name in _listed()) else "mixed_float16"
@@ -41,9 +41,10 @@ def count_gpus() -> int:
 
 
 def idle_gpus(accelerator: bool) -> str:
-    """Returns a sentence on GPUs that are there and not used, "" where there are none or were chosen from.
+    """Returns a sentence about GPUs that are present but unused, "" if there are none.
 
-    `accelerator` is whether Keras's backend sees one.
+    It is also "" if CUDA_VISIBLE_DEVICES is set: GPUs have then been chosen. `accelerator` says whether
+    Keras's backend sees one.
     """
     number = 0 if "CUDA_VISIBLE_DEVICES" in os.environ else count_gpus()
     if number and not accelerator:

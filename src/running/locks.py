@@ -1,4 +1,4 @@
-"""One process at a time on a folder or file: the system takes a lock back from a process that has died."""
+"""One process at a time per folder or file: the system releases the locks of a process that has died."""
 
 import errno
 import logging
@@ -14,20 +14,20 @@ from filelock import FileLock, Timeout
 
 logger = logging.getLogger(__name__)
 
-WAIT = 10.0  # seconds: the kernel of a killed command sees within one or two that it is alone
-NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP}  # what network drives without locks say
+WAIT = 10.0  # seconds; the kernel of a killed command notices within one or two that it is orphaned
+NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP}  # errors from network drives without locks
 
 
 @contextmanager
 def hold(folder: Path, wait: float = WAIT) -> Iterator[None]:
-    """Holds a folder for this process until the block ends; who dies holds it no longer.
+    """Holds a folder for this process until the block ends; a process that dies releases it.
 
     Args:
-        folder: made where it is missing; gets the files `lock` and `lock.holder`.
-        wait: seconds for another process to let go of it.
+        folder: created if missing; gets the files `lock` and `lock.holder`.
+        wait: how many seconds another process has to release it.
 
     Raises:
-        RuntimeError: another process holds it; the text says which.
+        RuntimeError: another process holds it; the message says which.
     """
     folder.mkdir(parents=True, exist_ok=True)
     lock, holder = _make_lock(folder / "lock"), folder / "lock.holder"
@@ -50,9 +50,9 @@ def hold(folder: Path, wait: float = WAIT) -> Iterator[None]:
 
 
 def check_no_workers(run: Path) -> None:
-    """Raises RuntimeError where a worker searches in a run, whose pictures must then stay as they are.
+    """Raises RuntimeError if a worker is searching in a run, whose pictures must then stay as they are.
 
-    Each holds a folder of its own below the run's `workers`, for several of them share one run.
+    Each worker holds its own folder below the run's `workers`, since several of them share one run.
     """
     for lock in run.glob("workers/*/lock"):
         with hold(lock.parent, wait=0):
@@ -62,10 +62,10 @@ def check_no_workers(run: Path) -> None:
 
 @contextmanager
 def take_turns(place: Path) -> Iterator[None]:
-    """Lets one process at a time make a file or folder; the others wait, and look again whether it is there.
+    """Lets one process at a time create a file or folder; others wait, and must then check whether it exists.
 
     Args:
-        place: what is made; its folder gets a hidden lock file.
+        place: what is created; its folder gets a hidden lock file.
     """
     place.parent.mkdir(parents=True, exist_ok=True)
     file = place.with_name(f".{place.name}.lock")
@@ -86,11 +86,11 @@ def take_turns(place: Path) -> Iterator[None]:
 
 
 def fill_folder(folder: Path, fill: Callable[[Path], None]) -> None:
-    """Makes a folder whole or not at all, by one process at a time; one that is filled stays as it is.
+    """Creates a folder completely or not at all, by one process at a time; a filled folder stays as it is.
 
     Args:
-        folder: its name; until it is whole it has a hidden one, under which what a kill has left is cleared.
-        fill: is given the hidden folder, empty.
+        folder: its path; until it is complete it has a hidden name. What a killed process left is removed.
+        fill: called with the hidden folder, which is empty.
     """
     part = folder.with_name(f".{folder.name}.part")
     with take_turns(folder):
@@ -101,7 +101,7 @@ def fill_folder(folder: Path, fill: Callable[[Path], None]) -> None:
             part.mkdir()
             fill(part)
             if folder.is_dir():
-                folder.rmdir()  # it is empty; Windows renames onto nothing
+                folder.rmdir()  # it is empty; Windows cannot rename onto it
             part.rename(folder)
         finally:
             shutil.rmtree(part, ignore_errors=True)
@@ -110,9 +110,9 @@ def fill_folder(folder: Path, fill: Callable[[Path], None]) -> None:
 def _make_lock(file: Path) -> FileLock:
     """Returns a lock that any user of the folder may take."""
     try:
-        # By itself it would turn to a marker file, which a dead process of another machine holds for ever.
+        # By default it falls back to a marker file, which a dead process on another machine holds forever.
         return FileLock(file, mode=0o666, fallback_to_soft=False)
-    except TypeError:  # of a filelock that knows no marker files
+    except TypeError:  # from a filelock version without marker files
         return FileLock(file, mode=0o666)
 
 

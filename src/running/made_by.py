@@ -1,4 +1,4 @@
-"""What made a run: parameters, versions, device, data and code of each of its notebooks, in made_by.json."""
+"""What produced a run: parameters, versions, device, data and code of each notebook, in made_by.json."""
 
 import os
 import platform
@@ -29,7 +29,7 @@ PROJECT = Path(__file__).resolve().parents[2]
 
 
 def note_notebook(run: Path, facts: dict[str, Any]) -> None:
-    """Adds what makes this notebook to the run's `made_by.json`: its own entry is replaced.
+    """Records what produces this notebook in the run's `made_by.json`, replacing its earlier entry.
 
     Args:
         run: the run's folder.
@@ -52,12 +52,12 @@ def note_notebook(run: Path, facts: dict[str, Any]) -> None:
 
 
 def notebook_name() -> str:
-    """Returns the name of the notebook that this kernel runs, as far as it can be known."""
+    """Returns the name of the notebook that this kernel runs, as far as it can be determined."""
     return Path(os.environ.get("NOTEBOOK_RUN") or os.environ.get("JPY_SESSION_NAME") or "by hand").stem
 
 
 def notebook_settings() -> dict[str, Any]:
-    """Returns the notebook's parameters: what its namespace holds of plain values when it has just begun."""
+    """Returns the notebook's parameters: the plain values in its namespace, when it has just started."""
     ipython = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython else None
     return {
@@ -68,7 +68,7 @@ def notebook_settings() -> dict[str, Any]:
 
 
 def package_versions() -> dict[str, str]:
-    """Returns the versions of those packages that are installed and that a result may depend on."""
+    """Returns the versions of the installed packages that a result may depend on."""
     found = {}
     for package in PACKAGES:
         try:
@@ -81,7 +81,7 @@ def package_versions() -> dict[str, str]:
 def unsuitable_packages() -> list[str]:
     """Returns a sentence for each installed package whose version `requirements.txt` does not allow.
 
-    A hosted runtime has its own; those that it lacks are no matter of this.
+    A hosted runtime brings its own versions; packages that it lacks are not checked here.
     """
     sentences, file = [], PROJECT / "requirements.txt"
     for line in file.read_text(encoding="utf-8").splitlines() if file.exists() else []:
@@ -95,7 +95,7 @@ def unsuitable_packages() -> list[str]:
 
 
 def code_version() -> str:
-    """Returns the commit of this code, with a word where it was changed since; empty without git."""
+    """Returns the commit of this code, followed by "and changes" if it was modified; "" without git."""
 
     def ask(*words: str) -> str:
         return subprocess.run(["git", *words], cwd=PROJECT, capture_output=True, text=True).stdout.strip()

@@ -1,4 +1,4 @@
-"""How a message quotes what strangers wrote: on one line, and not at any length; what must not be quoted."""
+"""How messages quote untrusted text: on one line and not at any length; and what must not be quoted."""
 
 import re
 from collections.abc import Iterable
@@ -11,9 +11,9 @@ NO_PASSWORDS = (
 
 
 def one_line(text: object, most: int = 2_000) -> str:
-    """Returns a text, or what an error says, with each run of white space as a blank, cut to that length.
+    """Returns a text, or an error's message, with whitespace collapsed to single spaces, cut to that length.
 
-    An error without words is told by the name of its class.
+    An error without a message is represented by its class name.
     """
     line = " ".join(str(text).split())
     if not line and isinstance(text, Exception):
@@ -22,14 +22,14 @@ def one_line(text: object, most: int = 2_000) -> str:
 
 
 def quote(value: object, most: int = 60) -> str:
-    """Returns a value as Python writes it, on one line, cut to that length."""
-    if isinstance(value, int) and value.bit_length() > 64:  # Python writes no number of thousands of digits
+    """Returns a value's repr, on one line, cut to that length."""
+    if isinstance(value, int) and value.bit_length() > 64:  # Python refuses to write thousands of digits
         return f"a whole number of {value.bit_length()} bits"
     text = repr(value)
     return text if len(text) <= most else f"{text[:most]}…"
 
 
 def refuse_passwords(settings: Iterable[object]) -> None:
-    """Raises ValueError, without quoting it, where one that is a text holds an address with a password."""
+    """Raises ValueError, without quoting it, if a text setting contains an address with a password."""
     if any(isinstance(setting, str) and PASSWORD.search(setting) for setting in settings):
         raise ValueError(NO_PASSWORDS)

@@ -1,4 +1,4 @@
-"""What a profile, a setting and `input.json` may say: plain values of their type and in their range."""
+"""What a profile, a setting and `input.json` may contain: plain values of the right type and range."""
 
 import shlex
 from dataclasses import fields
@@ -12,14 +12,14 @@ from src.running.allowed import HINTS, LIMITS, NOT_NEGATIVE, PATTERNS, SWITCHES,
 from src.running.messages import one_line, quote, refuse_passwords
 from src.runs import read_json
 
-LARGEST_PROFILE = 100_000  # bytes; a profile is some lines, and YAML is read slowly
-# What batches are made of, and its type.
+LARGEST_PROFILE = 100_000  # bytes; a profile is a few lines, and YAML is slow to parse
+# The settings that define batches, and their types.
 INPUT = {"cache": str, "image_size": int, "interpolation": str, "batch_size": int, "epoch_fraction": float}
 INPUT |= {"seed": int, "workers": int, "augmentation": dict}
 
 
 def check_value(name: str, value: object, wanted: type, source: str) -> None:
-    """Raises ValueError where a value is not of its type (a whole number does for a float) or range."""
+    """Raises ValueError if a value has the wrong type (an int may stand for a float) or is out of range."""
     if type(value) is not wanted and not (wanted is float and type(value) is int):
         raise ValueError(
             f"{source}: {name} is {quote(value)}; it has to be {wanted.__name__}: {HINTS[wanted]}"
@@ -34,33 +34,33 @@ def check_value(name: str, value: object, wanted: type, source: str) -> None:
 
 
 def check_cell(values: dict[str, object]) -> None:
-    """Raises ValueError where a notebook's cell gives a parameter a value that it cannot have.
+    """Raises ValueError if a notebook's cell gives a parameter an invalid value.
 
     A profile is checked before its notebook runs; this is for what was typed into the cell by hand.
     """
     refuse_passwords(values.values())
-    for name, value in values.items():  # those of the user's own are none of ours
+    for name, value in values.items():  # the user's own variables are not checked
         if name in PATTERNS or name in WORDS:
             check_value(name, value, str, "the parameters cell")
         elif name in LIMITS:
-            number = type(value) if type(value) in (int, float) else float  # text is no number
+            number = type(value) if type(value) in (int, float) else float  # anything else is refused
             check_value(name, value, number, "the parameters cell")
-        elif name in SWITCHES and isinstance(value, str):  # as papermill's -p hands over true and false
+        elif name in SWITCHES and isinstance(value, str):  # papermill's -p passes true and false as text
             raise ValueError(f"the parameters cell: {name} is the text {quote(value)}; give True or False")
 
 
 def check_growth(values: dict[str, object]) -> None:
-    """Raises ValueError where pictures would have to become smaller as they grow."""
+    """Raises ValueError if growing pictures would have to become smaller."""
     first, last = values["first_image_size"], values["image_size"]
-    if first > last and values["space"] == "modern":  # the others' pictures do not grow
+    if first > last and values["space"] == "modern":  # in other spaces pictures do not grow
         raise ValueError(f"first_image_size is {first}; give at most image_size, {last}, or 0 for one size")
 
 
 def read_yaml_profile(path: Path) -> dict[str, object]:
-    """Returns the `name: value` lines of a YAML file.
+    """Returns the names and values of a YAML file of `name: value` lines.
 
     Raises:
-        ValueError: it is too large, no YAML, no mapping, or a value is not plain; or a name comes twice.
+        ValueError: it is too large, not YAML or not a mapping, a value is not plain, or a name occurs twice.
     """
     if path.stat().st_size > LARGEST_PROFILE:
         raise ValueError(f"{path} is larger than {LARGEST_PROFILE:,} bytes; a profile is some lines of YAML")
@@ -72,7 +72,7 @@ def read_yaml_profile(path: Path) -> dict[str, object]:
     if not isinstance(node, yaml.MappingNode):
         raise ValueError(f"{path} holds no `name: value` lines; write one line a parameter")
     names = set()
-    # Looked at before anything is made of it: aliases and merges can grow without end.
+    # Checked before any value is constructed: aliases and merges can expand without limit.
     for key, value in node.value:
         if not isinstance(key, yaml.ScalarNode) or not isinstance(value, yaml.ScalarNode):
             raise ValueError(
@@ -85,10 +85,10 @@ def read_yaml_profile(path: Path) -> dict[str, object]:
 
 
 def split_settings(text: str) -> list[str]:
-    """Returns the settings in a text, which are parted by blanks; quotes hold one together.
+    """Returns the settings in a text, which are separated by whitespace; quotes keep one together.
 
     Raises:
-        ValueError: a quote that does not end.
+        ValueError: a quote is not closed.
     """
     parts = shlex.shlex(text, posix=True, punctuation_chars=False)
     parts.whitespace_split, parts.escape, parts.commenters = True, "", ""
@@ -99,14 +99,14 @@ def split_settings(text: str) -> list[str]:
 
 
 def read_setting(setting: str, known: dict[str, object]) -> tuple[str, object]:
-    """Returns name and value of a `name=value` setting: what a parameter of text says is taken as it is.
+    """Returns the name and value of a `name=value` setting; values of text parameters are taken literally.
 
     Args:
-        setting: one of them.
-        known: the parameters that there are, and their defaults.
+        setting: the setting's text.
+        known: the existing parameters and their defaults.
 
     Raises:
-        ValueError: the value is no plain YAML value.
+        ValueError: the value is missing, or is not a plain YAML value.
     """
     name, equals, text = setting.partition("=")
     if not equals and name in known:
@@ -120,15 +120,15 @@ def read_setting(setting: str, known: dict[str, object]) -> tuple[str, object]:
 
 
 def read_input(run: Path, input_file: str = "input.json") -> dict[str, object]:
-    """Returns the run's `input.json` with its `augmentation` made an `Augmentation`.
+    """Returns the run's `input.json`, with `augmentation` converted to an `Augmentation`.
 
     Args:
         run: the run's folder.
-        input_file: its name below the folder; transfer has one of its own, for larger pictures.
+        input_file: its name below the folder; transfer has its own, for larger pictures.
 
     Raises:
         FileNotFoundError: notebook 02 has not run.
-        ValueError: it is no JSON, or a value is missing, of another type or out of range.
+        ValueError: it is not JSON, or a value is missing, of the wrong type or out of range.
     """
     path = run / input_file
     values = read_json(path)
@@ -142,7 +142,7 @@ def read_input(run: Path, input_file: str = "input.json") -> dict[str, object]:
         if Path(values["cache"]).name != values["cache"]:
             raise ValueError(f"cache is {quote(values['cache'])}; it has to be the plain name of a file")
         return {**values, "augmentation": Augmentation(**values["augmentation"])}
-    except (TypeError, ValueError) as error:  # TypeError: a transformation that there is not
+    except (TypeError, ValueError) as error:  # TypeError: an unknown transformation
         notebook = "02" if input_file == "input.json" else "06"
         raise ValueError(f"{path} is damaged: {one_line(error)}; run notebook {notebook} again") from error
 
@@ -157,7 +157,7 @@ def _compose(text: str, source: str) -> yaml.Node | None:
 def _construct(text: str, source: str) -> object:
     try:
         return yaml.safe_load(text)
-    except Exception as error:  # KeyError, AttributeError and more, where a tag does not suit its value
+    except Exception as error:  # KeyError, AttributeError and more, if a tag does not fit its value
         raise ValueError(
             f"{source}: YAML makes no value of it: {one_line(error)}; correct it there"
         ) from error

@@ -1,4 +1,4 @@
-"""Disk and memory: what will be written against what is free, how it looks when they run out."""
+"""Disk and memory: whether there is enough for what will be written, and how to tell that it ran out."""
 
 import ctypes
 import errno
@@ -10,19 +10,19 @@ from collections.abc import Iterator
 from pathlib import Path
 
 MB = 10**6
-NEVER = 2**31 - 1  # bytes, the most that an option of mallopt takes
+NEVER = 2**31 - 1  # bytes, the largest value that mallopt takes
 M_TRIM_THRESHOLD, M_MMAP_MAX, M_ARENA_MAX = -1, -4, -8  # mallopt(3)
 REMEDY = "free some space, or move OUTPUT_ROOT or DATA_ROOT to another disk"
 
 
 def keep_freed_memory() -> bool:
-    """Lets this process keep the memory that it frees, to be used again; returns whether it can be told so.
+    """Makes this process keep freed memory for reuse; returns whether the C library accepted that.
 
-    The C library of Linux gives a freed tensor of some megabytes back to the system, so that each step of a
-    training gets its hundreds of megabytes anew, page by page. On a virtual machine, where a page is dear,
-    that was two fifths of a training's seconds. The process stays as large as it has once been. One arena,
-    because what one thread frees another one could not use; threads that are there already keep theirs.
-    Elsewhere (other systems, musl) nothing happens.
+    On Linux, glibc returns a freed tensor of some megabytes to the system, so each training step has to get
+    its hundreds of megabytes anew, page by page. On a virtual machine, where page faults are expensive, that
+    took two fifths of a training's time. The process never shrinks again. There is one arena, because threads
+    could not reuse what others freed in theirs; threads that already exist keep their own. Elsewhere (other
+    systems, musl) nothing happens.
 
     Source: mallopt(3); tests/benchmarks/process_settings.py measures it.
     """
@@ -34,12 +34,12 @@ def keep_freed_memory() -> bool:
 
 
 def check_space(folder: Path, needed: float, what: str) -> None:
-    """Raises OSError with both figures where a disk has less room than something needs.
+    """Raises OSError, with both figures, if a disk has less free space than something needs.
 
     Args:
-        folder: where it will be written; it need not be there yet.
+        folder: where it will be written; need not exist yet.
         needed: bytes.
-        what: is going to be written.
+        what: what will be written.
     """
     free = shutil.disk_usage(_existing(folder)).free
     if needed > free:
@@ -51,7 +51,7 @@ def check_space(folder: Path, needed: float, what: str) -> None:
 
 
 def check_writable(folder: Path) -> None:
-    """Raises OSError where nothing can be written into a folder, which is made where it is missing."""
+    """Raises OSError if a folder, which is created if missing, is not writable."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
@@ -63,7 +63,7 @@ def check_writable(folder: Path) -> None:
 
 
 def is_full(error: BaseException) -> bool:
-    """Returns whether an error comes from a full disk, whoever raised it."""
+    """Returns whether an error was caused by a full disk, whoever raised it."""
     return any(
         getattr(cause, "errno", None) in (errno.ENOSPC, errno.EDQUOT)
         or "No space left on device" in str(cause)
@@ -73,7 +73,7 @@ def is_full(error: BaseException) -> bool:
 
 
 def full_disk(folder: Path) -> OSError:
-    """Returns the error that ends a search or a training whose disk filled up; it is gone on with later."""
+    """Returns the error that ends a search or training whose disk is full; it can be resumed later."""
     return OSError(
         errno.ENOSPC,
         f"the disk of {folder} is full; {REMEDY}, and run the same again: "
@@ -82,7 +82,7 @@ def full_disk(folder: Path) -> OSError:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Returns whether an error says that memory ran out: Python's, TensorFlow's, JAX's or PyTorch's."""
+    """Returns whether an error (Python's, TensorFlow's, JAX's or PyTorch's) means that memory ran out."""
     return any(
         isinstance(cause, MemoryError)
         or type(cause).__name__ in ("ResourceExhaustedError", "OutOfMemoryError")
@@ -93,16 +93,16 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def training_bytes(parameters: int) -> int:
-    """Returns the room that one training needs on the disk, in bytes, for a network of so many parameters.
+    """Returns the disk space that training a network with this many parameters needs, in bytes.
 
-    Its checkpoint holds weights, two moments of the optimizer and early stopping's best weights, 4 bytes
-    each, and while it is replaced there are two of them; the weights that are kept at the end are less.
+    The checkpoint holds the weights, two optimizer moments and early stopping's best weights, 4 bytes per
+    parameter each, and exists twice while it is being replaced; the weights kept at the end take less.
     """
     return 2 * 4 * 4 * parameters
 
 
 def causes(error: BaseException | None) -> Iterator[BaseException]:
-    """Yields an error, and those that it came from, one after the other."""
+    """Yields an error, then its causes, one after the other."""
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__

@@ -1,4 +1,4 @@
-"""Whether a run's settings and pictures are still those of last time, told without reading one: for make."""
+"""Tells make whether a run's settings or pictures have changed since last time, without reading pictures."""
 
 import hashlib
 import json
@@ -15,10 +15,10 @@ from src.running.writing import replacing
 
 
 def stamp(data: str) -> str:
-    """Returns 16 hex digits of the names, sizes and times of all files that `data` names.
+    """Returns 16 hex digits that stand for the names, sizes and modification times of all files in `data`.
 
     Args:
-        data: the parameter of that name. `auto` looks at all places that it may find pictures in; a word that
+        data: the parameter of that name. `auto` covers all places where it may find pictures; a word that
             stands for a download has no files yet.
     """
     paths = find_paths()
@@ -39,9 +39,9 @@ def _list_files(place: Path) -> Iterator[Path]:
 
 
 def refresh(file: Path, data: str, settings: str) -> None:
-    """Writes a run's `parameters.txt` anew where it says something else by now: all its notebooks run again.
+    """Rewrites a run's `parameters.txt` if its content would change, so that all its notebooks run again.
 
-    So they do where the pictures that they read, or their cache, were deleted since, as `make clean` does.
+    It also does so if the pictures they read, or their cache, have been deleted since, as by `make clean`.
 
     Args:
         file: in the run's folder.
@@ -49,10 +49,10 @@ def refresh(file: Path, data: str, settings: str) -> None:
         settings: all of them, as text.
 
     Raises:
-        OSError: the folder cannot be written into.
-        ValueError: a setting holds a password.
-        RuntimeError: another process works on the run, and what it makes would count as made with these
-            settings; or it is a whole run of other data.
+        OSError: the folder is not writable.
+        ValueError: a setting contains a password.
+        RuntimeError: another process is working on the run, and its results would count as made with these
+            settings; or it is a complete run of other data.
     """
     refuse_passwords([settings])
     says = f"{settings}\n{stamp(data)}\n"
@@ -71,9 +71,9 @@ def refresh(file: Path, data: str, settings: str) -> None:
 
 
 def check_settings(run: Path, settings: str) -> None:
-    """Raises RuntimeError where a run's `parameters.txt` has other settings by now, of another command.
+    """Raises RuntimeError if another command has since changed the settings in a run's `parameters.txt`.
 
-    To be asked by who holds the run: between that file and a notebook another command may have come.
+    Call it while holding the run: another command may have come between writing that file and this notebook.
     """
     says = (run / "parameters.txt").read_text(encoding="utf-8").partition("\n")[0]
     if says != settings:
@@ -85,7 +85,7 @@ def _is_cleared(run: Path) -> bool:
     try:
         folder = json.loads((run / "data.json").read_text(encoding="utf-8"))["folder"]
         cache = json.loads((run / "input.json").read_text(encoding="utf-8"))["cache"]
-    except (OSError, ValueError, LookupError, TypeError):  # not made yet, or their reader says what is wrong
+    except (OSError, ValueError, LookupError, TypeError):  # not created yet, or damaged: their reader says so
         return False
     return not (os.path.isdir(folder) and (caches / cache).exists())
 

@@ -1,4 +1,4 @@
-"""Files that are replaced whole or not at all: a kill leaves the old one or the new one, never a half."""
+"""Files that are replaced atomically: a kill leaves the old one or the new one, never half of one."""
 
 import os
 from collections.abc import Iterator
@@ -8,13 +8,13 @@ from pathlib import Path
 
 @contextmanager
 def replacing(path: Path, name: str = "") -> Iterator[Path]:
-    """Gives a path to write to, which takes a file's place when the block ends; an error leaves the old file.
+    """Yields a path to write to, which replaces the file when the block ends; an error leaves the old file.
 
     Args:
-        path: the file; its folder is there.
-        name: of the unfinished file beside it, where a library wants a certain ending, or where the next
-            process is to write over what a killed one has left. "": the file's own, with this process's
-            number and `.partial` behind it.
+        path: the file; its folder must exist.
+        name: of the unfinished file beside it, if a library requires a certain extension, or if the next
+            process is to overwrite what a killed one left. "": the file's own name plus this process's id
+            and `.partial`.
     """
     partial = path.with_name(name or f"{path.name}.{os.getpid()}.partial")
     try:
