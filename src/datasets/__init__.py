@@ -1,1 +1,1 @@
-"""Where pictures come from: archives, layouts, listing, audit."""
+"""Where pictures come from, which of them are used, and how they are split."""

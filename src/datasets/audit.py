@@ -146,7 +146,7 @@ def _pair_equal(texts: pd.Series) -> np.ndarray:
 
 
 def _pair_similar(hashes: pd.Series) -> np.ndarray:
-    """Returns pairs of positions that link all different hashes within `NEAR_BITS`, shape (n, 2).
+    """Returns pairs of positions that connect all hashes within `NEAR_BITS` of each other, shape (n, 2).
 
     Every hash is compared with every other: 312 million bit counts for 25,000 hashes, which takes a few
     seconds, in blocks of about 30 MB.
