@@ -123,7 +123,7 @@ def _is_understood(source: Path, class_pattern: str) -> bool:
         plain = all(len(reading.classes) == 2 and not reading.beside for reading in readings)
         return len(readings) + len(zips) == 1 and plain
     except (OSError, ValueError) as error:
-        logger.info("input left aside: %s", error)
+        logger.info("input ignored: %s", error)
         return False
 
 

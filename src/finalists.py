@@ -113,9 +113,9 @@ def train_finalist(
     result = read_json(place / "result.json") if (place / "result.json").exists() else {}
     if result.get("hyperparameters") == values:
         if "failure" in result:
-            raise FailedTrialError(f"{result['failure']}; delete {place} to train it anew")
+            raise FailedTrialError(f"{result['failure']}; delete {place} to retrain it")
         row = result["row"]
-        logger.info("%s is trained already; delete %s to train it anew", place.name, place)
+        logger.info("%s is trained already; delete %s to retrain it", place.name, place)
         return {**row, "first_score": candidate["score"]}  # another search may have found the same values
     epochs = planned_epochs(training, candidate, minutes, pace)
     plan = {"hyperparameters": values, "epochs": epochs, "minutes": None if math.isinf(minutes) else minutes}

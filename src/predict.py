@@ -57,7 +57,7 @@ def list_pictures(folder: Path) -> list[tuple[str, Path]]:
         raise ValueError(f"{folder} holds no pictures among {len(files):,} files; wanted are {known}")
     if others := sorted({name for name, _ in files} - {name for name, _ in chosen}):
         names = one_line(", ".join(others), 200)
-        logger.info("left aside, no pictures by their names (%d): %s", len(others), names)
+        logger.info("ignored, not pictures by their names (%d): %s", len(others), names)
     return sorted(chosen, key=lambda file: natural_order(file[0]))
 
 

@@ -85,7 +85,7 @@ class StudySearch:
             ended = outlast_cuts(self._ended)
             if deadline.passed and ended < self.claims.max_trials:
                 logger.info(
-                    "the search stopped after %g minutes with %d trials; run this notebook again to go on",
+                    "the search stopped after %g minutes with %d trials; run this notebook again to continue",
                     minutes,
                     ended,
                 )

@@ -173,7 +173,7 @@ def search_within(search: StudySearch, minutes: float) -> None:
     records = search.records()
     spare = minutes_left(minutes, trials_table(records, OBJECTIVE)) if records else minutes
     if 0 < spare <= LEAST and any(not math.isnan(record.score) for record in records):
-        logger.info("the trials have had their %g minutes", minutes)
+        logger.info("the trials have used up their %g minutes", minutes)
     else:
         run_search(search, spare)
 

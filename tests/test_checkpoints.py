@@ -177,7 +177,7 @@ def test_a_damaged_file_is_named_and_the_training_begins_anew(tmp_path, caplog):
     path = tmp_path / "checkpoint.npz"
     path.write_bytes(path.read_bytes()[:-100])
     assert train(tmp_path, stop_at=2)[2] == [0, 1]
-    assert f"{path} is not whole" in caplog.text and "begins anew" in caplog.text
+    assert f"{path} is incomplete" in caplog.text and "starts over" in caplog.text
 
 
 def test_the_state_of_another_training_is_not_gone_on_from(tmp_path, caplog):
@@ -195,7 +195,7 @@ def test_the_state_of_an_earlier_version_is_not_gone_on_from(tmp_path, caplog):
     assert state.pop("skipped") == 0
     np.savez(tmp_path / "checkpoint.npz", state=np.array(json.dumps(state)), **arrays)
     assert train(tmp_path, stop_at=2)[2] == [0, 1]
-    assert "this one begins anew" in caplog.text
+    assert "this one starts over" in caplog.text
 
 
 def test_a_full_disk_leaves_the_state_of_the_epoch_before(tmp_path, monkeypatch):

@@ -353,7 +353,7 @@ def test_a_rare_class_is_told_with_what_is_to_be_done(caplog):
     assert caplog.text == ""
     split_features(plain_table(cats=18, dogs=190))
     assert (
-        "cat are 8.7 % of the pictures: who always says dog is right for the others. objective ="
+        "cat are only 8.7 % of the pictures: always predicting dog is right for the others. objective ="
         in caplog.text
     )
 
@@ -374,7 +374,7 @@ def test_a_kept_test_folder_is_the_test_part_and_a_quarter_of_the_rest_validates
 def test_pictures_of_a_group_of_the_kept_test_folder_are_left_out_of_the_rest(tmp_path, caplog):
     table = pd.concat([patients(range(100), "train/"), patients(range(90, 120), "test/")])
     table = split_features(table.reset_index(drop=True), group_pattern="p[0-9]+", keep_test_folder=True)
-    assert "40 pictures outside of the test folder are of its groups: left out" in caplog.text
+    assert "40 pictures outside the test folder belong to its groups: left out" in caplog.text
     tested = table["image_name"].str.contains("train/.*/p09")
     assert tested.sum() == 40
     assert set(table["reason"][tested]) == {

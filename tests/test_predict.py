@@ -157,7 +157,7 @@ def test_every_picture_is_a_row_in_the_order_of_its_number(folder, model_file, c
     assert rows[0] == ["broken.jpg", "0.50000000", ""]
     for _, probability, label in rows[1:]:
         assert label == ("dog" if float(probability) > 0.5 else "cat")
-    assert "left aside, no pictures by their names (1): notes.txt" in printed.err
+    assert "ignored, not pictures by their names (1): notes.txt" in printed.err
     assert printed.err.count("broken.jpg cannot be read, probability 0.5: truncated") == 1
 
 

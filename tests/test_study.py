@@ -236,7 +236,7 @@ def test_a_server_that_goes_away_in_the_middle_of_anything_costs_nothing(whole, 
     found.claims.max_trials = 12
     found.run_for()
     assert {"SELECT", "INSERT"} <= set(cut) and len(cut) > 10
-    assert "the storage went away in the middle of something; it is asked again" in caplog.text
+    assert "the connection to the storage was lost; retrying" in caplog.text
     pd.testing.assert_frame_equal(table_of(search(tmp_path)), table_of(whole))
 
 

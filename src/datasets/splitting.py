@@ -40,7 +40,9 @@ def find_groups(names: pd.Series, pattern: str) -> pd.Series:
     if not found.all():
         example = quote(names[~found].iloc[0])
         logger.warning(
-            "group_pattern finds nothing in %d names, such as %s: each for itself", (~found).sum(), example
+            "group_pattern finds nothing in %d names, such as %s: each is its own group",
+            (~found).sum(),
+            example,
         )
     return texts.where(found, names.map("alone: {}".format))
 
@@ -69,8 +71,8 @@ def draw_parts(
     shares = category.value_counts(normalize=True)
     if shares.min() < RARE:
         logger.warning(
-            "%s are %.1f %% of the pictures: who always says %s is right for the others. objective ="
-            " 'val_log_loss' makes the search look at probabilities, not only at what is right",
+            "%s are only %.1f %% of the pictures: always predicting %s is right for the others. objective ="
+            " 'val_log_loss' makes the search judge probabilities, not only right and wrong",
             shares.index[-1],
             100 * shares.min(),
             shares.index[0],
@@ -152,7 +154,7 @@ def _leave_out_tested(parts: pd.DataFrame, groups: pd.Series, given: pd.Series) 
     """Leaves out the pictures outside the given test part that share a group with it."""
     tested = ~given & groups.isin(groups[given])
     if tested.any():
-        logger.warning("%d pictures outside of the test folder are of its groups: left out", tested.sum())
+        logger.warning("%d pictures outside the test folder belong to its groups: left out", tested.sum())
     parts.loc[tested, ["split", "status"]] = ["", LEFT_OUT]
     parts.loc[tested, "reason"] = groups[tested].map("its group is in the test folder: {}".format)
 

@@ -155,5 +155,5 @@ def _read_chunk(path: Path) -> tuple[np.ndarray, float] | None:
         with np.load(path, allow_pickle=False) as kept:
             return kept["values"], float(kept["seconds"])
     except Exception as error:  # a damaged archive raises errors of many kinds
-        logger.warning("%s is not whole (%s); its features are computed again", path, one_line(error))
+        logger.warning("%s is incomplete (%s); recomputing its features", path, one_line(error))
         return None

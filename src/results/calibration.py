@@ -89,7 +89,9 @@ def log_loss_table(
     """
     known, group = np.unique(validation.get("group", np.arange(len(validation))), return_inverse=True)
     if len(known) < 2:
-        logger.warning("all validation pictures are of one group: held-out figures are of its own pictures")
+        logger.warning(
+            "all validation pictures belong to one group: held-out figures come from that same group"
+        )
         known = group = np.arange(len(validation))
     second = (np.random.default_rng(seed).permutation(len(known)) % 2 == 1)[group]
     halves = [validation[~second], validation[second]]

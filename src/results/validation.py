@@ -49,7 +49,7 @@ def _read(path: Path, fingerprint: str) -> pd.DataFrame | None:
     try:
         table = pd.read_csv(path, dtype={"model": str})
     except ValueError as error:
-        logger.warning("%s is no table (%s); the predictions are made again", path, one_line(error))
+        logger.warning("%s is not a table (%s); predicting again", path, one_line(error))
         return None
     if not {"model", *COLUMNS} <= set(table) or set(table["model"]) != {fingerprint}:
         return None

@@ -124,4 +124,6 @@ def _refuse_all_but_missing_locks(error: Exception, file: Path) -> None:
         ) from error  # fmt: skip
     if not isinstance(error, NotImplementedError) and error.errno not in NO_LOCKS:
         raise error
-    logger.warning("%s lies on a disk without locks: see to it that one process works there", file.parent)
+    logger.warning(
+        "%s is on a disk without file locks: make sure that only one process works there", file.parent
+    )

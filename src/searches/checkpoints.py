@@ -60,10 +60,10 @@ class Checkpoint(keras.callbacks.Callback):
                     name: [kept[f"{name}_{i}"] for i in range(n)] for name, n in state["arrays"].items()
                 }
         except Exception as error:  # a damaged archive raises errors of many kinds
-            logger.warning("%s is not whole (%s); this training begins anew", self.path, error)
+            logger.warning("%s is incomplete (%s); this training starts over", self.path, error)
             return 0
         if state["identity"] != self.identity or "skipped" not in state:  # or an older format
-            logger.warning("%s is of another training; this one begins anew", self.path)
+            logger.warning("%s belongs to another training; this one starts over", self.path)
             return 0
         model.optimizer.build(model.trainable_variables)
         for name, variables in _variables(model).items():
@@ -73,7 +73,7 @@ class Checkpoint(keras.callbacks.Callback):
         if self.pace:
             self.pace.skipped = state["skipped"]
         self._patience = state["patience"] and {**state["patience"], "best_weights": arrays["best"]}
-        logger.info("going on after epoch %d", len(state["rows"]))
+        logger.info("resuming after epoch %d", len(state["rows"]))
         return len(state["rows"])
 
     @property

@@ -54,7 +54,7 @@ def is_halved(folder: Path) -> bool:
 
 def note_lack(folder: Path | None = None) -> None:
     """Logs that memory ran out, collects garbage, and marks the folder of the training run, if given."""
-    logger.warning("out of memory: once more, at half the batch size")
+    logger.warning("out of memory: retrying with half the batch size")
     gc.collect()
     if folder:
         folder.mkdir(parents=True, exist_ok=True)

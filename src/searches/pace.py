@@ -94,8 +94,8 @@ class KeepPace(keras.callbacks.Callback):
         self.skipped, self._behind, self.progress.epochs = self.skipped + number, self._behind - number, total
         steps = self.model.optimizer.iterations
         steps.assign(int(keras.ops.convert_to_numpy(steps)) + number * self.params["steps"])
-        way = ("quicker", "added") if number < 0 else ("slower", "left out")
+        way = ("faster", "added") if number < 0 else ("slower", "skipped")
         what = "{} than planned: epochs are {}".format(*way)
         if what not in self._told:
-            logger.info("%s, so that the learning rate comes down when the minutes are over", what)
+            logger.info("%s, so that the learning rate has decayed when the minutes are over", what)
             self._told.add(what)

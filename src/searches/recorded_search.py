@@ -71,7 +71,7 @@ class RecordedSearch:
             self.oracle.max_trials = asked
         if self.deadline.passed:
             logger.info(
-                "the search stopped after %g minutes with %d trials; run this notebook again to go on",
+                "the search stopped after %g minutes with %d trials; run this notebook again to continue",
                 minutes,
                 len(self.oracle.end_order),
             )

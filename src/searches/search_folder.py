@@ -35,8 +35,8 @@ def search_folder(folder: Path, identity: dict) -> Path:
         now = json.loads(text)
         changed = [key for key in now if now[key] != earlier.get(key)]
         logger.warning(
-            "this is another search or training than the last one here (changed: %s); it starts anew in %s, "
-            "the earlier results stay in %s and are not mixed in",
+            "this search or training differs from the last one here (changed: %s): it starts anew in %s, "
+            "earlier results stay in %s",
             ", ".join(changed),
             project,
             max(others, key=lambda path: path.stat().st_mtime).parent,

@@ -108,9 +108,7 @@ def connect_patiently(dialect, record, arguments: list, settings: dict):
             if time.monotonic() > give_up_at:
                 raise
         if not said:
-            logger.warning(
-                "the storage does not answer; it is waited for, %d minutes at most", PATIENCE // 60
-            )
+            logger.warning("the storage does not answer; waiting up to %d minutes", PATIENCE // 60)
         said = True
         time.sleep(1.0)
 
@@ -126,7 +124,7 @@ def outlast_cuts(act: Callable[[], T]) -> T:
         except optuna.exceptions.StorageInternalError as error:
             if not _was_cut(error):
                 raise
-            logger.warning("the storage went away in the middle of something; it is asked again")
+            logger.warning("the connection to the storage was lost; retrying")
 
 
 def _was_cut(error: BaseException) -> bool:
