@@ -183,7 +183,7 @@ def test_a_damaged_file_is_named_and_the_training_begins_anew(tmp_path, caplog):
 def test_the_state_of_another_training_is_not_gone_on_from(tmp_path, caplog):
     train(tmp_path, stop_at=3)
     assert train(tmp_path, stop_at=2, identity="y")[2] == [0, 1]
-    assert "is of another training" in caplog.text
+    assert "belongs to another training" in caplog.text
 
 
 def test_the_state_of_an_earlier_version_is_not_gone_on_from(tmp_path, caplog):
