@@ -5,6 +5,7 @@ import ast
 import logging
 import os
 import re
+import shlex
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -48,13 +49,7 @@ def read_profile(profile: str) -> dict[str, object]:
         FileNotFoundError: there is no such profile.
         ValueError: the file is not a flat mapping.
     """
-    folder = NOTEBOOKS / "profiles"
-    if profile == "gpu":
-        return {}
-    names = sorted(file.stem for file in folder.glob("*.yaml") if file.is_file())
-    if profile not in names:
-        raise FileNotFoundError(f"there is no profile {quote(profile)}; choose gpu, {', '.join(names)}")
-    return read_yaml_profile(folder / f"{profile}.yaml")
+    return {} if profile == "gpu" else read_yaml_profile(NOTEBOOKS / "profiles", profile)
 
 
 def check_parameters(values: dict[str, object], source: str) -> None:
@@ -157,11 +152,14 @@ def run_all(
     run = values["run"] = run_name(profile, values["data"])
     folder = find_paths().output / run
     words = ["--profile", profile, "--data", data, "--set", settings]
-    os.environ["RUN_COMMAND"] = " ".join(["run_all", *words])  # for the notebooks' kernels
+    os.environ["RUN_COMMAND"] = shlex.join(["run_all", *words])  # for the notebooks' kernels
     with hold(folder, wait=0):
+        check_no_workers(folder)
         for step in steps:
             if step == "03_tuning" and processes > 1:
-                pass_on("workers", str(folder), "--number", str(processes), *words)  # 03 does what is left
+                spent = pass_on("workers", str(folder), "--number", str(processes), *words) / 60
+                if limit := values.get("max_minutes"):  # 03 does what is left, in the minutes that are left
+                    values["max_minutes"] = max(limit - spent, 1 / 60)
             run_notebook(step, folder / f"{step}.ipynb", values)
     return folder
 

@@ -18,8 +18,8 @@ from pathlib import Path
 
 from src.pipeline import read_settings, run_notebook
 from src.running.commands import check_place, run_command
-from src.running.devices import count_gpus
 from src.running.locks import hold
+from src.running.resources import count_gpus
 
 RESTARTS = 20  # of each process: a server that is unreachable for minutes costs several
 PAUSE = 10.0  # seconds before a process is restarted

@@ -85,8 +85,8 @@ def test_the_sentence_counts_the_rivals_whose_whiskers_reach_the_first():
     spread = pd.DataFrame({"name": ["a", "b", "c"], "low": [0.3, 0.1, 0.0], "high": [0.8, 0.4, 0.2]})
     words = describe_importance(importances, spread)
     assert words == (
-        "By fANOVA, a explains most of the differences, 0.60, 0.30 to 0.80 over resamples of the trials; "
-        "1 of the 2 others may matter as much."
+        "By fANOVA, a has the largest main effect: 0.60 of them all, 0.30 to 0.80 over resamples of the "
+        "trials; 1 of the 2 others may matter as much."
     )
     apart = spread.assign(low=[0.5, 0.1, 0.0])
     assert "may matter" not in describe_importance(importances, apart)
@@ -106,14 +106,14 @@ def test_whiskers_lie_on_the_bars_of_their_own_hyperparameter():
     ("best", "said"),
     [
         ({"units": 64, "l2": 1e-3}, "Worth widening: units = 64 is at the upper edge of 0 to 64."),
-        ({"units": 0, "l2": 1e-3}, "No best value lies on the edge of its range."),  # none is below 0
+        ({"units": 0, "l2": 1e-3}, "No range looks too narrow."),  # none is below 0
         (
             {"filters": 96, "l2": 1e-3},
-            "No best value lies on the edge of its range.",
+            "No range looks too narrow.",
         ),  # two of three are edges
         ({"filters": 64, "l2": 1.1e-5}, "Worth widening: l2 = 1.1e-05 is at the lower edge of 1e-05 to 0.1."),
-        ({"filters": 64, "l2": 1e-3}, "No best value lies on the edge of its range."),
-        ({"filters": 64, "l2": 1e-3, "dropout": 0.2}, "No best value lies on the edge of its range."),
+        ({"filters": 64, "l2": 1e-3}, "No range looks too narrow."),
+        ({"filters": 64, "l2": 1e-3, "dropout": 0.2}, "No range looks too narrow."),
         ({"filters": 32, "l2": 1e-5, "units": 16}, "The winner is the space's defaults, so"),
     ],
 )

@@ -224,27 +224,31 @@ def test_a_run_elsewhere_than_the_notebooks_would_write_is_refused(tmp_path, mon
 def test_a_run_in_one_go_says_what_it_was_told_and_searches_in_as_many_processes_as_asked(
     tmp_path, monkeypatch, capsys
 ):
-    ran, told = [], []
+    ran, told, minutes = [], [], []
     monkeypatch.setenv("OUTPUT_ROOT", str(tmp_path))
-    monkeypatch.setattr(pipeline, "pass_on", lambda *words: ran.append(words) or 0)
+    monkeypatch.setattr(pipeline, "pass_on", lambda *words: ran.append(words) or 90.0)
 
     def note(step, output, values):
         ran.append(step)
         told.append(os.environ["RUN_COMMAND"])
+        minutes.append(values.get("max_minutes"))
 
     monkeypatch.setattr(pipeline, "run_notebook", note)
     folder = pipeline.run_all("sample", "sample", "max_trials=2 seed=7", submission=True, processes=2)
     words = ("--profile", "sample", "--data", "sample", "--set", "max_trials=2 seed=7")
     assert ran[:2] == list(STEPS[:2]) and ran[2] == ("workers", str(folder), "--number", "2", *words)
     assert ran[3:] == [*STEPS[2:], "07_submission"]
-    assert set(told) == {"run_all --profile sample --data sample --set max_trials=2 seed=7"}
+    assert set(told) == {"run_all --profile sample --data sample --set 'max_trials=2 seed=7'"}
+    assert set(minutes) == {None}
+    pipeline.run_all("sample", "sample", "max_minutes=2", processes=2)
+    assert minutes[-5:] == [2, 2, 0.5, 0.5, 0.5], "the processes have had a minute and a half of them"
     ran.clear()
     pipeline.run_all("sample", "sample")
     assert ran == STEPS, "one process searches in notebook 03"
 
 
 def test_lines_of_another_command_of_ours_come_to_stdout(capsys):
-    assert pass_on("predict", "no-such-model.keras", "no-such-folder") == 1
+    assert pass_on("predict", "no-such-model.keras", "no-such-folder") > 0
     assert "no-such-folder" in capsys.readouterr().out
 
 

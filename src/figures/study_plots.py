@@ -12,7 +12,7 @@ COLOURS = {"completed": BLUE, "pruned": ORANGE, "failed": "black", "interrupted"
 def plot_importances(
     importances: pd.DataFrame, objective: str, spread: pd.DataFrame | None = None, ax: Axes | None = None
 ) -> Axes:
-    """Returns one bar per hyperparameter: how much of the differences in the objective it explains.
+    """Returns one bar per hyperparameter: its main effect on the objective, as a share of all.
 
     Args:
         importances: from `importance.measure_importances`.
@@ -21,7 +21,9 @@ def plot_importances(
         ax: axes to draw on.
     """
     ax = make_axes(ax, 7, max(2.4, 0.9 + 0.4 * len(importances)))
-    ax.set(xlabel="share of the differences in the score that it explains (0 to 1)", ylabel="hyperparameter")
+    ax.set(
+        xlabel="main effect on the score, as a share of all main effects (0 to 1)", ylabel="hyperparameter"
+    )
     ax.set_title(f"Importance for {objective}, by fANOVA")
     if importances.empty:
         text = "no importance: it needs 4 completed trials\nwith different scores and different values"

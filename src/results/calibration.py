@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from scipy.optimize import minimize_scalar
 
-from src.evaluation import cross_entropy
+from src.evaluation import cross_entropy, decide, effective_number
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ def check_clip(clip: float) -> None:
         raise ValueError(f"clip is {clip}; give 0 to have it chosen, or less than 0.5, such as 0.005")
 
 
-def calibrate(validation: pd.DataFrame, clip: float = 0.0) -> Calibration:
+def calibrate(validation: pd.DataFrame, clip: float = 0.0, independent: float = 0.0) -> Calibration:
     """Returns the temperature with the lowest log loss on validation pictures, and a clip.
 
     A small sample counts for less than a large one: the logarithm of the temperature has a normal prior with
@@ -44,16 +44,17 @@ def calibrate(validation: pd.DataFrame, clip: float = 0.0) -> Calibration:
     networks", ICML 2017.
 
     Args:
-        validation: columns code and probability; with a column group, groups count instead of pictures.
+        validation: columns code and probability, and group if the split has groups.
         clip: used as given; 0 chooses the one with the lowest log loss after the temperature. With n
-            pictures it is at least 1 / (n + 2), Laplace's rule of succession: n right answers support no
-            greater certainty about the next one.
+            independent pictures it is at least 1 / (n + 2), Laplace's rule of succession: n right answers
+            support no greater certainty about the next one.
+        independent: how many independent pictures these are worth; 0 for `count_independent`.
 
     Raises:
         ValueError: see `check_clip`.
     """
     check_clip(clip)
-    number = _independent(validation)
+    number = independent or count_independent(validation)
 
     def cost(logarithm: float) -> float:
         loss = log_loss(validation, Calibration(float(np.exp(logarithm)), 0.0))
@@ -62,8 +63,8 @@ def calibrate(validation: pd.DataFrame, clip: float = 0.0) -> Calibration:
     lowest = minimize_scalar(cost, bounds=np.log([COLDEST, HOTTEST]), method="bounded")
     temperature = float(np.exp(lowest.x))
     if clip == 0:
-        least = 1 / (number + 2)
-        tried = np.geomspace(least, max(least, LARGEST_CLIP), 60)
+        least = min(1 / (number + 2), LARGEST_CLIP)
+        tried = np.geomspace(least, LARGEST_CLIP, 60)
         clip = float(min(tried, key=lambda each: log_loss(validation, Calibration(temperature, each))))
     return Calibration(temperature, clip)
 
@@ -95,7 +96,10 @@ def log_loss_table(
         known = group = np.arange(len(validation))
     second = (np.random.default_rng(seed).permutation(len(known)) % 2 == 1)[group]
     halves = [validation[~second], validation[second]]
-    others = [calibrate(half, clip) for half in reversed(halves)]  # for each half, fitted on the other
+    half_of_them = count_independent(validation) / 2
+    others = [
+        calibrate(half, clip, half_of_them) for half in reversed(halves)
+    ]  # for each half, fitted on the other
     steps = {
         "as the network gives them": {"temperature": 1.0, "clip": 0.0},
         "temperature": {"clip": 0.0},
@@ -113,12 +117,14 @@ def log_loss_table(
     return pd.DataFrame(rows, columns=["probabilities", "log_loss", "log_loss_held_out"])
 
 
-def _independent(validation: pd.DataFrame) -> float:
-    """Returns how many pictures count: the groups, had they one size (Kish); all, if there are no two."""
+def count_independent(validation: pd.DataFrame) -> float:
+    """Returns how many independent pictures the validation pictures are worth: see `effective_number`.
+
+    They are all independent without a column group, or if a single group leaves nothing to compare.
+    """
     if "group" not in validation or validation["group"].nunique() < 2:
         return float(len(validation))
-    sizes = validation["group"].value_counts()
-    return float(sizes.sum() ** 2 / (sizes**2).sum())
+    return effective_number(decide(validation)["correct"], validation["group"])
 
 
 def _heat(probability: pd.Series, temperature: float) -> pd.Series:

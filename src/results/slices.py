@@ -81,11 +81,11 @@ def describe_worst(slices: pd.DataFrame, accuracy: float) -> str:
         )
     worst = below.loc[below["accuracy"].idxmin()]
     others = f", the worst of {len(below)} such bins" if len(below) > 1 else ", the only such bin"
+    caveat = " By chance alone, three or four runs in ten show one." if len(below) == 1 else ""
     return (
         f"Accuracy falls clearly below the overall {accuracy:.4f} where {worst['measure']} is "
         f"{_short(worst['smallest'])} to {_short(worst['largest'])}: {worst['accuracy']:.4f} "
-        f"[{worst['low']:.4f}, {worst['high']:.4f}], n = {worst['n']:,}{others} of {len(slices)}. "
-        "By chance alone, three or four runs in ten show one."
+        f"[{worst['low']:.4f}, {worst['high']:.4f}], n = {worst['n']:,}{others} of {len(slices)}.{caveat}"
     )
 
 

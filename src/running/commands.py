@@ -2,9 +2,11 @@
 
 import logging
 import os
+import shlex
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,7 +33,7 @@ def run_command(name: str, run: Path, work: Callable[[], int]) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     logging.basicConfig(stream=sys.stdout, format="%(message)s", level=logging.INFO)
     # For the notebooks' kernels, which record it in made_by.json.
-    os.environ["RUN_COMMAND"] = " ".join(["python", "-m", f"src.{Path(sys.argv[0]).stem}", *sys.argv[1:]])
+    os.environ["RUN_COMMAND"] = shlex.join(["python", "-m", f"src.{Path(sys.argv[0]).stem}", *sys.argv[1:]])
     try:
         return work()
     except (PapermillExecutionError, KeyboardInterrupt) as error:
@@ -51,10 +53,11 @@ def check_place(run: Path) -> None:
         raise ValueError(f"{run} is not in {output}; give a run there, or set OUTPUT_ROOT")
 
 
-def pass_on(module: str, *words: str) -> int:
-    """Returns the exit code of `python -m src.<module>`; its output goes to stdout, so notebooks show it."""
+def pass_on(module: str, *words: str) -> float:
+    """Returns the seconds that `python -m src.<module>` took; its output goes to this process's stdout."""
     command = [sys.executable, "-m", f"src.{module}", *words]
     settings = {"cwd": PROJECT, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    started = time.monotonic()
     with subprocess.Popen(command, **settings) as process:
         try:
             for line in process.stdout:
@@ -62,7 +65,7 @@ def pass_on(module: str, *words: str) -> int:
         except BaseException:
             process.terminate()
             raise
-    return process.returncode
+    return time.monotonic() - started
 
 
 @contextmanager

@@ -1,11 +1,11 @@
 """What Keras's backend computes on, and which precision is fastest there."""
 
 import os
-import shutil
-import subprocess
 from pathlib import Path
 
 import keras
+
+from src.running.resources import count_gpus
 
 
 def fastest_precision(accelerator: bool) -> str:
@@ -30,14 +30,6 @@ def has_accelerator() -> bool:
 
         return torch.cuda.is_available() or torch.backends.mps.is_available()
     return any(not name.startswith("cpu") for name in _listed())
-
-
-def count_gpus() -> int:
-    """Returns how many NVIDIA GPUs this machine lists."""
-    if not shutil.which("nvidia-smi"):
-        return 0
-    listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True).stdout
-    return sum(line.startswith("GPU ") for line in listed.splitlines())
 
 
 def idle_gpus(accelerator: bool) -> str:

@@ -56,12 +56,17 @@ def check_growth(values: dict[str, object]) -> None:
         raise ValueError(f"first_image_size is {first}; give at most image_size, {last}, or 0 for one size")
 
 
-def read_yaml_profile(path: Path) -> dict[str, object]:
-    """Returns the names and values of a YAML file of `name: value` lines.
+def read_yaml_profile(folder: Path, profile: str) -> dict[str, object]:
+    """Returns the names and values of a profile, a YAML file of `name: value` lines.
 
     Raises:
+        FileNotFoundError: the folder has no such profile.
         ValueError: it is too large, not YAML or not a mapping, a value is not plain, or a name occurs twice.
     """
+    names = sorted(file.stem for file in folder.glob("*.yaml") if file.is_file())
+    if profile not in names:
+        raise FileNotFoundError(f"there is no profile {quote(profile)}; choose gpu, {', '.join(names)}")
+    path = folder / f"{profile}.yaml"
     if path.stat().st_size > LARGEST_PROFILE:
         raise ValueError(f"{path} is larger than {LARGEST_PROFILE:,} bytes; a profile is some lines of YAML")
     try:

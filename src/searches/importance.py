@@ -16,11 +16,12 @@ FEWEST_VALUES = 4  # of a grid whose edges are looked at
 
 
 def measure_importances(trials: pd.DataFrame, space: list, objective: str) -> pd.DataFrame:
-    """Returns how much of the differences in the objective each hyperparameter explains, by fANOVA.
+    """Returns the main effect of each hyperparameter on the objective, as a share of all, by fANOVA.
 
-    A forest of regression trees is fitted to the completed trials, and its variance is divided among the
-    hyperparameters (F. Hutter, H. Hoos, K. Leyton-Brown, "An efficient approach for assessing hyperparameter
-    importance", ICML 2014). Pruned trials are left out, because their score is of another epoch.
+    A forest of regression trees is fitted to the completed trials, and the variance due to each
+    hyperparameter alone is taken from it (F. Hutter, H. Hoos, K. Leyton-Brown, "An efficient approach for
+    assessing hyperparameter importance", ICML 2014). Pruned trials are left out, because their score is of
+    another epoch.
 
     Args:
         trials: the table of trials.
@@ -103,7 +104,7 @@ def describe_importance(importances: pd.DataFrame, spread: pd.DataFrame) -> str:
     rivals = int((others["high"] > first["low"]).sum())
     unsure = f"; {rivals} of the {len(others)} others may matter as much" if rivals else ""
     return (
-        f"By fANOVA, {first['name']} explains most of the differences, {first['importance']:.2f}, "
+        f"By fANOVA, {first['name']} has the largest main effect: {first['importance']:.2f} of them all, "
         f"{first['low']:.2f} to {first['high']:.2f} over resamples of the trials{unsure}."
     )
 
@@ -118,7 +119,7 @@ def describe_edges(best: dict, space: list) -> str:
     if all(best.get(entry.name, entry.default) == entry.default for entry in space):
         return "The winner is the space's defaults, so the search says nothing yet about a range too narrow."
     edges = at_the_edge(best, space)
-    return f"Worth widening: {'; '.join(edges)}." if edges else "No best value lies on the edge of its range."
+    return f"Worth widening: {'; '.join(edges)}." if edges else "No range looks too narrow."
 
 
 def at_the_edge(best: dict, space: list) -> list[str]:
