@@ -14,6 +14,7 @@ from src.training import PictureTraining
     ("policy", "digits"), [("float32", 1e-4), ("mixed_bfloat16", 2e-2), ("mixed_float16", 2e-3)]
 )
 @pytest.mark.parametrize("trainable", [True, False])
+@pytest.mark.filterwarnings("ignore:The model does not have any trainable weights")
 def test_fused_normalization_learns_remembers_and_predicts_as_kerass_own(policy, digits, trainable):
     """Outputs, gradients' steps, moving statistics; one picture of 1 x 2 pixels shows a biased variance."""
     random = np.random.default_rng(0)
