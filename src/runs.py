@@ -51,7 +51,7 @@ def summarize(run: Path) -> str:
     interval = f"[{measures['low']:.4f}, {measures['high']:.4f}]"
     among = f" in {measures['groups']} groups" if "groups" in measures else ""
     known = "larger_class" in measures  # absent from runs made before it was measured
-    always = f"; always saying the larger class: {measures['larger_class']:.4f}" if known else ""
+    always = f"; always predicting the larger class: {measures['larger_class']:.4f}" if known else ""
     return "\n".join(
         [
             f"test accuracy {measures['accuracy']:.4f} {interval} n={measures['n']}{among}",
