@@ -50,7 +50,7 @@ def test_a_disk_without_locks_is_worked_on_with_a_warning(number, tmp_path, monk
 
     monkeypatch.setattr("fcntl.flock", refuse)
     with hold(tmp_path):
-        assert "lies on a disk without locks" in caplog.text
+        assert "is on a disk without file locks" in caplog.text
     fill_folder(tmp_path / "new", lambda part: None)
     assert (tmp_path / "new").is_dir()
 
