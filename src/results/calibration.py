@@ -96,10 +96,8 @@ def log_loss_table(
         known = group = np.arange(len(validation))
     second = (np.random.default_rng(seed).permutation(len(known)) % 2 == 1)[group]
     halves = [validation[~second], validation[second]]
-    half_of_them = count_independent(validation) / 2
-    others = [
-        calibrate(half, clip, half_of_them) for half in reversed(halves)
-    ]  # for each half, fitted on the other
+    worth = count_independent(validation) / 2  # of each half
+    others = [calibrate(half, clip, worth) for half in reversed(halves)]  # for each half, fitted on the other
     steps = {
         "as the network gives them": {"temperature": 1.0, "clip": 0.0},
         "temperature": {"clip": 0.0},

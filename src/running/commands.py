@@ -14,10 +14,9 @@ from pathlib import Path
 from papermill.exceptions import PapermillExecutionError
 
 from src.config import find_paths
+from src.running.made_by import PROJECT
 from src.running.messages import one_line
 from src.running.resources import full_disk, is_full
-
-PROJECT = Path(__file__).resolve().parents[2]
 
 
 def run_command(name: str, run: Path, work: Callable[[], int]) -> int:

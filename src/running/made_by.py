@@ -15,16 +15,8 @@ from packaging.requirements import Requirement
 from src.runs import read_json, write_json
 
 PACKAGES = ["keras", "tensorflow", "tensorflow-cpu", "tensorflow-tpu", "jax", "torch", "keras-tuner"]
-PACKAGES += [
-    "optuna",
-    "numpy",
-    "pandas",
-    "opencv-python-headless",
-    "opencv-python",
-    "pillow",
-    "scikit-learn",
-    "papermill",
-]
+PACKAGES += ["optuna", "numpy", "pandas", "opencv-python-headless", "opencv-python", "pillow"]
+PACKAGES += ["scikit-learn", "papermill"]
 PROJECT = Path(__file__).resolve().parents[2]
 
 
