@@ -225,6 +225,14 @@ def test_a_full_disk_is_an_error_and_not_a_reason_to_leave_a_picture_out(folder,
         extract_and_cache(folder, tmp_path / "cache", 16)
 
 
+def test_a_picture_that_is_written_in_part_is_a_full_disk(folder, tmp_path, monkeypatch):
+    whole = os.pwrite
+    monkeypatch.setattr(os, "pwrite", lambda file, data, place: whole(file, bytes(data)[:-1], place))
+    with pytest.raises(OSError, match="No space left"):
+        extract_and_cache(folder, tmp_path / "cache", 16)
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
 def test_a_missing_or_foreign_cache_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="run notebook 02"):
         open_cache(tmp_path / "none.npy", 3)

@@ -13,7 +13,6 @@ from tqdm.auto import tqdm
 from src.config import find_paths, is_headless
 from src.features import data_fingerprint, extract_features
 from src.images.cache_writer import CacheWriter
-from src.images.files import list_files
 from src.images.pictures import read_picture
 from src.running.messages import one_line
 from src.running.resources import check_space
@@ -32,7 +31,7 @@ def extract_and_cache(
 
     Arguments and errors are those of `extract_features` and `build_cache`; disk space is checked first.
     """
-    _check_space(caches, len(list_files(folder)) if folder.is_dir() else 0, image_size)
+    _check_space(caches, sum(len(files) for _, _, files in os.walk(folder)), image_size)
     with CacheWriter(caches, image_size, interpolation) as writer:
         table = extract_features(folder, keep=writer.write, class_pattern=class_pattern)
         writer.finish(len(table), cache_key(table, image_size, interpolation))

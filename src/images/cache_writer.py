@@ -1,11 +1,11 @@
 """Writes a pixel cache: any thread can write any row, and no other process sees it before it is complete."""
 
+import errno
 import logging
 import os
 import time
 from contextlib import suppress
 from pathlib import Path
-from threading import Lock
 from uuid import uuid4
 
 import numpy as np
@@ -43,7 +43,7 @@ class CacheWriter:
         _clear_dead(caches)
         self.caches, self.image_size, self.interpolation = caches, image_size, interpolation
         self._partial = caches / f"{image_size}-{interpolation}.{uuid4().hex[:8]}.partial"
-        self._file, self._lock = self._partial.open("wb"), Lock()
+        self._file = self._partial.open("wb")
         self._begin = self._write_header(0)
 
     def __enter__(self) -> "CacheWriter":
@@ -58,9 +58,9 @@ class CacheWriter:
     def write(self, row: int, picture: np.ndarray) -> None:
         """Writes a picture (RGB, uint8, any size), resized, to a row."""
         square = resize_square(picture, self.image_size, self.interpolation)
-        with self._lock:
-            self._file.seek(self._begin + row * square.nbytes)
-            self._file.write(square)
+        written = os.pwrite(self._file.fileno(), square, self._begin + row * square.nbytes)
+        if written < square.nbytes:  # the disk was full before the end
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def finish(self, files: int, name: str) -> Path:
         """Returns the finished file, renamed to `name`, which identifies its contents, with `files` rows."""

@@ -20,11 +20,13 @@ def perceptual_hash(picture: np.ndarray) -> str:
     Args:
         picture: RGB, uint8, shape (height, width, 3).
     """
-    grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
-    if max(grey.shape) <= 16 * HASH_SIDE:
-        # Area averaging takes as long as decoding unless the areas are whole blocks of pixels. Getting to
-        # such a size by bilinear interpolation skips no pixel as long as it shrinks at most twofold.
-        grey = cv2.resize(grey, (8 * HASH_SIDE, 8 * HASH_SIDE), interpolation=cv2.INTER_LINEAR)
+    # Every row grey and averages over odd areas would take a third as long as decoding. 4 rows for each row
+    # of the hash are enough, and averages over 4 x 8 pixels are quick; getting to such a size by bilinear
+    # interpolation skips no pixel as long as it shrinks at most twofold.
+    step = max(1, len(picture) // (4 * HASH_SIDE))
+    grey = cv2.cvtColor(picture[::step], cv2.COLOR_RGB2GRAY)
+    if grey.shape[1] <= 16 * HASH_SIDE:
+        grey = cv2.resize(grey, (8 * HASH_SIDE, 4 * HASH_SIDE), interpolation=cv2.INTER_LINEAR)
     grey = cv2.resize(grey, (HASH_SIDE, HASH_SIDE), interpolation=cv2.INTER_AREA)
     if cv2.meanStdDev(grey)[1].item() < MINIMUM_CONTRAST:
         return ""
