@@ -13,7 +13,7 @@ from src.features import check_split, load_features
 from src.images.augmentation import DRAWS, KERAS_DRAWS, Augmentation
 from src.images.cache import cached_rows, open_settled_cache
 from src.images.preprocessing import preprocess
-from src.images.warping import apply_transform, apply_transforms
+from src.images.warping import apply_transforms
 from src.running.parameters import read_input
 
 
@@ -121,19 +121,19 @@ class PictureBatches(keras.utils.PyDataset):
         rows = self.rows[positions]
         if self.augmentation is None:
             return self.pixels[rows], positions
-        size = self.picture_size
         random = random_numbers(len(self.rows), self.seed, self.epoch)
-        batch = np.empty((len(rows), size, size, 3), dtype="uint8")
-        columns = self.augmentation.draw_columns(random[positions], self.pixels.shape[1])
-        apply_transforms(self.pixels, rows, columns, self.augmentation.fill_mode, out=batch)
-        return batch, positions
+        return self._transform(rows, random[positions], self.picture_size), positions
 
-    def views(self, position: int, epochs: Iterable[int]) -> list[np.ndarray]:
+    def views(self, position: int, epochs: Iterable[int]) -> np.ndarray:
         """Returns one picture as each of these epochs transforms it, uint8 RGB, for display."""
-        picture, size = self.pixels[self.rows[position]], self.pixels.shape[1]
         draws = np.array([random_numbers(len(self.rows), self.seed, epoch)[position] for epoch in epochs])
-        transforms = self.augmentation.draw(draws, size)
-        return [apply_transform(picture, transform, self.augmentation.fill_mode) for transform in transforms]
+        return self._transform(np.repeat(self.rows[position], len(draws)), draws, self.pixels.shape[1])
+
+    def _transform(self, rows: np.ndarray, draws: np.ndarray, size: int) -> np.ndarray:
+        pictures = np.empty((len(rows), size, size, 3), dtype="uint8")
+        transform = self.augmentation.draw(draws, self.pixels.shape[1])
+        apply_transforms(self.pixels, rows, transform, self.augmentation.fill_mode, out=pictures)
+        return pictures
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Returns batch `index`: pictures (b, size, size, 3) float32, codes (b,) float32."""

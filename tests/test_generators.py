@@ -14,7 +14,7 @@ from src.generators import PictureBatches, load_batches, random_numbers
 from src.images.augmentation import Augmentation
 from src.images.cache import extract_and_cache
 from src.images.preprocessing import preprocess, resize_square, undo_preprocess
-from src.images.warping import apply_transform
+from src.images.warping import apply_transforms
 from src.runs import write_json
 
 N, SIZE = 53, 16
@@ -165,11 +165,11 @@ def test_an_augmented_picture_is_its_own_row_as_its_epochs_draw_transforms_it(si
         batches.epoch = epoch
         pictures, positions = batches.pictures(2)
         draws = random_numbers(N, batches.seed, epoch)[positions]
-        transforms = batches.augmentation.draw(draws, SIZE)
-        for picture, position, transform in zip(pictures, positions, transforms, strict=True):
-            out = np.empty((size, size, 3), "uint8")
-            source = batches.pixels[batches.rows[position]]
-            np.testing.assert_array_equal(picture, apply_transform(source, transform, "reflect", out))
+        for picture, position, draw in zip(pictures, positions, draws, strict=True):
+            alone = np.empty((1, size, size, 3), "uint8")
+            transform = batches.augmentation.draw(draw[None], SIZE)
+            apply_transforms(batches.pixels, batches.rows[[position]], transform, "reflect", out=alone)
+            np.testing.assert_array_equal(picture, alone[0])
         if size == SIZE:
             view = batches.views(positions[0], [epoch])[0]
             np.testing.assert_array_equal(view, pictures[0])

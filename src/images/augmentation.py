@@ -67,12 +67,7 @@ class Augmentation:
         scaled.update({name: min(0.9, scaled[name]) for name in FRACTIONS})
         return replace(self, **scaled)
 
-    def draw(self, uniform: np.ndarray, image_size: int) -> list[dict]:
-        """Returns the transform parameters, one dictionary per picture; for arguments see `draw_columns`."""
-        columns = self.draw_columns(uniform, image_size)
-        return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
-
-    def draw_columns(self, uniform: np.ndarray, image_size: int) -> dict[str, np.ndarray]:
+    def draw(self, uniform: np.ndarray, image_size: int) -> dict[str, np.ndarray]:
         """Returns the transform parameters, one array over all pictures per key: Keras's, crop and colours.
 
         Args:

@@ -16,38 +16,36 @@ GREY = np.array([0.299, 0.587, 0.114])  # luma weights of red, green and blue (I
 MIDDLE = 128.0  # the grey that contrast leaves unchanged
 
 
-def affine_matrix(transform: dict, image_size: int) -> np.ndarray:
-    """Returns the 2x3 matrix that maps (x, y) in the result to (x, y) in the source.
+def affine_matrices(transform: dict[str, np.ndarray], image_size: int) -> np.ndarray:
+    """Returns 2x3 matrices, shape (2, 3, n), that map (x, y) in a result to (x, y) in its source.
 
     The order of the factors (rotation, shift, shear, zoom), the x, y order and the centre at
     size / 2 - 0.5 are those of `keras.preprocessing.image.apply_affine_transform`.
 
     Args:
         transform: Keras's keys theta and shear (degrees), tx and ty (pixels), zx and zy (factors),
-            flip_horizontal and flip_vertical. A missing key changes nothing. Arrays of n values give
-            n matrices, shape (2, 3, n).
-        image_size: side of the square picture, in pixels.
+            flip_horizontal and flip_vertical, with the values of n pictures each.
+        image_size: side of the square pictures, in pixels.
     """
-    theta = np.deg2rad(transform.get("theta", 0))
-    slanted = theta + np.deg2rad(transform.get("shear", 0))
-    tx, ty = transform.get("tx", 0), transform.get("ty", 0)
-    zx, zy = transform.get("zx", 1), transform.get("zy", 1)
+    theta = np.deg2rad(transform["theta"])
+    slanted = theta + np.deg2rad(transform["shear"])
+    tx, ty, zx, zy = (transform[name] for name in ("tx", "ty", "zx", "zy"))
     cosine, sine = np.cos(theta), np.sin(theta)
     linear = np.array([[zx * cosine, -zy * np.sin(slanted)], [zx * sine, zy * np.cos(slanted)]])
     centre = image_size / 2 - 0.5
     offset = np.array([cosine * tx - sine * ty, sine * tx + cosine * ty]) + centre * (1 - linear.sum(axis=1))
     # Keras flips the finished picture, so the flip comes first on the way back to the source.
-    for axis, flip in enumerate((transform.get("flip_horizontal"), transform.get("flip_vertical"))):
+    for axis, flip in enumerate((transform["flip_horizontal"], transform["flip_vertical"])):
         offset += linear[:, axis] * np.where(flip, image_size - 1, 0)
         linear[:, axis] *= np.where(flip, -1, 1)
     return np.concatenate([linear, offset[:, None]], axis=1)
 
 
-def source_matrix(transform: dict, image_size: int, result_size: int) -> np.ndarray:
-    """Returns the 2x3 matrix from (x, y) in a result of that size to (x, y) in the source, crop included."""
-    crop = transform.get("crop", 1)
-    matrix = crop * affine_matrix(transform, image_size)
-    corner = np.array([transform.get("crop_x", 0), transform.get("crop_y", 0)])
+def source_matrices(transform: dict[str, np.ndarray], image_size: int, result_size: int) -> np.ndarray:
+    """Returns matrices like `affine_matrices`, from results of that size and with the crop included."""
+    crop = transform["crop"]
+    matrix = crop * affine_matrices(transform, image_size)
+    corner = np.array([transform["crop_x"], transform["crop_y"]])
     matrix[:, 2] += (1 - crop) * (image_size - 1) * corner
     step = image_size / result_size  # pixels are squares: a result's pixel centre maps to its area's centre
     matrix[:, 2] += matrix[:, :2].sum(axis=1) * (step / 2 - 0.5)
@@ -55,14 +53,13 @@ def source_matrix(transform: dict, image_size: int, result_size: int) -> np.ndar
     return matrix
 
 
-def colour_matrix(transform: dict) -> np.ndarray | None:
-    """Returns the 3x4 matrix that changes RGB in 0..255, or None if nothing changes.
+def colour_matrices(transform: dict[str, np.ndarray]) -> np.ndarray | None:
+    """Returns 3x4 matrices, shape (3, 4, n), that change RGB in 0..255, or None if nothing changes.
 
     Saturation blends the colours with their grey, brightness multiplies them, contrast moves them away
-    from the middle grey. Arrays of n values give n matrices, shape (3, 4, n).
+    from the middle grey.
     """
-    brightness, contrast = transform.get("brightness", 1.0), transform.get("contrast", 1.0)
-    saturation = transform.get("saturation", 1.0)
+    brightness, contrast, saturation = (transform[name] for name in ("brightness", "contrast", "saturation"))
     if all(np.all(factor == 1) for factor in (brightness, contrast, saturation)):
         return None
     mixing = np.multiply.outer(np.eye(3), saturation)
@@ -71,25 +68,14 @@ def colour_matrix(transform: dict) -> np.ndarray | None:
     return np.concatenate([contrast * brightness * mixing, offset], axis=1)
 
 
-def apply_transform(
-    picture: np.ndarray, transform: dict, fill_mode: str = "nearest", out: np.ndarray | None = None
-) -> np.ndarray:
-    """Returns the transformed picture, uint8; if `out` is given, it has its size and is written to it."""
-    out = np.empty_like(picture) if out is None else out
-    matrix = source_matrix(transform, len(picture), len(out))
-    return _warp(
-        picture, matrix, _margins(matrix, len(picture), len(out)), colour_matrix(transform), fill_mode, out
-    )
-
-
 def apply_transforms(
-    pictures: np.ndarray, rows: np.ndarray, columns: dict[str, np.ndarray], fill_mode: str, out: np.ndarray
+    pictures: np.ndarray, rows: np.ndarray, transform: dict[str, np.ndarray], fill_mode: str, out: np.ndarray
 ) -> None:
     """Writes the transformed pictures of these rows to `out`; computing all matrices at once costs little."""
     pictures = np.asarray(pictures)  # each picture of a memory map would be a memory map, made slowly
-    matrices = source_matrix(columns, pictures.shape[1], out.shape[1]).transpose(2, 0, 1)
+    matrices = source_matrices(transform, pictures.shape[1], out.shape[1]).transpose(2, 0, 1)
     margins = _margins(matrices, pictures.shape[1], out.shape[1])
-    colours = colour_matrix(columns)
+    colours = colour_matrices(transform)
     changes = [None] * len(rows) if colours is None else colours.transpose(2, 0, 1)
     for target, row, matrix, margin, change in zip(out, rows, matrices, margins, changes, strict=True):
         _warp(pictures[row], matrix, margin, change, fill_mode, target)
@@ -99,7 +85,7 @@ def _margins(matrices: np.ndarray, size: int, result_size: int) -> np.ndarray:
     """Returns how many pixels beyond its source a result needs: left, top, right, bottom.
 
     Args:
-        matrices: from `source_matrix`, shape (..., 2, 3).
+        matrices: from `source_matrices`, shape (n, 2, 3).
         size: side of the source, in pixels.
         result_size: side of the result.
     """
@@ -116,8 +102,8 @@ def _warp(
     colours: np.ndarray | None,
     fill_mode: str,
     out: np.ndarray,
-) -> np.ndarray:
-    """Returns `out`, filled with the warped picture."""
+) -> None:
+    """Fills `out` with the warped picture."""
     left, top, right, bottom = margin.tolist()
     # A border added beforehand costs less than one that is looked up for every pixel.
     whole = cv2.copyMakeBorder(picture, top, bottom, left, right, FILL_MODES[fill_mode])
@@ -133,4 +119,3 @@ def _warp(
         for across, down, offset in matrix:
             place = across * x + (down * x + offset)[:, None]
             out[(place < 0) | (place > len(picture) - 1)] = 0
-    return out
