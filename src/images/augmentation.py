@@ -62,7 +62,7 @@ class Augmentation:
 
     def strengthened(self, strength: float) -> "Augmentation":
         """Returns the same transformations with all ranges multiplied; fractions are capped at 0.9."""
-        ranges = {field.name for field in fields(self) if field.type == "float" or field.type is float}
+        ranges = {field.name for field in fields(self) if field.type is float}
         scaled = {name: getattr(self, name) * strength for name in ranges}
         scaled.update({name: min(0.9, scaled[name]) for name in FRACTIONS})
         return replace(self, **scaled)
