@@ -43,7 +43,6 @@ def statuses(table: pd.DataFrame) -> dict[str, tuple[str, str]]:
 def test_the_same_bytes_make_a_group_named_after_its_first():
     table = make_table(c=("cat", "1", ""), a=("cat", "1", ""), b=("cat", "2", ""))
     assert marks(mark_duplicates(table)) == {"c": "a", "a": "a", "b": ""}
-    assert marks(mark_duplicates(table, near=False)) == {"c": "a", "a": "a", "b": ""}
 
 
 @pytest.mark.parametrize(("bits", "same"), [(0, True), (NEAR_BITS, True), (NEAR_BITS + 1, False)])
@@ -53,7 +52,6 @@ def test_near_duplicates_are_those_within_the_stated_bits(bits, same):
         a=("cat", "1", code), b=("cat", "2", flip_bits(code, bits)), c=("cat", "3", random_hash(1))
     )
     assert marks(mark_duplicates(table)) == {"a": "a" if same else "", "b": "a" if same else "", "c": ""}
-    assert set(marks(mark_duplicates(table, near=False)).values()) == {""}
 
 
 def test_exact_and_near_links_join_one_group():

@@ -19,7 +19,7 @@ HASH_WORDS = 4  # of 64 bits
 BLOCK_ROWS = 256
 
 
-def mark_duplicates(table: pd.DataFrame, near: bool = True, keep_test_folder: bool = False) -> pd.DataFrame:
+def mark_duplicates(table: pd.DataFrame, keep_test_folder: bool = False) -> pd.DataFrame:
     """Returns the table with a column `duplicate_of`: the first picture of the group, by `image_name`.
 
     It is set for every member of a group, including the first, and "" for used pictures without duplicates
@@ -28,16 +28,13 @@ def mark_duplicates(table: pd.DataFrame, near: bool = True, keep_test_folder: bo
 
     Args:
         table: the features table.
-        near: whether pictures that merely look alike count as duplicates.
         keep_test_folder: whether pictures in the data set's own test folder come before all others.
     """
     used = table[table["status"] == USED].sort_values("image_name")
     if keep_test_folder:
         used = used.loc[in_test_folder(used).sort_values(ascending=False, kind="stable").index]
-    pairs = [_pair_equal(used["content_hash"])]
-    if near:
-        pairs += [_pair_equal(used["perceptual_hash"]), _pair_similar(used["perceptual_hash"])]
-    group = _components(np.concatenate(pairs), len(used))
+    pairs = [_pair_equal(used["content_hash"]), _pair_equal(used["perceptual_hash"])]
+    group = _components(np.concatenate([*pairs, _pair_similar(used["perceptual_hash"])]), len(used))
     first, size = np.unique(group, return_index=True, return_counts=True)[1:]
     names = used["image_name"].to_numpy(object)
     table = table.assign(duplicate_of="")
