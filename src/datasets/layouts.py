@@ -178,14 +178,3 @@ def read_prefix(name: str) -> str | None:
     """Returns the category in a name like `cat.0.jpg`, in lower case; None if there is none."""
     match = FLAT_NAME.fullmatch(name)
     return match[1].lower() if match else None
-
-
-def describe(names: Iterable[str], most: int = 8) -> str:
-    """Returns a one-line summary of what lies where, most frequent first: "200 '.jpg' files in test1/"."""
-    kinds: Counter = Counter()
-    for path in map(PurePosixPath, names):
-        prefix = read_prefix(path.name)
-        kind = f"'{prefix}.…{path.suffix}'" if prefix else f"'{path.suffix or path.name}'"
-        kinds[f"{kind} files in {path.parent}/"] += 1
-    listed = [f"{number:,} {kind}" for kind, number in kinds.most_common(most)]
-    return "; ".join(listed + ["…"] * (len(kinds) > most)) or "nothing"
