@@ -145,5 +145,4 @@ def locate(source: Path, unpacked: Path, class_pattern: str = "", outer: tuple[P
         what = f"zips in zips, more than {len(outer)} deep, in {outer[0]}; unpack them by hand"
         raise ValueError(one_line(what))
     whole = source if source.is_file() else zips[0]
-    folder = unpacked / f"{whole.stem[:50]}-{archives.fingerprint(whole)}"
-    return locate(archives.unpack(whole, folder), unpacked, class_pattern, (*outer, whole))
+    return locate(archives.unpack_below(unpacked, whole), unpacked, class_pattern, (*outer, whole))

@@ -82,6 +82,11 @@ def fingerprint(zip_path: Path) -> str:
     return hashlib.sha256(repr(sorted(content)).encode()).hexdigest()[:8]
 
 
+def unpack_below(top: Path, zip_path: Path) -> Path:
+    """Returns the zip's own folder below `top`, named after its contents, unpacked; errors: see `unpack`."""
+    return unpack(zip_path, top / f"{zip_path.stem[:50]}-{fingerprint(zip_path)}")
+
+
 def unpack(zip_path: Path, folder: Path) -> Path:
     """Returns `folder`, with the zip unpacked into it; an existing folder is returned as it is.
 

@@ -90,4 +90,4 @@ def _unpack(source: Path, unpacked: Path) -> Path:
         return source
     if not source.is_file() or not is_zip(source.name):
         raise ValueError(f"{source} is neither a folder nor a .zip; give one of them as `pictures`")
-    return archives.unpack(source, unpacked / f"{source.stem[:50]}-{archives.fingerprint(source)}")
+    return archives.unpack_below(unpacked, source)
