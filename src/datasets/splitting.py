@@ -133,10 +133,8 @@ def class_balance(table: pd.DataFrame) -> pd.DataFrame:
     named = {"split": "left out", "category": "unlabelled"}
     filled = [table[column].astype(object).replace("", None).fillna(named[column]) for column in named]
     counts = pd.crosstab(*filled)
-    first = [part for part in ("train", "validation", "test") if part in counts.index]
-    last = [name for name in ("unlabelled",) if name in counts]
-    counts = counts[[*counts.columns.drop(last), *last]]
-    return counts.reindex(first + [part for part in counts.index if part not in first])
+    parts = [part for part in (*PARTS, named["split"]) if part in counts.index]
+    return counts.loc[parts, sorted(counts, key=named["category"].__eq__)]
 
 
 def groups_table(table: pd.DataFrame) -> pd.DataFrame:

@@ -11,6 +11,7 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from src.config import find_paths, is_headless
+from src.datasets.splitting import PARTS
 from src.features import data_fingerprint, extract_features
 from src.images.cache_writer import CacheWriter
 from src.images.pictures import read_picture
@@ -96,7 +97,7 @@ def cached_rows(table: pd.DataFrame) -> pd.DataFrame:
     Their index is their row in the cache.
     """
     files = table.sort_values("image_name", ignore_index=True)
-    return files[files["split"].isin(["train", "validation", "test"])]
+    return files[files["split"].isin(PARTS)]
 
 
 def open_settled_cache(settings: dict, table: pd.DataFrame) -> np.ndarray:
