@@ -11,14 +11,11 @@ import keras
 from src.config import find_paths
 from src.running.devices import fastest_precision, has_accelerator, idle_gpus
 from src.running.made_by import note_notebook, notebook_settings, unsuitable_packages
-from src.running.parameters import check_cell
+from src.running.parameters import check_cell, check_value
 from src.running.resources import check_writable, keep_freed_memory
 from src.runs import read_json
 
 logger = logging.getLogger(__name__)
-
-
-PRECISIONS = ["auto", "float32", "mixed_bfloat16", "mixed_float16"]
 
 
 def start_run(name: str, seed: int, deterministic: str = "auto", precision: str = "float32") -> Path:
@@ -39,10 +36,8 @@ def start_run(name: str, seed: int, deterministic: str = "auto", precision: str 
     check_cell(notebook_settings())
     if name in ("", "..") or Path(name).name != name:
         raise ValueError(f"run is {name!r}; give the plain name of a folder, such as gpu-auto")
-    if deterministic not in ("auto", "yes", "no"):
-        raise ValueError(f"deterministic is {deterministic!r}; choose auto, yes or no")
-    if precision not in PRECISIONS:
-        raise ValueError(f"precision is {precision!r}; choose one of {', '.join(PRECISIONS)}")
+    for word, value in {"deterministic": deterministic, "precision": precision}.items():
+        check_value(word, value, str, "start_run")  # they may come from data.json
     folder = find_paths().output / name
     check_writable(folder)
     settle(seed, deterministic, precision)

@@ -29,7 +29,6 @@ from src.running.parameters import check_cell
 from src.running.stamp import refresh
 from src.runs import write_json
 from src.searches.samplers import PRUNERS, SAMPLERS
-from src.session import PRECISIONS
 from src.spaces import SPACES
 from src.submission import EDITIONS
 from src.tuning import TUNERS
@@ -298,11 +297,9 @@ def test_what_papermill_makes_of_a_small_true_or_false_is_refused(text):
 
 def test_the_words_that_are_checked_are_those_that_the_rooms_know():
     assert {name: set(words) for name, words in WORDS.items()} == {
-        **{
-            "interpolation": set(INTERPOLATIONS),
-            "precision": set(PRECISIONS),
-            "deterministic": {"auto", "yes", "no"},
-        },
+        "interpolation": set(INTERPOLATIONS),
+        "precision": {"auto", "float32", "mixed_bfloat16", "mixed_float16"},
+        "deterministic": {"auto", "yes", "no"},
         **{"fill_mode": set(FILL_MODES), "space": set(SPACES), "tuner": {"optuna", *TUNERS}},
         **{"sampler": set(SAMPLERS), "pruner": set(PRUNERS), "average": set(AVERAGES)},
         **{"objective": {"val_accuracy", "val_loss", "val_log_loss"}, "backbone": set(BACKBONES)},

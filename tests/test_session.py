@@ -41,7 +41,7 @@ def test_a_name_that_leaves_the_output_folder_is_refused(name, tmp_path):
 
 
 def test_deterministic_is_one_of_three_words():
-    with pytest.raises(ValueError, match="deterministic is 'maybe'; choose auto, yes or no"):
+    with pytest.raises(ValueError, match="deterministic is 'maybe'; choose one of auto, yes, no"):
         start_run("x", 1, "maybe")
 
 

@@ -1,6 +1,6 @@
 """What each parameter may be, by range or list of words, so that anything else is refused before a run.
 
-The modules that act on these words have lists of their own; a test compares the two.
+Most modules that act on these words have lists of their own; a test compares them.
 """
 
 import math
