@@ -410,6 +410,11 @@ def test_a_split_that_cannot_be_made_is_refused_with_the_parameter():
     words = r"the test part leaves too few pictures for the others \(\{'ill': 1, 'well': 0\}\): set keep_test"
     with pytest.raises(ValueError, match=words):
         split_features(nearly_all, keep_test_folder=True)
+    kept_back = table.groupby("category").head(2).index  # two and two: a quarter of them is one picture
+    names = table["image_name"]
+    four = table.assign(image_name=names.where(table.index.isin(kept_back), "test/" + names))
+    with pytest.raises(ValueError, match=r"for the others \(\{'ill': 2, 'well': 2\}\): set keep_test"):
+        split_features(four, keep_test_folder=True)
     two_ill = pd.concat([table[table["category"] == "well"], patients(range(0, 6, 3), pictures=30)])
     words = "the test part would hold 'well' alone: give a group_pattern of smaller groups$"
     with pytest.raises(ValueError, match=words):

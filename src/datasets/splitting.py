@@ -98,7 +98,7 @@ def draw_parts(
         parts.loc[_draw_groups(category, groups, 1 / FIFTHS, seed), "split"] = "test"
     rest = parts["split"] == "train"
     counts = category[rest].value_counts().reindex(sorted(category.unique()), fill_value=0)
-    if counts.min() < 2:
+    if counts.min() < 2 or counts.sum() < FIFTHS:  # a quarter of 4 is one picture
         raise ValueError(
             f"the test part leaves too few pictures for the others ({counts.to_dict()}): {remedy}"
         )
