@@ -87,7 +87,9 @@ def reproduce(run: Path) -> pd.DataFrame:
     wanted = {step: {**made_by[step]["parameters"], "run": again.name} for step in steps}
     made_again = read_json(again / "made_by.json") if (again / "made_by.json").exists() else {}
     for step in made_again.keys() & wanted.keys():
-        if made_again[step]["parameters"] != wanted[step] or changed_since(made_again[step]):
+        asked, got = wanted[step], made_again[step]["parameters"]
+        differs = any(asked[name] != got[name] for name in asked.keys() & got.keys())  # others: newer or gone
+        if differs or changed_since(made_again[step]):
             raise ValueError(
                 f"{again} was made by other settings or other code; delete it, then reproduce anew"
             )

@@ -70,7 +70,8 @@ def test_a_run_is_made_again_beside_itself_with_its_parameters(tmp_path, monkeyp
     def pretend(step, output, parameters):
         asked.append((step, parameters))
         make_run(output.parent)
-        write_json(output.parent / "made_by.json", {step: {**entry, "parameters": parameters}})
+        recorded = {**parameters, "a_newer_parameter": 1}
+        write_json(output.parent / "made_by.json", {step: {**entry, "parameters": recorded}})
         output.touch()
 
     monkeypatch.setattr(reproduction, "run_notebook", pretend)
