@@ -83,9 +83,7 @@ def _member_maps(network: keras.Model, pictures: np.ndarray, signs: np.ndarray) 
     gradient = _gradient(lambda value: ops.sum(to_score(value)[:, 0] * sign), features)
     gradient, features = (ops.convert_to_numpy(ops.cast(value, "float32")) for value in (gradient, features))
     coarse = np.maximum((gradient.mean(axis=(1, 2), keepdims=True) * features).sum(axis=-1), 0)
-    size = pictures.shape[2:0:-1]  # width, height
-    fine = [cv2.resize(one, size, interpolation=cv2.INTER_LINEAR) for one in coarse]
-    return _scale(np.stack(fine))
+    return _scale(np.stack([cv2.resize(one, pictures.shape[2:0:-1]) for one in coarse]))  # width, height
 
 
 def _scale(maps: np.ndarray) -> np.ndarray:
@@ -139,10 +137,12 @@ def _split(network: keras.Model) -> tuple[Callable, Callable]:
     """
     picture, output = network.inputs[0], network.outputs[0]
     operation, taken = _origin(output)
-    if isinstance(operation, keras.Model):  # the whole network, after some preparation
-        to_map, to_score = _split(operation)
-        prepare = _path(picture, taken[0])
+    if isinstance(operation, keras.Model) and _is_map(taken[0]):  # the whole network, after some preparation
+        (to_map, to_score), prepare = _split(operation), _path(picture, taken[0])
         return (lambda value: to_map(prepare(value))), to_score
+    if isinstance(operation, keras.Model):  # a head on pooled features
+        given, (operation, hidden) = operation.inputs[0], _origin(operation.outputs[0])
+        taken = [_path(given, hidden[0])(taken[0])]
     if isinstance(operation, keras.layers.Dense) and operation.activation is keras.activations.sigmoid:
         to_map, to_hidden = _split_at(picture, taken[0])
         kernel = operation.kernel  # the bias shifts the score, not its gradient

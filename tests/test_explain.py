@@ -17,6 +17,7 @@ from src.generators import PictureBatches
 from src.model import build_cnn
 from src.networks.ensemble import average_networks
 from src.networks.residual import build_residual_cnn
+from src.pretrained.transfer_spaces import attach_head
 
 pytestmark = pytest.mark.long
 
@@ -79,6 +80,17 @@ def pretrained(pooled_inside: bool) -> keras.Model:
     return red_against_blue(keras.Model(taken, probability))
 
 
+def with_nested_head(bias: float = 0.0) -> keras.Model:
+    """Returns a head on a backbone's pooled features, attached as notebook 06 does."""
+    picture, given = keras.Input((SIDE, SIDE, 3)), keras.Input((4,))
+    maps = layers.Conv2D(4, 3, padding="same", activation="relu")(layers.Rescaling(1 / 100)(picture))
+    backbone = keras.Model(picture, layers.GlobalAveragePooling2D()(maps))
+    head = keras.Model(given, layers.Dense(1, activation="sigmoid")(layers.Dropout(0.2)(given)))
+    network = attach_head(red_against_blue(backbone), red_against_blue(head))
+    head.layers[-1].bias.assign([bias])
+    return network
+
+
 def behind_preparation() -> keras.Model:
     taken = keras.Input((SIDE, SIDE, 3))
     return keras.Model(taken, residual()(layers.Rescaling(1.0)(taken)))
@@ -103,6 +115,9 @@ KINDS = {
     "one network nested": lambda: average_networks([residual()]),
     "backbone, then pooling": lambda: pretrained(pooled_inside=False),
     "backbone that pools": lambda: pretrained(pooled_inside=True),
+    "backbone with a nested head": with_nested_head,
+    "a nested head, whose probability rounds to 1": lambda: with_nested_head(bias=40.0),
+    "a nested head, averaged with its mirrored view": lambda: average_networks([with_nested_head()], True),
     "a whole network behind preparation": behind_preparation,
 }
 
