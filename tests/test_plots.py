@@ -15,7 +15,15 @@ from matplotlib.colors import to_hex
 from PIL import Image
 
 from src import plots
-from src.figures import data_plots, mistake_plots, scales, search_plots, study_plots, submission_plots
+from src.figures import (
+    data_plots,
+    final_plots,
+    mistake_plots,
+    scales,
+    search_plots,
+    study_plots,
+    submission_plots,
+)
 from src.plots import label, shorten, title
 from src.searches.importance import measure_importances
 
@@ -538,6 +546,7 @@ def draw_everything() -> list:
     bins = pd.DataFrame([{**row, "low": 0.2, "high": 0.8}])
     costs = pd.DataFrame({"threshold": [0, 1], "holds_from": [0, 0.5], "mean_cost": [0.5, 0.2]})
     picture = np.zeros((4, 4, 3), "uint8")
+    result = {"result": "from scratch", "run": "$_$", "accuracy": 0.9, "low": 0.8, "high": 0.95}
     return [
         plots.plot_confusion_matrix(matrix),
         plots.plot_precision_recall(recall, STRANGE[0]),
@@ -548,6 +557,7 @@ def draw_everything() -> list:
         mistake_plots.plot_costs(costs, 0.5, STRANGE[0]),
         mistake_plots.plot_class_maps([picture], np.zeros((1, 4, 4)), [STRANGE[0]]),
         submission_plots.plot_probabilities(pd.Series([0.1, 0.9]), STRANGE),
+        final_plots.plot_results(pd.DataFrame([result])),
     ]
 
 

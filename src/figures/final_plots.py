@@ -59,7 +59,7 @@ def plot_results(results: pd.DataFrame, ax: Axes | None = None) -> Axes:
         ax.annotate(
             f"{value:.2%}", (value, place), (0, 7), textcoords="offset points", ha="center", fontsize=9
         )
-    ax.set_yticks(places, results["result"] + "\n" + results["run"])
+    ax.set_yticks(places, (results["result"] + "\n" + results["run"]).str.replace("$", r"\$"))
     ax.set_ylim(len(results) - 0.5, -0.6)
     ax.grid(visible=False, axis="y")
     ax.set(xlabel="test accuracy, 95 % interval", title="All results so far")
