@@ -36,6 +36,7 @@ logger = logging.getLogger(__name__)
 INPUT = "transfer/input.json"  # settings of the backbone's pictures, which are larger than `input.json`'s
 OBJECTIVE = "val_log_loss"  # on validation pictures, without penalties; less noisy than accuracy
 LEAST = 0.1  # minutes; 0 would mean no limit
+FOLDS = 5  # of the heads that judge labels
 
 
 def prepare_pictures(run: Path, image_size: int) -> dict:
@@ -127,17 +128,16 @@ def validate_head(head: keras.Model, features: Features) -> pd.DataFrame:
     return plain.assign(probability_with_mirror=(plain["probability"] + mirrored["probability"]) / 2)
 
 
-def cross_validate(features: Features, seed: int, folds: int = 5) -> pd.DataFrame:
+def cross_validate(features: Features, seed: int) -> pd.DataFrame:
     """Returns predictions for training and validation pictures by heads that were not trained on them.
 
     They serve to judge labels, not to build a network: a logistic regression on the mean features of both
-    views (of the plain picture, if it may not be flipped) takes seconds and holds out each fold in turn.
+    views (of the plain picture, if it may not be flipped) takes seconds and holds out each of five folds,
+    or as many as possible, in turn. Each has its share of both classes; a group stays in one.
 
     Args:
         features: from `compute_run_features`.
         seed: of the folds.
-        folds: how many, or as many as possible; each has its share of both classes, and the pictures of a
-            group stay in one fold.
 
     Returns:
         Columns image_name, code, probability of code 1.
@@ -147,9 +147,10 @@ def cross_validate(features: Features, seed: int, folds: int = 5) -> pd.DataFram
     groups = features.table.get("group")
     kind = StratifiedKFold if groups is None else StratifiedGroupKFold
     most = np.bincount(codes).max() if groups is None else groups.nunique()  # possible folds
-    chosen = kind(min(folds, most), shuffle=True, random_state=seed)
     views = features.values[: 1 + features.may_flip].mean(axis=0)
-    told = cross_val_predict(heads, views, codes, cv=chosen, groups=groups, method="predict_proba")
+    folds = kind(min(FOLDS, most), shuffle=True, random_state=seed).split(views, codes, groups)
+    filled = [fold for fold in folds if len(fold[1])]  # few groups, each of one class, may leave one empty
+    told = cross_val_predict(heads, views, codes, cv=filled, method="predict_proba")
     columns = {"image_name": features.table["image_name"].to_numpy(), "code": codes}
     return pd.DataFrame({**columns, "probability": told[:, 1]})
 

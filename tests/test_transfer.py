@@ -347,6 +347,17 @@ def test_few_groups_make_fewer_folds(groups):
     assert len(transfer.cross_validate(few, seed=1)) == 6
 
 
+def test_a_fold_without_any_of_a_few_groups_is_left_out():
+    """With three patients of one class and two of the other, scikit-learn gives one of five folds nothing."""
+    random = np.random.default_rng(0)
+    groups = np.repeat(np.arange(5), [8, 14, 10, 12, 13])
+    codes = groups % 2
+    values = np.stack([random.normal(3.0 * codes[:, None], 1.0, (len(codes), 8))] * 2)
+    names = [f"{number}.jpg" for number in range(len(codes))]
+    table = pd.DataFrame({"image_name": names, "code": codes, "group": groups})
+    assert transfer.cross_validate(Features(values, table, 0.0), seed=1)["probability"].notna().all()
+
+
 def test_a_picture_is_shown_by_its_name_not_by_its_place(stages):
     names = stages.features.table["image_name"].tolist()[:4]
     batches = load_batches(stages.run, "train", input_file=transfer.INPUT)
