@@ -78,15 +78,15 @@ def shuffled_pairing(predictions: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
     return decide(predictions.assign(probability=predictions["probability"].to_numpy()[order]))
 
 
-def accuracy_interval(correct: float, n: float, confidence: float = 0.95) -> tuple[float, float]:
-    """Returns the lower and upper end of Wilson's score interval for a proportion of `correct` out of `n`.
+def accuracy_interval(correct: float, n: float) -> tuple[float, float]:
+    """Returns the ends of Wilson's 95 % score interval for a proportion of `correct` out of `n`.
 
     Source: E. B. Wilson, "Probable inference, the law of succession, and statistical inference",
     JASA 22 (1927), 209-212. Unlike the textbook interval, it stays within 0 and 1 and is sound near both.
     """
     if not 0 <= correct <= n or n < 1:
         raise ValueError(f"{correct} correct of {n} is no share: give 0 <= correct <= n and n >= 1")
-    z, share = float(stats.norm.ppf(0.5 + confidence / 2)), float(correct / n)
+    z, share = float(stats.norm.ppf(0.975)), float(correct / n)
     middle = (share + z**2 / (2 * n)) / (1 + z**2 / n)
     half = z / (1 + z**2 / n) * (share * (1 - share) / n + z**2 / (4 * n**2)) ** 0.5
     return max(0.0, min(share, middle - half)), min(1.0, max(share, middle + half))

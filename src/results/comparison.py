@@ -25,25 +25,22 @@ TITLES = {  # of the search spaces; a pretrained backbone goes by its own name
 }
 
 
-def measure_cost(
-    model_file: Path, batches: PictureBatches, training_minutes: float, rounds: int = 3
-) -> dict[str, float]:
+def measure_cost(model_file: Path, batches: PictureBatches, training_minutes: float) -> dict[str, float]:
     """Returns what a network costs: training_minutes, parameters, megabytes, pictures_per_second.
 
-    Speed is that of prediction on decoded pictures, the best of several rounds: a busy machine makes a
-    network slower, never faster.
+    Speed is that of prediction on at most 512 decoded pictures (one batch, if that is larger), the best of
+    three rounds: a busy machine makes a network slower, never faster.
 
     Args:
         model_file: the saved network; its size on disk is reported in millions of bytes.
         batches: pictures of its size that no choice depends on any more, such as the validation part.
         training_minutes: of search and training together.
-        rounds: number of timed passes over at most 512 pictures (one batch, if that is larger).
     """
     model = keras.models.load_model(model_file, safe_mode=True)
     some = [batches[index][0] for index in range(min(len(batches), max(1, 512 // batches.batch_size)))]
     pictures = np.concatenate(some)
     seconds = []
-    for _ in range(rounds + 1):  # the first one compiles
+    for _ in range(4):  # the first one compiles
         started = time.perf_counter()
         model.predict(pictures, batch_size=64, verbose=0)
         seconds.append(time.perf_counter() - started)
