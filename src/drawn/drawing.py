@@ -95,8 +95,8 @@ def make_noise(random: np.random.Generator, height: int, width: int, cells: floa
 def draw_background(random: np.random.Generator, height: int, width: int) -> np.ndarray:
     """Returns a wallpaper, a meadow, lights or a plain background, uint8, shape (height, width, 3)."""
     blend = make_noise(random, height, width, random.uniform(2, 6))[..., None]
-    upper, lower = np.array(pick(random, SCENERY)), pick(random, SCENERY, 0.85)
-    picture = np.ascontiguousarray(np.clip(upper * (0.9 + 0.2 * blend), 0, 255).astype(np.uint8))
+    upper, lower = pick(random, SCENERY), pick(random, SCENERY, 0.85)
+    picture = np.clip(upper * (0.9 + 0.2 * blend), 0, 255).astype(np.uint8)
     side = max(height, width)
     pen = Pen([picture], np.array([[side, 0, 0], [0, side, 0]], dtype=float))
     right, bottom = width / side, height / side

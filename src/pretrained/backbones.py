@@ -133,8 +133,8 @@ def unfreeze(network: keras.Model, name: str, blocks: int) -> None:
 
 
 def _with_weights(name: str, image_size: int, weights: str) -> keras.Model:
-    source = {"none": None, "imagenet": "imagenet"}.get(weights, weights)
-    if source not in (None, "imagenet"):
+    source = None if weights == "none" else weights
+    if weights not in ("none", "imagenet"):
         source = str(_find_file(name, weights))
     build, shape = find_backbone(name).build, (image_size, image_size, 3)
     try:

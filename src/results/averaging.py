@@ -83,7 +83,7 @@ def averaging_gains(trainings: pd.DataFrame, folder: Path, objective: str = "val
     """
     tables = _read_validation(trainings, folder)
     winner = choose_members(trainings, "seeds", folder, objective)["folder"].tolist()
-    helpful = choose_members(trainings, "finalists", folder)["folder"].tolist()
+    helpful = select_helpful(trainings, folder)["folder"].tolist()
     rows = []
     for name, groups in (
         ("winner, one network", [[member] for member in winner]),
