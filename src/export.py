@@ -138,6 +138,8 @@ def main(arguments: list[str] | None = None) -> int:
     except (ValueError, OSError) as error:
         sys.stderr.write(f"{one_line(error)}\n")
         return 1
+    except KeyboardInterrupt:
+        return 130
     compared = f"not compared with the network: pip install {FORMATS[chosen.format].packages}"
     if distance is not None:
         compared = f"at most {distance:.1e} from the network's probabilities"

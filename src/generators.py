@@ -105,9 +105,9 @@ class PictureBatches(keras.utils.PyDataset):
         return np.array([orders[number][where] for number, where in zip(passes, place, strict=True)])
 
     def once(self) -> "PictureBatches":
-        """Returns batches that serve each of these pictures once, in order of name, for evaluation."""
+        """Returns batches that serve each of these pictures once, unchanged and in order of name."""
         whole = copy.copy(self)
-        whole.epoch_fraction, whole.shuffle, whole.epoch = 1.0, False, 0
+        whole.epoch_fraction, whole.shuffle, whole.augmentation, whole.epoch = 1.0, False, None, 0
         return whole
 
     @property

@@ -334,5 +334,12 @@ def test_the_calibration_error_that_luck_alone_makes_is_not_that_of_probabilitie
         predictions = make_predictions(np.arange(n) % 2, np.full(n, 0.25))
         wanted = np.sqrt(2 / np.pi * 0.25 * 0.75 / n)
         assert curves.calibration_error_by_chance(predictions, draws=2000) == pytest.approx(wanted, rel=0.1)
+    grouped = make_predictions(np.arange(400) // 10 % 2, np.full(400, 0.25)).assign(
+        group=np.arange(400) // 10
+    )
+    as_many = evaluation.effective_number(grouped["correct"], grouped["group"])
+    wanted = np.sqrt(2 / np.pi * 0.25 * 0.75 / as_many)
+    assert as_many < 41
+    assert curves.calibration_error_by_chance(grouped, draws=2000) == pytest.approx(wanted, rel=0.1)
     right = make_predictions([0, 1, 1], [0.0, 1.0, 1.0])  # nothing is left to luck
     assert curves.calibration_error_by_chance(right) == 0

@@ -38,12 +38,14 @@ def test_seconds_may_differ_and_nothing_else(tmp_path):
 
 def test_a_notebook_notes_what_made_it(tmp_path, monkeypatch):
     write_json(tmp_path / "data.json", {"fingerprint": "abc"})
-    monkeypatch.setenv("NOTEBOOK_RUN", "/somewhere/03_tuning.ipynb")
-    note_notebook(tmp_path, {"device": "CPU"})
+    for step in ("01_data", "03_tuning"):
+        monkeypatch.setenv("NOTEBOOK_RUN", f"/somewhere/{step}.ipynb")
+        note_notebook(tmp_path, {"device": "CPU"})
     monkeypatch.setenv("NOTEBOOK_RUN", "/somewhere/04_training.ipynb")
     note_notebook(tmp_path, {"device": "GPU"})
     kept = read_json(tmp_path / "made_by.json")
-    assert list(kept) == ["03_tuning", "04_training"]
+    assert list(kept) == ["01_data", "03_tuning", "04_training"]
+    assert kept["01_data"]["data_fingerprint"] == ""  # that of the pictures which it is about to replace
     assert kept["03_tuning"]["device"] == "CPU" and kept["03_tuning"]["data_fingerprint"] == "abc"
     assert kept["03_tuning"]["packages"]["keras"] == package_versions()["keras"]
     assert changed_since(kept["03_tuning"]) == []

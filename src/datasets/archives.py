@@ -52,7 +52,7 @@ def read_members(zip_path: Path) -> dict[str, zipfile.ZipInfo]:
             infos = archive.infolist()
     except BROKEN as error:
         what = f"{zip_path} is not a whole zip file ({one_line(error, 200)})"
-        raise ValueError(f"{what}; copy or download it again") from error
+        raise ValueError(f"{what}; copy or download it again, or move it away") from error
     if len(infos) > MAX_MEMBERS:
         raise ValueError(f"{zip_path} holds {len(infos):,} members, more than the {MAX_MEMBERS:,} accepted")
     members: dict[str, zipfile.ZipInfo] = {}

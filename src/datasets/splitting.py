@@ -134,7 +134,7 @@ def class_balance(table: pd.DataFrame) -> pd.DataFrame:
     filled = [table[column].astype(object).replace("", None).fillna(named[column]) for column in named]
     counts = pd.crosstab(*filled)
     parts = [part for part in (*PARTS, named["split"]) if part in counts.index]
-    return counts.loc[parts, sorted(counts, key=named["category"].__eq__)]
+    return counts.loc[parts, sorted(counts, key=lambda category: category == named["category"])]  # that last
 
 
 def groups_table(table: pd.DataFrame) -> pd.DataFrame:

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 from sklearn import metrics
 
-from src.evaluation import interval_of
+from src.evaluation import effective_number, interval_of
 
 
 def roc_table(predictions: pd.DataFrame) -> pd.DataFrame:
@@ -59,13 +59,16 @@ def calibration_error_by_chance(
 ) -> float:
     """Returns the mean expected calibration error if these probabilities were exactly right.
 
-    Labels are drawn from the probabilities themselves: few pictures differ from them by luck alone.
+    Labels are drawn from the probabilities themselves: few pictures differ from them by luck alone. Groups
+    count as the pictures that they are worth (`effective_number`).
     """
     probability = predictions["probability"].to_numpy()
     index, random = _bin_of(predictions["probability"], bins).to_numpy(), np.random.default_rng(seed)
     labels = random.random((draws, len(probability))) < probability
     gaps = [np.abs(np.bincount(index, drawn - probability)).sum() for drawn in labels]
-    return float(np.mean(gaps) / len(probability))
+    n = len(probability)
+    worth = effective_number(predictions["correct"], predictions["group"]) if "group" in predictions else n
+    return float(np.mean(gaps) / n * (n / worth) ** 0.5)
 
 
 def _bin_of(probability: pd.Series, bins: int) -> pd.Series:

@@ -33,7 +33,8 @@ def open_test(run: Path, model_file: Path, input_file: str = "input.json") -> Op
     """Returns the predictions on the test part and Keras's own metrics; a second call reads the stored ones.
 
     The run's `test_openings.csv` gets a row each time a model sees the test part: when, which model
-    (fingerprint of its file), which notebook run. A model that has seen it is never evaluated on it again.
+    (fingerprint of its file), which notebook run. A model whose predictions and figures are stored is not
+    evaluated on it again.
 
     Args:
         run: the run's folder.

@@ -29,12 +29,13 @@ def note_notebook(run: Path, facts: dict[str, Any]) -> None:
     """
     path = run / "made_by.json"
     kept = read_json(path) if path.exists() else {}
-    data = run / "data.json"
-    kept[notebook_name()] = {
+    name, data = notebook_name(), run / "data.json"  # notebook 01 will write another one
+    known = read_json(data) if data.exists() and not name.startswith("01") else {}
+    kept[name] = {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": os.environ.get("RUN_COMMAND", "by hand"),
         "parameters": notebook_settings(),
-        "data_fingerprint": read_json(data).get("fingerprint", "") if data.exists() else "",
+        "data_fingerprint": known.get("fingerprint", ""),
         "code": code_version(),
         "python": platform.python_version(),
         "packages": package_versions(),
