@@ -20,8 +20,9 @@ $(if $(word 2,$(FOLDER)),$(error OUTPUT_ROOT and RUN must be without blanks: $(F
 
 PYTHON := .venv/bin/python
 INSTALLED := .venv/installed$(if $(GPU),-gpu)
-STEP = $(PYTHON) -m src.pipeline '$(FOLDER)'
-WORKERS = $(PYTHON) -m src.workers '$(FOLDER)'
+# `exec`, so that a shell does not stay between make and the program when make is told to end.
+STEP = exec $(PYTHON) -m src.pipeline '$(FOLDER)'
+WORKERS = exec $(PYTHON) -m src.workers '$(FOLDER)'
 # Of notebooks 06 and 07, whose settings are no reason to run those before them again.
 NEEDS_RUN = test -e '$(FOLDER)/05_evaluation.ipynb' || { echo '$(FOLDER)/05_evaluation.ipynb is missing: make run first, with the same PROFILE, DATA or RUN'; exit 1; }
 SOURCES := $(wildcard src/*.py src/*/*.py) $(wildcard notebooks/profiles/$(PROFILE).yaml) $(FOLDER)/parameters.txt
@@ -57,7 +58,7 @@ $(FOLDER)/%.ipynb: notebooks/%.ipynb $(SOURCES) | $(INSTALLED)
 
 # Rewritten only where settings or pictures changed or pictures are gone, so that everything runs again.
 $(FOLDER)/parameters.txt: FORCE | $(INSTALLED)
-	@$(PYTHON) -m src.running.stamp '$@' '$(DATA_PATH)' "$$RUN_SETTINGS"
+	@exec $(PYTHON) -m src.running.stamp '$@' '$(DATA_PATH)' "$$RUN_SETTINGS"
 
 transfer: $(INSTALLED)  ## notebook 06 on a finished run: make transfer [PROFILE=cpu] [DATA=path] [SET="backbone=MobileNetV2"]
 	@$(NEEDS_RUN)

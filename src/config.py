@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 # Folder names that denote a part of a data set, not a class.
-TEST_NAMES = {"test", "testing", "test1", "test2"}
+TEST_NAMES = {"test", "testing", "test1", "test2", "test_set", "testing_set"}
 PART_NAMES = {"train", "training", "val", "valid", "validation", "dev", "eval", "evaluation", "holdout"}
-PART_NAMES |= TEST_NAMES
+PART_NAMES |= {"train_set", "training_set", "val_set", "validation_set"} | TEST_NAMES
 
 # ---- The published experiment on Kaggle's Dogs vs. Cats -------------------------------------
 PUBLISHED_IMAGE_SIZE = 180

@@ -120,7 +120,8 @@ def measure(predictions: pd.DataFrame) -> dict[str, float]:
     """Returns accuracy with its 95 % interval (low, high), n, and the usual metrics of a binary classifier.
 
     With a column `group`, the interval uses `effective_n` pictures (`effective_number`), and `groups` is the
-    number of groups. `larger_class` is the accuracy of always predicting the larger class, the baseline.
+    number of groups. `larger_class` is the accuracy of always predicting the larger class, the baseline;
+    `balanced_accuracy` is the mean of both classes' recall.
     Precision, recall and f1 refer to class 1, and are 0 if no picture was predicted to be of it.
     `log_loss` penalizes a confident mistake more than `cross_entropy`, which is clipped; `brier` is the mean
     squared error of the probability.
@@ -144,6 +145,7 @@ def measure(predictions: pd.DataFrame) -> dict[str, float]:
         "n": len(predictions),
         **grouped,
         "larger_class": float(max(code.mean(), 1 - code.mean())),
+        "balanced_accuracy": float(metrics.balanced_accuracy_score(code, predicted)),
         "precision": float(metrics.precision_score(code, predicted, zero_division=0)),
         "recall": float(metrics.recall_score(code, predicted)),
         "f1": float(metrics.f1_score(code, predicted, zero_division=0)),

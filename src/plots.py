@@ -141,14 +141,14 @@ def plot_learning_curves(history: pd.DataFrame, monitor: str = "val_loss") -> Fi
     return figure
 
 
-def plot_roc(table: pd.DataFrame, area: float | None = None, ax: Axes | None = None) -> Axes:
-    """Returns the ROC curve, with its area in the title if given; the diagonal is chance."""
-    ax = make_axes(ax, 5.2, 5)
+def plot_roc(table: pd.DataFrame, area: float, class_names: list[str], ax: Axes | None = None) -> Axes:
+    """Returns the ROC curve, with its area in the title; the diagonal is chance."""
+    ax, (other, positive) = make_axes(ax, 5.2, 5), [label(name, 20) for name in class_names]
     ax.plot(table["false_positive_rate"], table["true_positive_rate"], color=BLUE, linewidth=2, label="model")
     ax.plot([0, 1], [0, 1], color=GREY, linestyle="--", label="chance")
-    ax.set(xlabel="false positive rate", ylabel="true positive rate")
+    ax.set(xlabel=f"false positive rate: {other} taken for {positive}")
+    ax.set(ylabel=f"true positive rate: {positive} found", title=f"ROC curve: area {area:.3f}")
     ax.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
-    ax.set_title("ROC curve" if area is None else f"ROC curve: area {area:.3f}")
     ax.legend(frameon=False, loc="lower right")
     return ax
 
@@ -178,7 +178,7 @@ def plot_calibration(
     ax.errorbar(filled["mean_probability"], filled["observed"], np.clip(spread, 0, None), **bars)
     ax.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), ylabel=f"share of pictures that are {positive}")
     ax.set_title("Calibration: expected error {:.3f},\nby chance alone {:.3f}".format(*errors))
-    ax.legend(frameon=False, loc="upper left")
+    ax.legend(frameon=False)
     below = make_axes(make_axes_locatable(ax).append_axes("bottom", size="28%", pad=0.12, sharex=ax))
     widths = table["bin_high"] - table["bin_low"]
     below.bar(table["bin_low"], table["count"], widths, align="edge", color=BLUE, edgecolor="white")

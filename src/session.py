@@ -18,7 +18,7 @@ from src.runs import read_json
 logger = logging.getLogger(__name__)
 
 
-def start_run(name: str, seed: int, deterministic: str = "auto", precision: str = "float32") -> Path:
+def start_run(name: str, seed: int, deterministic: str = "auto", precision: str | None = None) -> Path:
     """Returns the run's folder, created if missing, after seeding Python, NumPy and Keras.
 
     Also turns on logging in the notebook, and logs the versions and the device in use.
@@ -28,6 +28,7 @@ def start_run(name: str, seed: int, deterministic: str = "auto", precision: str 
         seed: of everything random in this notebook.
         deterministic: `yes`, `no`, or `auto`: yes on a CPU, no on an accelerator, where it costs speed.
         precision: Keras dtype policy of networks built from here on, or `auto`: see `fastest_precision`.
+            None, where none are built: float32.
 
     Raises:
         ValueError: a name that leaves the output folder, an unknown choice for one of the last two, or an
@@ -36,11 +37,11 @@ def start_run(name: str, seed: int, deterministic: str = "auto", precision: str 
     check_cell(notebook_settings())
     if name in ("", "..") or Path(name).name != name:
         raise ValueError(f"run is {name!r}; give the plain name of a folder, such as gpu-auto")
-    for word, value in {"deterministic": deterministic, "precision": precision}.items():
+    for word, value in {"deterministic": deterministic, "precision": precision or "float32"}.items():
         check_value(word, value, str, "start_run")  # they may come from data.json
     folder = find_paths().output / name
     check_writable(folder)
-    settle(seed, deterministic, precision)
+    settle(seed, deterministic, precision or "float32")
     accelerator = has_accelerator()
     policy = keras.config.dtype_policy().name
     backend = keras.backend.backend()
@@ -50,11 +51,11 @@ def start_run(name: str, seed: int, deterministic: str = "auto", precision: str 
     facts = {"device": device, "precision": policy, "deterministic": wanted}
     note_notebook(folder, facts)
     logger.info(
-        "Python %s, %s, %s, %s%s",
+        "Python %s, %s, %s%s%s",
         platform.python_version(),
         packages,
         device,
-        policy,
+        f", {policy}" if precision else "",
         ", deterministic" * wanted,
     )
     for sentence in filter(None, [idle_gpus(accelerator), *unsuitable_packages()]):
@@ -72,6 +73,7 @@ def settle(seed: int, deterministic: str, precision: str) -> None:
     """Turns on logging, seeds Python, NumPy and Keras, and sets how Keras computes; see `start_run`."""
     keep_freed_memory()
     logging.basicConfig(stream=sys.stdout, format="%(message)s", level=logging.INFO, force=True)
+    logging.getLogger("tensorflow").propagate = False  # it writes its lines itself
     for talkative in ("matplotlib", "PIL", "absl", "h5py", "filelock"):
         logging.getLogger(talkative).setLevel(logging.WARNING)
     keras.utils.set_random_seed(seed)

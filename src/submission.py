@@ -100,9 +100,10 @@ def least_certain(predictions: pd.DataFrame, number: int = 12) -> pd.DataFrame:
 
 
 def surest(predictions: pd.DataFrame, number: int = 6) -> pd.DataFrame:
-    """Returns the readable pictures with the lowest and the highest probabilities, `number` of each."""
+    """Returns the readable pictures most surely of each class, `number` of each: first those of code 0."""
     read = predictions[predictions["reason"] == ""].sort_values("probability", kind="stable")
-    return pd.concat([read.head(number), read.tail(number)[::-1]]).drop_duplicates("image_name")
+    of_one = read["probability"] > THRESHOLD
+    return pd.concat([read[~of_one].head(number), read[of_one].tail(number)[::-1]])
 
 
 def _id_order(identity: int | str) -> int | tuple:

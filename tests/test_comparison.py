@@ -12,7 +12,7 @@ from src import config
 from src.evaluation import accuracy_interval
 from src.features import COLUMNS
 from src.generators import PictureBatches
-from src.results.comparison import collect_results, mcnemar, measure_cost, note_result
+from src.results.comparison import collect_results, describe_published, mcnemar, measure_cost, note_result
 from src.runs import save_model, write_table
 
 COST = {"training_minutes": 1.5, "parameters": 10, "megabytes": 0.1, "pictures_per_second": 99, "loss": 0.3}
@@ -28,11 +28,18 @@ def table(correct: list[bool], first: int = 0) -> pd.DataFrame:
     return pd.DataFrame({**columns, "predicted": predicted, "correct": correct})
 
 
-def note(run: Path, title: str, predictions: pd.DataFrame, hashes: str = "h") -> None:
+def note(
+    run: Path,
+    title: str,
+    predictions: pd.DataFrame,
+    hashes: str = "h",
+    classes: tuple[str, str] = ("cat", "dog"),
+) -> None:
     """Notes a result in a run whose test part are the pictures predicted, with contents that begin so."""
     features = predictions[["image_name", "code"]].assign(
         split="test", status="used", height=8, width=8, bytes=9
     )
+    features["category"] = features["code"].map(dict(enumerate(classes)))
     if "group" in predictions:
         features["group"] = predictions["group"]
     features["content_hash"] = hashes + features["image_name"]
@@ -112,6 +119,14 @@ def test_the_table_holds_this_run_and_its_neighbours_on_the_same_pictures_only(t
     assert results["mcnemar_p"].iloc[2] == pytest.approx(mcnemar(table(weak), table(strong)))
     assert results["pictures_per_second"].tolist()[1:] == [99, 99]
     assert results["loss"].tolist() == [config.PUBLISHED_TEST_LOSS, 0.3, 0.3]
+
+
+def test_the_published_figures_stand_beside_cats_and_dogs_alone(tmp_path):
+    note(tmp_path / "a", "one", table([True, False] * 20))
+    assert "0.7484" in describe_published(["cats", "dogs"]) and describe_published(["benign", "ill"]) == ""
+    assert len(collect_results(tmp_path / "a")) == 2
+    note(tmp_path / "other" / "b", "one", table([True, False] * 20), classes=("benign", "ill"))
+    assert collect_results(tmp_path / "other" / "b")["run"].tolist() == ["b"]
 
 
 def test_a_network_measured_on_whole_groups_has_the_interval_of_those(tmp_path):

@@ -203,6 +203,15 @@ def test_kinds_within_a_class_are_not_taken_for_the_classes(one, other, tmp_path
         data.find_data(str(tmp_path / "pets"), paths)
 
 
+@pytest.mark.parametrize("name", ["test", "test1", "test_set"])
+def test_an_unlabelled_test_part_beside_labelled_parts_is_no_class_and_no_data_set(name, tmp_path, paths):
+    labelled = [f"{part}/{picture}" for part in ("training_set", "validation_set") for picture in CLASSES]
+    fill(tmp_path / "pets", [*labelled, f"{name}/1.jpg", f"{name}/2.jpg"])
+    assert data.find_data(str(tmp_path / "pets"), paths) == tmp_path / "pets"
+    fill(tmp_path / "plain", [*CLASSES, f"{name}/1.jpg"])
+    assert data.find_data(str(tmp_path / "plain"), paths) == tmp_path / "plain"
+
+
 @pytest.mark.parametrize(
     "names", [["test1/0.jpg"], ["overview.jpg"], ["PetImages/overview.jpg"], ["test_set/more/1.jpg"]]
 )

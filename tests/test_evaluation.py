@@ -243,6 +243,17 @@ def test_intervals_of_bins_and_thresholds_take_grouped_pictures_for_independent_
     assert quarter["low"] < low < high < quarter["high"]
 
 
+def test_a_threshold_that_calls_every_picture_the_same_says_so():
+    """Three of four are class 1, and a missed one costs five times as much: no picture is called class 0."""
+    table = make_predictions([0, 1, 1, 1], [0.6, 0.4, 0.7, 0.8])
+    words = operating_point.describe_threshold(table, 0.0, ["well", "ill"], false_negative_cost=5)
+    assert words == (
+        "If a well called ill costs 1, the reverse 5, the best threshold on validation pictures is 0 "
+        "(every test picture is called ill): a test picture costs 0.2500 there, 1.5000 at 0.5."
+    )
+    assert "every" not in operating_point.describe_threshold(table, 0.5, ["well", "ill"])
+
+
 def test_a_single_class_is_measured_as_if_it_were_two():
     with pytest.raises(ValueError, match="0 and 1"):
         evaluation.measure(make_predictions([1, 1], [0.9, 0.2]))

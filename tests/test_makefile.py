@@ -5,6 +5,8 @@ import re
 import shutil
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -200,3 +202,27 @@ def test_help_names_every_target():
     targets += ["lab", "clean"]
     for target in targets:
         assert f"\n{target} -- " in "\n" + printed
+
+
+def test_make_that_is_told_to_end_tells_the_program_which_it_runs(tmp_path):
+    """A shell between the two would end alone, and the notebook would go on in the background."""
+    python, started, told = (tmp_path / name for name in ("python", "started", "told"))
+    trap = f'trap "touch {told}; exit 130" TERM; touch {started}; while :; do sleep 0.1; done'
+    python.write_text(f'#!/bin/sh\n[ "$2" = src.running.stamp ] && exec {sys.executable} "$@"\n{trap}\n')
+    python.chmod(0o755)
+    environment = {**os.environ, "OUTPUT_ROOT": str(tmp_path / "output")}
+    command = ["make", "-C", PROJECT, "run", "SET=epochs=2 seed=3", f"PYTHON={python}", "INSTALLED="]
+    with subprocess.Popen(
+        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as run:
+        until(started.exists)
+        run.terminate()
+        run.wait()
+    until(told.exists)
+
+
+def until(is_so: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)

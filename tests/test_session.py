@@ -33,6 +33,14 @@ def test_a_run_has_its_folder_and_the_seed_rules_keras_and_numpy(tmp_path):
     assert draws[0] == draws[1]
 
 
+def test_a_notebook_that_builds_no_network_says_nothing_of_a_precision(capsys):
+    start_run("x", 1, "no")
+    start_run("x", 1, "no", "mixed_bfloat16")
+    plain, asked = (line for line in capsys.readouterr().out.splitlines() if line.startswith("Python"))
+    keras.config.set_dtype_policy("float32")
+    assert "float" not in plain and asked == f"{plain}, mixed_bfloat16"
+
+
 @pytest.mark.parametrize("name", ["", "..", "a/b", "/tmp"])
 def test_a_name_that_leaves_the_output_folder_is_refused(name, tmp_path):
     with pytest.raises(ValueError, match="plain name of a folder"):

@@ -6,7 +6,7 @@ import pytest
 
 from src.evaluation import accuracy_interval
 from src.generators import PictureBatches
-from src.results.slices import MEASURES, accuracy_by_slice, describe_worst, measure_pictures
+from src.results.slices import MEASURES, accuracy_by_slice, describe_worst, measure_classes, measure_pictures
 
 
 def test_brightness_and_sharpness_are_of_the_pixels_and_the_rest_of_the_file():
@@ -66,11 +66,34 @@ def test_a_rare_value_keeps_a_bin_of_its_own(hundred, rare):
 def test_the_worst_bin_is_named_with_its_place_among_those_below(hundred):
     words = describe_worst(accuracy_by_slice(*hundred), 0.8)
     # 30 of the first 50 by aspect are right: 0.6, and Wilson's interval ends at 0.7239, below 0.8 too.
-    assert "where brightness is 0 to 19: 0.0000" in words and "the worst of 2 such bins of 9" in words
+    assert (
+        "where brightness is 0 to 19: 0.0000" in words
+        and "the worst of 2 such bins among the 7 bins of 20" in words
+    )
+    assert "By chance" not in words
+
+
+def test_a_single_bin_may_be_chance_as_often_as_there_are_bins_to_judge(hundred):
+    predictions, measures = hundred
+    words = describe_worst(accuracy_by_slice(predictions, measures.assign(aspect=1.0)), 0.8)
+    # 1 - (49 / 50) ** 5 = 0.096
+    assert "the only such bin among the 5 bins" in words and "By chance alone, about 1 in 10 runs" in words
 
 
 def test_an_interval_that_reaches_the_overall_accuracy_is_no_fall(hundred):
     predictions, measures = hundred
     spread = predictions.assign(correct=np.arange(100) % 5 > 0)
     words = describe_worst(accuracy_by_slice(spread, measures), 0.8)
-    assert words == "In none of 9 bins does the accuracy fall clearly below the overall 0.8000."
+    assert words == (
+        "In none of 7 bins of 20 pictures or more does the accuracy fall clearly below the overall 0.8000."
+    )
+    few = [spread.head(50), measures[measures["image_name"].isin(spread.head(50)["image_name"])]]
+    words = describe_worst(accuracy_by_slice(*few), 0.8)
+    assert words == "There are too few pictures to tell where accuracy falls."
+
+
+def test_a_class_that_is_never_predicted_has_no_precision_and_no_recall():
+    predictions = pd.DataFrame({"code": [0, 0, 1, 1, 1, 1], "predicted": [1, 1, 1, 1, 1, 0]})
+    table = measure_classes(predictions, ["ill", "well"])
+    assert table.loc["ill"].tolist() == [2, 1, 0, 0, 0]
+    assert table.loc["well"].tolist() == [4, 5, 3 / 5, 3 / 4, pytest.approx(2 * 3 / (4 + 5))]

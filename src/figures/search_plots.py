@@ -170,7 +170,7 @@ def plot_parallel_coordinates(
         draw_scale(ax, i, scaled[len(trials) :], placed.labels, unused=trials[name].isna().any())
     scores, best = trials["score"], _best(trials, objective)
     low, high = (scores.min(), scores.max()) if scores.notna().any() else (0.0, 1.0)
-    low, high = (low - 0.5, low + 0.5) if low == high else (low, high)
+    low, high = (low - 0.01, low + 0.01) if low == high else (low, high)
     heights[last] = (scores - low) / (high - low)
     # The lightest tenth of the palette is invisible on white.
     shades = plt.get_cmap("viridis")(np.linspace(0, 0.9, 256))

@@ -86,3 +86,23 @@ def compare_thresholds(
             "mean_cost": (false_positive_cost * positives + false_negative_cost * negatives) / n,
         }
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("threshold of")
+
+
+def describe_threshold(
+    predictions: pd.DataFrame,
+    threshold: float,
+    class_names: list[str],
+    false_positive_cost: float = 1.0,
+    false_negative_cost: float = 1.0,
+) -> str:
+    """Returns a sentence on what a threshold that was chosen on validation pictures does to the test part."""
+    costs = {"false_positive_cost": false_positive_cost, "false_negative_cost": false_negative_cost}
+    points = {"usual": THRESHOLD, "chosen": threshold}
+    cost = compare_thresholds(predictions, points, **costs)["mean_cost"]
+    called, (first, second) = decide(predictions, threshold)["predicted"].unique(), class_names
+    everything = f" (every test picture is called {class_names[called[0]]})" if len(called) == 1 else ""
+    return (
+        f"If a {first} called {second} costs {false_positive_cost:g}, the reverse {false_negative_cost:g}, "
+        f"the best threshold on validation pictures is {threshold:.4g}{everything}: a test picture costs "
+        f"{cost['chosen']:.4f} there, {cost['usual']:.4f} at {THRESHOLD:g}."
+    )

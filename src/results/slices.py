@@ -1,18 +1,37 @@
-"""Where accuracy drops: predictions sliced by properties of the pictures."""
+"""Where accuracy drops: predictions by class, and sliced by properties of the pictures."""
 
 import cv2
 import pandas as pd
+from sklearn import metrics
 
 from src.evaluation import interval_of
 from src.generators import PictureBatches
 
 ENOUGH = 20  # pictures that a bin needs for its interval to be meaningful
+BY_CHANCE = 1 / 50  # share of bins that are clearly below by luck alone: one in forty to seventy (simulated)
 MEASURES = {
     "size": "width × height of the file, pixels",
     "aspect": "aspect ratio: height / width",
     "brightness": "brightness: mean grey level, 0 to 255",
     "sharpness": "sharpness: variance of the Laplacian",
 }
+
+
+def measure_classes(predictions: pd.DataFrame, class_names: list[str]) -> pd.DataFrame:
+    """Returns one row per class: pictures, how often it was predicted, precision, recall and F1 of it."""
+    found = metrics.precision_recall_fscore_support(
+        predictions["code"], predictions["predicted"], labels=[0, 1], zero_division=0
+    )
+    precision, recall, f1, pictures = found
+    predicted = [int((predictions["predicted"] == code).sum()) for code in (0, 1)]
+    columns = {
+        "pictures": pictures,
+        "predicted": predicted,
+        "precision": precision,
+        "recall": recall,
+        "f1": f1,
+    }
+    return pd.DataFrame(columns, pd.Index(class_names, name="class"))
 
 
 def measure_pictures(batches: PictureBatches, features: pd.DataFrame) -> pd.DataFrame:
@@ -70,22 +89,28 @@ def accuracy_by_slice(predictions: pd.DataFrame, measures: pd.DataFrame, bins: i
 def describe_worst(slices: pd.DataFrame, accuracy: float) -> str:
     """Returns a sentence on the worst bin that is clearly below the overall accuracy, or on there being none.
 
+    Only bins that can be are counted: of `ENOUGH` pictures or more, but not of all pictures.
+
     Args:
         slices: from `accuracy_by_slice`.
         accuracy: over all pictures.
     """
-    below = slices[slices["clearly_below"]]
+    of_measure = slices.groupby("measure")["n"].transform("sum")
+    judged = slices[(slices["n"] >= ENOUGH) & (slices["n"] < of_measure)]
+    if judged.empty:
+        return "There are too few pictures to tell where accuracy falls."
+    below = judged[judged["clearly_below"]]
+    bins = f"{len(judged)} bins of {ENOUGH} pictures or more"
     if below.empty:
-        return (
-            f"In none of {len(slices)} bins does the accuracy fall clearly below the overall {accuracy:.4f}."
-        )
+        return f"In none of {bins} does the accuracy fall clearly below the overall {accuracy:.4f}."
     worst = below.loc[below["accuracy"].idxmin()]
     others = f", the worst of {len(below)} such bins" if len(below) > 1 else ", the only such bin"
-    caveat = " By chance alone, three or four runs in ten show one." if len(below) == 1 else ""
+    lucky = max(1, round(10 * (1 - (1 - BY_CHANCE) ** len(judged))))
+    caveat = f" By chance alone, about {lucky} in 10 runs show one." if len(below) == 1 else ""
     return (
         f"Accuracy falls clearly below the overall {accuracy:.4f} where {worst['measure']} is "
         f"{_short(worst['smallest'])} to {_short(worst['largest'])}: {worst['accuracy']:.4f} "
-        f"[{worst['low']:.4f}, {worst['high']:.4f}], n = {worst['n']:,}{others} of {len(slices)}.{caveat}"
+        f"[{worst['low']:.4f}, {worst['high']:.4f}], n = {worst['n']:,}{others} among the {bins}.{caveat}"
     )
 
 
