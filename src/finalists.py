@@ -114,9 +114,8 @@ def train_finalist(
     if result.get("hyperparameters") == values:
         if "failure" in result:
             raise FailedTrialError(f"{result['failure']}; delete {place} to retrain it")
-        row = result["row"]
         logger.info("%s is trained already; delete %s to retrain it", place.name, place)
-        return {**row, "first_score": candidate["score"]}  # another search may have found the same values
+        return {**result["row"], "first_score": candidate["score"]}  # another search may have its values
     epochs = planned_epochs(training, candidate, minutes, pace)
     plan = {"hyperparameters": values, "epochs": epochs, "minutes": None if math.isinf(minutes) else minutes}
     if (place / "plan.json").exists() and read_json(place / "plan.json")["hyperparameters"] == values:
@@ -136,7 +135,9 @@ def train_finalist(
         delete_checkpoint(place)
         raise
     except Exception as error:
-        raise (full_disk(place) if is_full(error) else error) from error
+        if is_full(error):
+            raise full_disk(place) from error
+        raise
     write_json(place / "result.json", {"hyperparameters": values, "row": row})
     delete_checkpoint(place)
     return row
@@ -172,7 +173,6 @@ def _train(candidate: dict, seed: int, place: Path, plan: dict, training: Pictur
         with_mirror = predict_table(average_networks([model], mirrored=True), validation)
     except NotFinite as error:  # though the loss was finite: the last step diverged, or 16 bits overflowed
         raise FailedTrialError(str(error)) from error
-    val_loss = model.evaluate(validation, verbose=0, return_dict=True)["loss"]
     predictions["probability_with_mirror"] = with_mirror["probability"]
     write_table(predictions, place / "validation.csv")
     return {
@@ -181,7 +181,7 @@ def _train(candidate: dict, seed: int, place: Path, plan: dict, training: Pictur
         "first_score": candidate["score"],
         "val_accuracy": float(predictions["correct"].mean()),
         "val_accuracy_unaveraged": last["val_accuracy"][-1],
-        "val_loss": val_loss,
+        "val_loss": model.evaluate(validation, verbose=0, return_dict=True)["loss"],
         "val_log_loss": cross_entropy(predictions),
         "epochs": len(last["loss"]),
         "planned_epochs": training.epochs,

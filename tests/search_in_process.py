@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from src.generators import PictureBatches
+from src.images.cache import StalePictures
 from src.searches.isolation import IsolatedTrials
 from src.searches.trials import history_table, trials_table
 from src.spaces import Space, as_settled
@@ -85,6 +86,8 @@ class Training(PictureTraining):
             os.kill(os.getpid(), signal.SIGKILL)
         if trouble == "disk" and not Path(os.environ["DISK_FREED"]).exists():
             raise OSError(28, "No space left on device")
+        if trouble == "stale":
+            raise StalePictures("notebook 01 has run again")
         if trouble == "memory" and self.batch_divisor == 1:
             raise RuntimeError("RESOURCE_EXHAUSTED: Out of memory while trying to allocate 1 byte")
         pause = keras.callbacks.LambdaCallback(

@@ -63,6 +63,13 @@ def test_a_full_disk_ends_the_search_and_costs_no_trial(tmp_path, monkeypatch):
     assert trials["status"].tolist() == ["completed"] * 2 and trials["units"].max() > 8
 
 
+def test_pictures_that_another_split_has_end_the_search_and_its_trials_process(tmp_path, monkeypatch):
+    monkeypatch.setenv("TROUBLE", "stale")
+    isolate = {"timeout_minutes": 0.5, **QUIET}
+    with pytest.raises(OSError, match="StalePictures: notebook 01 has run again"):
+        run_search(tmp_path, "optuna", seed=1, max_trials=2, isolate=isolate, sampler="random")
+
+
 @pytest.mark.slow
 def test_a_search_in_which_nothing_works_ends_after_the_first_trials(tmp_path, monkeypatch):
     monkeypatch.setattr("src.searches.trials.FIRST_FAILURES", 2)

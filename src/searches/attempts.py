@@ -79,7 +79,9 @@ class Attempts:
             if isinstance(error, OSError | StalePictures):  # like a full disk, not the trial's fault
                 with suppress(Exception):
                     self._end(trial, TrialState.FAIL, None, {INTERRUPTED: reason_of(error)})
-                raise (full_disk(self.folder) if is_full(error) else error) from error
+                if is_full(error):
+                    raise full_disk(self.folder) from error
+                raise
             # If memory ran out, the retry is a new attempt: the study would keep this one's scores.
             lacks = is_out_of_memory(error) and not halved
             why = {INTERRUPTED: LACK} if lacks else {REASON: reason_of(error)}
