@@ -224,6 +224,13 @@ def test_the_time_limit_holds_inside_a_trial_and_a_later_run_goes_on(tmp_path, m
     pd.testing.assert_frame_equal(resumed[VALUES], whole[VALUES])
 
 
+def test_a_trial_whose_loss_is_nan_when_the_time_is_up_is_failed_for_its_loss(tmp_path, monkeypatch):
+    monkeypatch.setenv("TROUBLE", "nan")
+    table = tables(run_search(tmp_path, seed=1, minutes=1e-9))[0]
+    assert table["units"][0] > 8 and table["status"].tolist() == ["failed"]
+    assert "the loss was nan in epoch 1" in table["reason"][0]
+
+
 def test_only_the_best_trials_checkpoint_stays_on_the_disk(finished):
     kept = list(Path(finished.project_dir).glob("trial_*/*.weights.h5"))
     assert [file.parent.name for file in kept] == [best_of(finished).folder.name]

@@ -133,18 +133,16 @@ class RecordedSearch:
 
     def _record(self, trial) -> TrialRecord:
         folder, objective = Path(self.get_trial_dir(trial.trial_id)), self.oracle.objective
-        stopped_at = read_record(folder).get("stopped_at")
+        kept, score, reason = read_record(folder), math.nan, ""
         status = {"COMPLETED": "completed", "RUNNING": "running"}.get(trial.status, "failed")
-        score, reason = (trial.score if status == "completed" else math.nan), ""
-        if stopped_at:
-            reason = f"stopped by max_minutes after epoch {stopped_at}"
-        elif status == "failed":
+        if status == "completed":
+            score, reason = trial.score, kept.get("note", "")
+        elif status == "failed":  # even if the deadline passed in the same epoch
             reason = reason_of(trial.message or "")
-        elif status == "completed":
-            reason = read_record(folder).get("note", "")
-        if stopped_at and status == "running":
+        elif stopped_at := kept.get("stopped_at"):
             executions = read_history(folder).groupby("execution")[objective.name]
             status, score = "interrupted", executions.agg(objective.direction).mean()
+            reason = f"stopped by max_minutes after epoch {stopped_at}"
         values = {k: v for k, v in trial.hyperparameters.values.items() if not k.startswith("tuner/")}
         return TrialRecord(int(trial.trial_id) + 1, values, status, score, reason, folder)
 
