@@ -70,8 +70,7 @@ class StudySearch:
         """
         deadline = Deadline.after(minutes)
         self.attempts.clear(outlast_cuts(self.records))
-        ended = outlast_cuts(self._ended)
-        logger.info("search: %d trials done, %d asked for", ended, self.claims.max_trials)
+        logger.info("search: %d trials done, %d asked for", outlast_cuts(self._ended), self.claims.max_trials)
         waits = False
         while not outlast_cuts(self._is_over):
             number = outlast_cuts(partial(train or self.train_one, deadline))
@@ -82,8 +81,7 @@ class StudySearch:
                 time.sleep(WAIT)
             else:
                 outlast_cuts(partial(self._report, number, deadline.seconds_left()))
-            ended = outlast_cuts(self._ended)
-            if deadline.passed and ended < self.claims.max_trials:
+            if deadline.passed and (ended := outlast_cuts(self._ended)) < self.claims.max_trials:
                 logger.info(
                     "the search stopped after %g minutes with %d trials; run this notebook again to continue",
                     minutes,
@@ -110,18 +108,16 @@ class StudySearch:
     def _report(self, number: int, seconds_left: float) -> None:
         records, attempts = self.records(), self.attempts
         mine = next(record for record in records if record.number == number)
-        log_trial(mine, records, attempts.objective, self.claims.max_trials, self._ended(), seconds_left)
+        log_trial(mine, records, attempts.objective, self.claims.max_trials, seconds_left)
         drop_weights(records, attempts.objective, attempts.keep_models)
         give_up(records)
 
     def _is_over(self) -> bool:
-        all_taken = len(self.claims.trials()) >= self.claims.max_trials
-        return all_taken and not self.claims.interrupted() and not self._running()
-
-    def _running(self) -> list[TrialRecord]:
+        if len(self.claims.trials()) < self.claims.max_trials or self.claims.interrupted():
+            return False
         # Beyond those there may be one left that was interrupted when more had been asked for.
-        asked = self.records()[: self.claims.max_trials]
-        return [record for record in asked if record.status == "running"]
+        asked = self.claims.trials()[: self.claims.max_trials]
+        return all(trial.state is not TrialState.RUNNING for trial in asked)
 
     def _ended(self) -> int:
         return sum(trial.status in ENDED for trial in self.records())

@@ -99,9 +99,9 @@ def test_the_line_of_a_trial_says_its_score_the_best_and_the_minutes_left(tmp_pa
         record(3, 0.6, "pruned", "after epoch 1", leave(tmp_path / "3", 30, epoch=[1])),
     ]
     with caplog.at_level(logging.INFO):
-        log_trial(records[1], records[:2], "val_accuracy", asked=10, ended=2)
-        log_trial(records[1], records[:2], "val_accuracy", asked=10, ended=2, seconds_left=90)
-        log_trial(records[2], records, "val_accuracy", asked=0, ended=3)
+        log_trial(records[1], records[:2], "val_accuracy", asked=10)
+        log_trial(records[1], records[:2], "val_accuracy", asked=10, seconds_left=90)
+        log_trial(records[2], records, "val_accuracy", asked=0)
     # 8 trials are left at (1 + 3) / 2 minutes each.
     assert caplog.messages == [
         "trial 2 of 10: val_accuracy 0.7000, best so far 0.8000, 3.0 min, about 16.0 min left",
@@ -113,6 +113,6 @@ def test_the_line_of_a_trial_says_its_score_the_best_and_the_minutes_left(tmp_pa
 def test_the_line_of_a_trial_says_no_best_where_none_is_completed(tmp_path, caplog):
     cut = record(1, 0.8, "interrupted", "stopped by max_minutes", leave(tmp_path / "1", 60, epoch=[1]))
     with caplog.at_level(logging.INFO):
-        log_trial(cut, [cut], "val_accuracy", asked=4, ended=1, seconds_left=0)
+        log_trial(cut, [cut], "val_accuracy", asked=4, seconds_left=0)
     line = "trial 1 of 4: interrupted (stopped by max_minutes), 1.0 min, about 0.0 min left"
     assert caplog.messages == [line]

@@ -149,8 +149,8 @@ class RecordedSearch:
     def _report(self, trial_id: str) -> None:
         records = self.records()
         trial = next(trial for trial in records if trial.number == int(trial_id) + 1)
-        ended, asked = len(self.oracle.end_order), self.oracle.max_trials or 0
-        log_trial(trial, records, self.oracle.objective.name, asked, ended, self.deadline.seconds_left())
+        asked, left = self.oracle.max_trials or 0, self.deadline.seconds_left()
+        log_trial(trial, records, self.oracle.objective.name, asked, left)
 
     def _drop_checkpoints(self, ended: str) -> None:
         # 292 MB per trial at the published size, two thirds of it optimizer state; Hyperband continues

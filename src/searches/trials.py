@@ -136,7 +136,6 @@ def log_trial(
     records: list[TrialRecord],
     objective: str,
     asked: int,
-    ended: int,
     seconds_left: float = math.inf,
 ) -> None:
     """Logs the line that ends a trial: its score, the best so far, its minutes, the minutes left.
@@ -146,12 +145,12 @@ def log_trial(
         records: of the whole search.
         objective: name of the metric.
         asked: number of trials requested, 0 if not known in advance.
-        ended: number of trials that have ended.
         seconds_left: until the search's deadline.
     """
     best = finalists(records, objective, 1)
     seconds = [read_record(other.folder).get("seconds") for other in records]
     minutes = [value / 60 for value in seconds if value is not None]
+    ended = sum(other.status in ENDED for other in records)
     left = min(max(asked - ended, 0) * sum(minutes) / max(len(minutes), 1), seconds_left / 60)
     score = f"{objective} {trial.score:.4f}"
     logger.info(
