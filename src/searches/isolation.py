@@ -92,7 +92,7 @@ class IsolatedTrials:
 
     def _progress_of(self, process: BaseProcess) -> object:
         trial = self._trial_of(process)
-        if trial is None or PLACE not in trial.user_attrs:
+        if trial is None:
             return None
         history = self.search.attempts.folder_of(trial.user_attrs[PLACE]) / "history.csv"
         return history.stat().st_mtime_ns if history.exists() else trial.number
@@ -104,9 +104,9 @@ class IsolatedTrials:
             for trial in trials
             if trial.user_attrs.get(PROCESS, [])[:2] == [machine(), process.pid]
             and trial.number >= self._before  # earlier ones: another process with the same id
+            and PLACE in trial.user_attrs
         ]
-        taken = [trial for trial in mine if PLACE in trial.user_attrs]
-        return taken[-1] if taken else None
+        return mine[-1] if mine else None
 
     def _fail(self, trial: FrozenTrial, reason: str) -> None:
         trial = optuna.Trial(self.search.claims.study, trial._trial_id)
