@@ -28,21 +28,17 @@ def candidates(records: list[TrialRecord]) -> list[dict]:
     Raises:
         FileNotFoundError: a trial was interrupted on another machine, and its epochs are recorded only there.
     """
+    found = []
     for record in records:
-        if read_history(record.folder).empty:
+        history = read_history(record.folder)
+        if history.empty:
             raise FileNotFoundError(
                 f"{record.folder / 'history.csv'} is missing: another machine was interrupted in trial "
                 f"{record.number}; copy its folder from there, or let the search go on"
             )
-    return [
-        {
-            "trial": record.number,
-            "hyperparameters": record.hyperparameters,
-            "score": record.score,
-            **epoch_seconds(read_history(record.folder)),
-        }
-        for record in records
-    ]
+        values = {"hyperparameters": record.hyperparameters, "score": record.score}
+        found.append({"trial": record.number, **values, **epoch_seconds(history)})
+    return found
 
 
 def epoch_seconds(history: pd.DataFrame) -> dict[str, float]:

@@ -30,18 +30,19 @@ def search_folder(folder: Path, identity: dict) -> Path:
     text = json.dumps(identity, sort_keys=True, default=str)
     project = folder / hashlib.sha256(text.encode()).hexdigest()[:8]
     others = [path for path in folder.glob("*/search.json") if path.parent != project]
+    now = json.loads(text)
     if others and not project.exists():
-        earlier = read_json(max(others, key=lambda path: path.stat().st_mtime))
-        now = json.loads(text)
+        latest = max(others, key=lambda path: path.stat().st_mtime)
+        earlier = read_json(latest)
         changed = [key for key in now if now[key] != earlier.get(key)]
         logger.warning(
             "this search or training differs from the last one here (changed: %s): it starts anew in %s, "
             "earlier results stay in %s",
             ", ".join(changed),
             project,
-            max(others, key=lambda path: path.stat().st_mtime).parent,
+            latest.parent,
         )
-    write_json(project / "search.json", json.loads(text))
+    write_json(project / "search.json", now)
     return project
 
 

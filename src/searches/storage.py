@@ -87,9 +87,8 @@ def open_study(url: sqlalchemy.URL, name: str, direction: str) -> tuple[optuna.S
             return study, storage
         except Exception as error:  # every database driver has its own errors
             text = f"{type(error).__name__}: {' '.join(str(error).split())}"
-            lasting = isinstance(error, ImportError) or attempt == ATTEMPTS
-        if lasting:
-            break
+            if isinstance(error, ImportError) or attempt == ATTEMPTS:
+                break
         time.sleep(random.uniform(0.1, 0.5))
     for secret in secrets(url):
         for written in (secret, quote(secret), quote_plus(secret)):
