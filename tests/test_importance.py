@@ -33,13 +33,13 @@ def trials(number: int, seed: int = 0) -> pd.DataFrame:
 
 
 def test_the_spread_is_the_central_ninety_percent_and_the_same_again(space):
-    spread = importance_spread(trials(40), space, "val_accuracy")
-    pd.testing.assert_frame_equal(spread, importance_spread(trials(40), space, "val_accuracy"))
+    spread = importance_spread(trials(40), space)
+    pd.testing.assert_frame_equal(spread, importance_spread(trials(40), space))
     assert set(spread["name"]) == {"filters", "l2", "pooling"}
     assert ((spread["low"] >= 0) & (spread["low"] <= spread["high"]) & (spread["high"] <= 1)).all()
     by_name = spread.set_index("name")
     assert by_name.loc["filters", "low"] > by_name.loc["pooling", "high"]
-    assert not spread.equals(importance_spread(trials(40), space, "val_accuracy", seed=1))
+    assert not spread.equals(importance_spread(trials(40), space, seed=1))
 
 
 def test_of_few_trials_a_choice_that_decides_comes_first_and_noise_leaves_everybody_a_rival(space):
@@ -48,10 +48,10 @@ def test_of_few_trials_a_choice_that_decides_comes_first_and_noise_leaves_everyb
     for seed in range(4):
         table = trials(12, seed)
         decided = table.assign(score=(table["pooling"] == "max") * 0.1 + table["score"] / 1000)
-        first.append(measure_importances(decided, space, "val_accuracy")["name"][0])
+        first.append(measure_importances(decided, space)["name"][0])
         noise = table.assign(score=np.random.default_rng(100 + seed).random(12))
-        found = measure_importances(noise, space, "val_accuracy")
-        rivals.append(describe_importance(found, importance_spread(noise, space, "val_accuracy")))
+        found = measure_importances(noise, space)
+        rivals.append(describe_importance(found, importance_spread(noise, space)))
     assert first == ["pooling"] * 4
     assert all("may matter as much" in words for words in rivals)
 
@@ -59,7 +59,7 @@ def test_of_few_trials_a_choice_that_decides_comes_first_and_noise_leaves_everyb
 def test_fewer_trials_spread_further(space):
     width = {}
     for number in (6, 200):
-        spread = importance_spread(trials(number), space, "val_accuracy").set_index("name")
+        spread = importance_spread(trials(number), space).set_index("name")
         width[number] = spread.loc["filters", "high"] - spread.loc["filters", "low"]
     assert width[6] > width[200]
 
@@ -67,16 +67,16 @@ def test_fewer_trials_spread_further(space):
 def test_a_hyperparameter_that_hardly_varies_explains_nothing_where_it_has_one_value(space):
     table = trials(12)
     table["pooling"] = ["max"] * 11 + ["average"]  # missing from about a third of the resamples
-    spread = importance_spread(table, space, "val_accuracy").set_index("name")
+    spread = importance_spread(table, space).set_index("name")
     assert spread.loc["pooling", "low"] == 0
 
 
 @pytest.mark.parametrize("change", [lambda table: table[:3], lambda table: table.assign(score=0.5)])
 def test_a_search_that_says_nothing_has_no_spread_and_says_so(space, change):
     table = change(trials(12))
-    spread = importance_spread(table, space, "val_accuracy")
+    spread = importance_spread(table, space)
     assert spread.empty and list(spread) == ["name", "low", "high"]
-    words = describe_importance(measure_importances(table, space, "val_accuracy"), spread)
+    words = describe_importance(measure_importances(table, space), spread)
     assert words.startswith("Too little differed between")
 
 

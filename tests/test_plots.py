@@ -415,9 +415,8 @@ def many():
     return pd.concat([table, others], ignore_index=True)
 
 
-@pytest.mark.parametrize("objective", ["val_accuracy", "val_loss"])
-def test_the_one_hyperparameter_that_decides_is_not_the_most_important(many, space, objective):
-    found = measure_importances(many, space, objective)
+def test_the_one_hyperparameter_that_decides_is_not_the_most_important(many, space):
+    found = measure_importances(many, space)
     assert set(found["name"]) == set(NAMES) and found["name"][0] == "filters"
     assert found["importance"].sum() == pytest.approx(1) and found["importance"][0] > 0.5
 
@@ -436,7 +435,7 @@ def test_the_one_hyperparameter_that_decides_is_not_the_most_important(many, spa
     ids=["none", "three", "all pruned", "all failed", "one score", "one value", "no hyperparameters"],
 )
 def test_a_search_that_says_nothing_of_importance_is_drawn_as_if_it_did(many, space, change):
-    found = measure_importances(change(many), space, "val_accuracy")
+    found = measure_importances(change(many), space)
     assert found.empty and found.columns.tolist() == ["name", "importance"]
     assert "4 completed trials" in shown(study_plots.plot_importances(found, "val_accuracy"))[0]
 
@@ -444,7 +443,7 @@ def test_a_search_that_says_nothing_of_importance_is_drawn_as_if_it_did(many, sp
 def test_a_hyperparameter_of_some_trials_or_of_one_value_breaks_the_importances(many, space):
     table = many.assign(l2=1e-3, pooling=many["pooling"].where(many.index % 2 == 0))
     table["filters"] = table["filters"].astype(float)  # as a column with a missing row comes from a CSV
-    found = measure_importances(table, space, "val_accuracy").set_index("name")
+    found = measure_importances(table, space).set_index("name")
     assert found.index.tolist() == ["filters", "pooling"]
     assert np.isnan(found.loc["pooling", "importance"]) and found.loc["filters", "importance"] == 1
     ax = study_plots.plot_importances(found.reset_index(), "val_accuracy")

@@ -8,14 +8,13 @@ import pandas as pd
 from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
 from optuna.importance import FanovaImportanceEvaluator
 
-from src.searches.objectives import lower_is_better
 from src.searches.suggestions import distribution_of
 
 FEWEST = 4  # completed trials; below, an importance says nothing
 FEWEST_VALUES = 4  # of a grid whose edges are looked at
 
 
-def measure_importances(trials: pd.DataFrame, space: list, objective: str) -> pd.DataFrame:
+def measure_importances(trials: pd.DataFrame, space: list) -> pd.DataFrame:
     """Returns the main effect of each hyperparameter on the objective, as a share of all, by fANOVA.
 
     A forest of regression trees is fitted to the completed trials, and the variance due to each
@@ -26,7 +25,6 @@ def measure_importances(trials: pd.DataFrame, space: list, objective: str) -> pd
     Args:
         trials: the table of trials.
         space: KerasTuner's entries, as in `search.space`.
-        objective: name of the score.
 
     Returns:
         One row per hyperparameter that was tried at two values or more, the most important first: name and
@@ -34,24 +32,21 @@ def measure_importances(trials: pd.DataFrame, space: list, objective: str) -> pd
         trials were completed, or all with the same score.
     """
     completed, varied = comparable(trials, space)
-    shares = _explained(completed, varied, objective) if varied else {}
+    shares = _explained(completed, varied) if varied else {}
     table = pd.Series({name: shares.get(name, np.nan) for name in varied if shares}, dtype="float64")
     table = table.sort_values(ascending=False, kind="stable")
     return table.rename_axis("name").reset_index(name="importance")
 
 
-def importance_spread(
-    trials: pd.DataFrame, space: list, objective: str, resamples: int = 20, seed: int = 0
-) -> pd.DataFrame:
+def importance_spread(trials: pd.DataFrame, space: list, resamples: int = 20, seed: int = 0) -> pd.DataFrame:
     """Returns how far each importance varies with the luck of which trials there are.
 
     Bootstrap (B. Efron, 1979): as many completed trials are drawn, with replacement, and judged again. A
     hyperparameter with a single value in a resample explains nothing there.
 
     Args:
-        trials: the table of trials; space and objective as in `measure_importances`.
+        trials: the table of trials; space as in `measure_importances`.
         space: KerasTuner's entries.
-        objective: name of the score.
         resamples: how many.
         seed: of the draws.
 
@@ -64,7 +59,7 @@ def importance_spread(
     for _ in range(resamples if varied else 0):
         resample = completed.sample(len(completed), replace=True, random_state=random)
         moved = {name: kind for name, kind in varied.items() if len(set(resample[name].dropna())) > 1}
-        if len(set(resample["score"])) > 1 and (found := _explained(resample, moved, objective)):
+        if len(set(resample["score"])) > 1 and (found := _explained(resample, moved)):
             shares.append({name: found.get(name, 0.0) for name in varied})
     if not shares:
         return pd.DataFrame(columns=["name", "low", "high"])
@@ -72,12 +67,12 @@ def importance_spread(
     return ends.set_axis(["low", "high"], axis=1).rename_axis("name").reset_index()
 
 
-def _explained(trials: pd.DataFrame, varied: dict[str, BaseDistribution], objective: str) -> dict[str, float]:
+def _explained(trials: pd.DataFrame, varied: dict[str, BaseDistribution]) -> dict[str, float]:
     """Returns the importance of each hyperparameter that all these trials had, none if there is none."""
     everywhere = [name for name in varied if trials[name].notna().all()]
     if not everywhere:
         return {}
-    study = as_study(trials, varied, objective)
+    study = as_study(trials, varied)
     forest = FanovaImportanceEvaluator(n_trees=16, max_depth=16, seed=0)
     return optuna.importance.get_param_importances(study, evaluator=forest, params=everywhere)
 
@@ -146,18 +141,15 @@ def at_the_edge(best: dict, space: list) -> list[str]:
     return clauses
 
 
-def as_study(
-    trials: pd.DataFrame, distributions: dict[str, BaseDistribution], objective: str
-) -> optuna.Study:
-    """Returns a study in memory that holds completed trials of any engine.
+def as_study(trials: pd.DataFrame, distributions: dict[str, BaseDistribution]) -> optuna.Study:
+    """Returns a study in memory that holds completed trials of any engine; its direction has no meaning.
 
     Args:
         trials: rows of the table of trials; a hyperparameter that a trial did not have is missing there.
         distributions: of the hyperparameters, by name.
-        objective: name of the score.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    study = optuna.create_study(direction="minimize" if lower_is_better(objective) else "maximize")
+    study = optuna.create_study()
     for row in trials.to_dict("records"):
         had = {name: kind for name, kind in distributions.items() if pd.notna(row[name])}
         params = {name: as_drawn(row[name], kind) for name, kind in had.items()}
