@@ -102,7 +102,7 @@ def run_workers(arguments: list[str], run: Path, workers: int) -> int:
     finally:
         for worker in started:
             worker.process.terminate()
-    return int(any(worker.process.wait() for worker in started))
+    return int(any([worker.process.wait() for worker in started]))  # a list: waits for all of them
 
 
 def main(arguments: list[str] | None = None) -> int:

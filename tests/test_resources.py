@@ -78,6 +78,12 @@ def test_a_cache_that_does_not_fit_is_refused_before_a_picture_is_decoded(tmp_pa
     assert not (tmp_path / "caches").exists()
 
 
+def test_an_error_that_is_its_own_cause_is_looked_at_once():
+    with pytest.raises(ValueError, match="round") as caught:
+        raise (error := ValueError("round and round")) from error
+    assert not is_full(caught.value) and not is_out_of_memory(caught.value)
+
+
 @pytest.mark.parametrize(
     ("error", "full", "memory"),
     [

@@ -103,9 +103,11 @@ def training_bytes(parameters: int) -> int:
 
 
 def causes(error: BaseException | None) -> Iterator[BaseException]:
-    """Yields an error, then its causes, one after the other."""
-    while error is not None:
+    """Yields an error, then its causes, one after the other; one that is its own cause comes once."""
+    seen = set()
+    while error is not None and id(error) not in seen:
         yield error
+        seen.add(id(error))
         error = error.__cause__ or error.__context__
 
 

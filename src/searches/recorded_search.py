@@ -69,7 +69,7 @@ class RecordedSearch:
             self._report(cut.args[0])
         finally:
             self.oracle.max_trials = asked
-        if self.deadline.passed:
+        if self.deadline.passed and (not asked or len(self.oracle.end_order) < asked):
             logger.info(
                 "the search stopped after %g minutes with %d trials; run this notebook again to continue",
                 minutes,
