@@ -248,8 +248,8 @@ def test_a_threshold_that_calls_every_picture_the_same_says_so():
     table = make_predictions([0, 1, 1, 1], [0.6, 0.4, 0.7, 0.8])
     words = operating_point.describe_threshold(table, 0.0, ["well", "ill"], false_negative_cost=5)
     assert words == (
-        "If a well called ill costs 1, the reverse 5, the best threshold on validation pictures is 0 "
-        "(every test picture is called ill): a test picture costs 0.2500 there, 1.5000 at 0.5."
+        "With well called ill at a cost of 1, the reverse at 5, the best threshold on validation pictures "
+        "is 0 (every test picture is called ill): a test picture costs 0.2500 there, 1.5000 at 0.5."
     )
     assert "every" not in operating_point.describe_threshold(table, 0.5, ["well", "ill"])
 

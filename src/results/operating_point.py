@@ -102,7 +102,7 @@ def describe_threshold(
     called, (first, second) = decide(predictions, threshold)["predicted"].unique(), class_names
     everything = f" (every test picture is called {class_names[called[0]]})" if len(called) == 1 else ""
     return (
-        f"If a {first} called {second} costs {false_positive_cost:g}, the reverse {false_negative_cost:g}, "
-        f"the best threshold on validation pictures is {threshold:.4g}{everything}: a test picture costs "
-        f"{cost['chosen']:.4f} there, {cost['usual']:.4f} at {THRESHOLD:g}."
+        f"With {first} called {second} at a cost of {false_positive_cost:g}, the reverse at "
+        f"{false_negative_cost:g}, the best threshold on validation pictures is {threshold:.4g}{everything}: "
+        f"a test picture costs {cost['chosen']:.4f} there, {cost['usual']:.4f} at {THRESHOLD:g}."
     )
