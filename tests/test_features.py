@@ -419,3 +419,15 @@ def test_a_split_that_cannot_be_made_is_refused_with_the_parameter():
     words = "the test part would hold 'well' alone: give a group_pattern of smaller groups$"
     with pytest.raises(ValueError, match=words):
         split_features(two_ill.reset_index(drop=True), group_pattern="p[0-9]+")
+
+
+def test_the_positive_class_is_the_one_that_was_asked_for():
+    table = pd.DataFrame(
+        {"category": ["ill", "well", "", "ill"], "status": ["used", "used", "left out", "left out"]}
+    )
+    table["code"] = pd.array([0, 1, None, 0], "Int64")
+    assert splitting.set_positive_class(table, "")["code"].tolist() == table["code"].tolist()
+    asked = splitting.set_positive_class(table, "ILL")["code"]
+    assert asked.tolist() == [1, 0, pd.NA, 1] and asked.dtype == "Int64"
+    with pytest.raises(ValueError, match="positive_class is 'sick'; give one of 'ill', 'well'"):
+        splitting.set_positive_class(table, "sick")

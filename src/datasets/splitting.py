@@ -7,7 +7,7 @@ import pandas as pd
 from sklearn.model_selection import train_test_split
 
 from src.config import PUBLISHED_HELD_BACK
-from src.datasets.listing import LEFT_OUT, in_test_folder
+from src.datasets.listing import LEFT_OUT, USED, in_test_folder
 from src.datasets.patterns import compile_pattern, find_text
 from src.running.messages import quote
 
@@ -126,6 +126,21 @@ def add_groups(predictions: pd.DataFrame, features: pd.DataFrame) -> pd.DataFram
     if "group" not in features:
         return predictions
     return predictions.merge(features[["image_name", "group"]], on="image_name", validate="1:1")
+
+
+def set_positive_class(table: pd.DataFrame, name: str) -> pd.DataFrame:
+    """Returns the features table with the class of that name, in any case, as code 1; "" changes nothing.
+
+    Raises:
+        ValueError: no used picture is of that class.
+    """
+    classes = sorted(set(table.loc[table["status"] == USED, "category"]))
+    if not name:
+        return table
+    if name.lower() not in classes:
+        raise ValueError(f"positive_class is {quote(name)}; give one of {', '.join(map(quote, classes))}")
+    codes = table["category"].map({category: int(category == name.lower()) for category in classes})
+    return table.assign(code=codes.astype("Int64"))
 
 
 def class_balance(table: pd.DataFrame) -> pd.DataFrame:
