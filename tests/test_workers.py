@@ -60,11 +60,12 @@ def test_a_process_that_dies_is_started_again_and_its_lines_have_its_name(tmp_pa
     code += "sys.exit(3 if first else 0)"
     worker = Worker([sys.executable, "-c", code], "host-1", {})
     wait(worker)
-    time.sleep(0.2)
-    printed = capsys.readouterr().out
-    assert (
-        "host-1: first" in printed and "host-1: ended with code 3" in printed and "host-1: again" in printed
-    )
+    printed, deadline = "", time.monotonic() + 30
+    while "host-1: again" not in printed:  # a thread passes the lines on
+        assert time.monotonic() < deadline, printed
+        time.sleep(0.02)
+        printed += capsys.readouterr().out
+    assert "host-1: first" in printed and "host-1: ended with code 3" in printed
     assert (worker.restarts, worker.process.returncode) == (1, 0)
 
 
