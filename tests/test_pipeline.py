@@ -246,9 +246,11 @@ def test_a_run_in_one_go_says_what_it_was_told_and_searches_in_as_many_processes
     assert ran == STEPS, "one process searches in notebook 03"
 
 
-def test_lines_of_another_command_of_ours_come_to_stdout(capsys):
-    assert pass_on("predict", "no-such-model.keras", "no-such-folder") > 0
-    assert "no-such-folder" in capsys.readouterr().out
+def test_lines_of_another_command_of_ours_come_to_stdout(tmp_path, capsys):
+    """Also those that it writes to stderr; of all commands it is the one that imports next to nothing."""
+    (tmp_path / "file").touch()
+    assert pass_on("running.stamp", str(tmp_path / "file" / "parameters.txt"), "sample", "sample sample") > 0
+    assert str(tmp_path / "file") in capsys.readouterr().out
 
 
 def test_a_notebook_is_not_made_with_settings_that_another_command_has_changed(tmp_path, monkeypatch, capsys):
