@@ -1,6 +1,5 @@
 """An Optuna search that can be killed, shared and pruned, and still gives the trials that it should."""
 
-import gc
 import logging
 import math
 import os
@@ -64,15 +63,6 @@ def table_of(found) -> pd.DataFrame:
 
 def optuna_trials(found) -> list[optuna.trial.FrozenTrial]:
     return found.claims.study.get_trials()
-
-
-@pytest.fixture(scope="module", autouse=True)
-def quick_collections():
-    """Keras collects garbage between models: most of a pretended trial's time."""
-    gc.collect()
-    gc.freeze()
-    yield
-    gc.unfreeze()
 
 
 @pytest.fixture(scope="module")
