@@ -32,6 +32,13 @@ pytestmark = pytest.mark.long
 SIZE = 24
 
 
+@pytest.fixture(autouse=True)
+def short_rests(monkeypatch):
+    """No speed is asserted here, so that a turn need not wait for idle threads."""
+    monkeypatch.setattr(input_speed, "REST", 0.01)
+    monkeypatch.setattr(input_speed, "LONGEST_REST", 0.02)
+
+
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory) -> tuple[Path, pd.DataFrame, Path]:
     """Forty drawn pictures, their table with its split, their cache."""
