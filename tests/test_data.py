@@ -13,6 +13,7 @@ from src import data
 from src.config import PART_NAMES, Paths
 from src.datasets.layouts import find_readings
 from src.datasets.listing import read_label
+from src.sample import draw_sample
 
 PHOTOGRAPHS = Path(__file__).resolve().parents[2] / "shared" / "data"
 
@@ -396,7 +397,8 @@ def test_data_sets_in_a_zip_cannot_be_given_by_their_path(tmp_path, paths):
         data.find_data(str(tmp_path / "d.zip"), paths)
 
 
-def test_the_drawn_sample_is_asked_for_its_pattern_before_it_is_read(paths):
+def test_the_drawn_sample_is_asked_for_its_pattern_before_it_is_read(paths, monkeypatch):
+    monkeypatch.setattr(data, "draw_sample", lambda folder: draw_sample(folder, number=20))
     assert data.find_data("sample", paths, "cat|dog") == paths.data / "sample"
     with pytest.raises(ValueError, match="nothing found in the path of any picture in .*sample"):
         data.find_data("sample", paths, "benign|malignant")
