@@ -189,13 +189,13 @@ def test_predictions_that_are_not_finite_fail_one_training_and_its_minutes_are_s
 
 @pytest.mark.parametrize("spent", [0.3, 2.0])
 def test_a_finalist_goes_on_in_the_minutes_that_it_has_left_and_not_beyond_them(spent, tmp_path, monkeypatch):
-    """Killed after its 20th epoch, or when its minute was over and only the result was to be written."""
+    """Killed after its fifth epoch, or when its minute was over and only the result was to be written."""
     seen, fit = [], PictureTraining.fit
     candidate = {**FINALISTS[0], "seconds_an_epoch": 0.5, "seconds_a_validation": 0.0}
 
     def kill(self, hp, model, epochs, callbacks, **more):
         def end(epoch, logs):
-            if epoch == 20:
+            if epoch == 5:
                 raise KeyboardInterrupt
 
         return fit(self, hp, model, epochs, [*callbacks, keras.callbacks.LambdaCallback(on_epoch_begin=end)])
@@ -206,28 +206,28 @@ def test_a_finalist_goes_on_in_the_minutes_that_it_has_left_and_not_beyond_them(
 
     monkeypatch.setattr(PictureTraining, "fit", kill)
     with pytest.raises(KeyboardInterrupt):
-        train_finalist(make(50), candidate, 1, tmp_path, minutes=1.0)
+        train_finalist(make(12), candidate, 1, tmp_path, minutes=1.0)
     history = pd.read_csv(tmp_path / "history.csv")
     history.assign(seconds=history["seconds"] * 60 * spent / history["seconds"].max()).to_csv(
         tmp_path / "history.csv", index=False
     )
     monkeypatch.setattr(PictureTraining, "fit", note)
-    row = train_finalist(make(50), candidate, 1, tmp_path, minutes=1.0)
+    row = train_finalist(make(12), candidate, 1, tmp_path, minutes=1.0)
     deadline = next(each for each in seen if isinstance(each, Deadline))
     pace = next(each for each in seen if isinstance(each, KeepPace))
-    assert pace.deadline is deadline and pace.most == 50
-    assert (row["epochs"] == 20) == (spent > 1)
+    assert pace.deadline is deadline and pace.most == 12
+    assert (row["epochs"] == 5) == (spent > 1)
     if spent < 1:
         assert deadline.moment - time.monotonic() < 60 * 0.7, "a minute, less what was spent before"
 
 
 def test_a_training_whose_minutes_are_over_and_whose_state_is_lost_trains_an_epoch(tmp_path):
     """Else it would keep the weights that it was built with."""
-    train_finalist(make(50), FINALISTS[0], 1, tmp_path, minutes=1.0)
+    train_finalist(make(), FINALISTS[0], 1, tmp_path, minutes=1.0)
     (tmp_path / "result.json").unlink()
     (tmp_path / "checkpoint.npz").write_bytes(b"damaged")
     pd.DataFrame({"execution": [0], "epoch": [1], "seconds": [120.0]}).to_csv(tmp_path / "history.csv")
-    assert train_finalist(make(50), FINALISTS[0], 1, tmp_path, minutes=1.0)["epochs"] >= 1
+    assert train_finalist(make(), FINALISTS[0], 1, tmp_path, minutes=1.0)["epochs"] >= 1
 
 
 def test_the_finalists_seeds_are_none_of_the_searchs():
@@ -455,7 +455,7 @@ def test_the_learning_rate_falls_over_the_epochs_that_are_planned_not_over_the_m
         return build(hp, image_size, steps)
 
     space = Space(build_and_note, lambda hp: {"batch_size": hp.Choice("batch_size", [4, 8])}, ("steps",))
-    training = PictureTraining(space, {"image_size": 8}, serve, epochs=50)
+    training = PictureTraining(space, {"image_size": 8}, serve, epochs=10)
     slow = {"seconds_an_epoch": 20 * 0.7, "seconds_a_validation": 20 * 0.3}
     table = train_finalists(training, [{**FINALISTS[0], **slow}], [1], tmp_path, {}, minutes=20 * 0.1)
     assert table["planned_epochs"].tolist() == [5]
