@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.colors import to_hex
+from matplotlib.text import Text
 from PIL import Image
 
 from src import plots
@@ -564,6 +565,9 @@ def draw_everything() -> list:
 def test_a_name_with_two_dollars_is_drawn_as_it_is_written(tmp_path):
     for number, drawn in enumerate(draw_everything()):
         plots.save_figure(drawn, tmp_path / f"{number}.png")
+        drawn_texts = getattr(drawn, "figure", drawn).findobj(Text)
+        formulas = [text for text in drawn_texts if text._preprocess_math(text.get_text())[1]]
+        assert [text.get_text() for text in formulas if "10^" not in text.get_text()] == []
 
 
 def test_long_labels_of_matrices_do_not_touch():
