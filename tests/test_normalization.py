@@ -10,6 +10,7 @@ from src.spaces import Space, as_settled, fixed
 from src.training import PictureTraining
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("policy", "digits"), [("float32", 1e-4), ("mixed_bfloat16", 2e-2), ("mixed_float16", 2e-3)]
 )

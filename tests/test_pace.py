@@ -15,6 +15,8 @@ from src.searches.pace import KeepPace
 from src.spaces import Space, as_settled, fixed
 from src.training import PictureTraining
 
+pytestmark = pytest.mark.long
+
 EPOCHS, MOST, STEPS = 24, 40, 2  # 16 pictures, 8 a batch
 SIZES = [4] * 8 + [8] * 16
 

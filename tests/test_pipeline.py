@@ -151,6 +151,7 @@ def test_one_session_runs_the_later_notebooks_where_they_are_asked_for(wanted, m
     assert all(values["edition"] == "labels" and values["run"] == "sample-sample" for _, values in ran)
 
 
+@pytest.mark.long
 def test_a_whole_notebook_appears_under_its_name_with_its_parameter(one_notebook, tmp_path):
     one_notebook("print(x)")
     run_notebook("one", tmp_path / "run" / "one.ipynb", {"x": 7, "unknown": 8})
@@ -159,6 +160,7 @@ def test_a_whole_notebook_appears_under_its_name_with_its_parameter(one_notebook
     assert [path.name for path in (tmp_path / "run").glob("*.ipynb")] == ["one.ipynb"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("body", ["raise ValueError('no')", "import os; os.kill(os.getpid(), 9)"])
 def test_a_failed_or_killed_notebook_is_never_taken_for_a_whole_one(body, one_notebook, tmp_path):
     one_notebook(body)
