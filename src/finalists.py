@@ -112,6 +112,7 @@ def train_finalist(
     values = candidate["hyperparameters"]
     result = read_json(place / "result.json") if (place / "result.json").exists() else {}
     if result.get("hyperparameters") == values:
+        delete_checkpoint(place)  # a kill may have left it
         if "failure" in result:
             raise FailedTrialError(f"{result['failure']}; delete {place} to retrain it")
         logger.info("%s is trained already; delete %s to retrain it", place.name, place)
@@ -147,8 +148,7 @@ def _train(candidate: dict, seed: int, place: Path, plan: dict, training: Pictur
     training, most = copy.copy(training), training.epochs
     training.epochs, training.seed = plan["epochs"], seed
     keras.utils.set_random_seed(seed)
-    hp = fixed(plan["hyperparameters"])
-    model = training.build(hp)
+    model = training.build(hp := fixed(plan["hyperparameters"]))
     check_space(place, training_bytes(model.count_params()), f"the training of {place.name}")
     history = HistoryFile(place / "history.csv")
     checkpoint = Checkpoint(place / CHECKPOINT, history, {**plan, "divisor": training.batch_divisor})

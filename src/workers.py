@@ -14,6 +14,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from src.pipeline import read_settings, run_notebook
@@ -57,14 +58,15 @@ class Worker:
         self._start()
 
     def _start(self) -> None:
-        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "errors": "replace"}
         self.process = subprocess.Popen(self.command, env=self.environment, **pipes)
         threading.Thread(target=self._pass_on, args=(self.process.stdout,), daemon=True).start()
 
     def _pass_on(self, lines) -> None:
         for line in lines:
-            sys.stdout.write(f"{self.name}: {line}")
-            sys.stdout.flush()
+            with suppress(OSError, ValueError):  # nobody reads them any more; unread, the process would wait
+                sys.stdout.write(f"{self.name}: {line}")
+                sys.stdout.flush()
 
     def is_over(self) -> bool:
         """Returns whether the process has ended for good; one that failed is restarted after a pause."""
@@ -92,11 +94,10 @@ def run_workers(arguments: list[str], run: Path, workers: int) -> int:
     """
     names = [f"{re.sub(r'[^A-Za-z0-9.-]', '_', platform.node())}-{number + 1}" for number in range(workers)]
     command = [sys.executable, "-m", "src.workers", str(run), *arguments, "--name"]
-    started = [
-        Worker([*command, name], name, worker_environment(number, workers))
-        for number, name in enumerate(names)
-    ]
+    started: list[Worker] = []
     try:
+        for number, name in enumerate(names):
+            started.append(Worker([*command, name], name, worker_environment(number, workers)))
         while not all([worker.is_over() for worker in started]):
             time.sleep(0.5)
     finally:

@@ -126,6 +126,14 @@ def test_a_second_run_trains_nothing_and_a_changed_one_all(trained, monkeypatch)
             train(folder, epochs=4)
 
 
+def test_the_state_that_a_kill_left_beside_a_result_is_deleted(trained, tmp_path):
+    shutil.copytree(trained[0], tmp_path / "copy")
+    left = next((tmp_path / "copy").glob("*/*/result.json")).with_name("checkpoint.npz")
+    left.touch()
+    train(tmp_path / "copy")
+    assert not left.exists()
+
+
 def test_other_minutes_are_other_trainings(tmp_path):
     """What had a minute is not taken for what is to have an hour."""
     short, long = (train(tmp_path, minutes, seeds=(1,), finalists=FINALISTS[:1]) for minutes in (1, 60))

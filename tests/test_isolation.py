@@ -1,6 +1,8 @@
 """A trial in a process of its own: crash, hang and the system's killer are rows; memory comes back."""
 
+import multiprocessing
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -9,10 +11,12 @@ from pathlib import Path
 
 import psutil
 import pytest
+from optuna.exceptions import StorageInternalError
 from search_in_process import run_search, tables
 
 from src.search import run_search as run_any_search
-from src.searches.isolation import IsolatedTrials, cause
+from src.searches import isolation
+from src.searches.isolation import FULL_DISK, NO_FAULT, IsolatedTrials, cause
 
 pytestmark = pytest.mark.long
 
@@ -135,3 +139,25 @@ def test_a_process_without_a_trial_is_no_row_but_an_error(tmp_path, monkeypatch)
     with pytest.raises(RuntimeError, match="ended before it had a trial.*code 1"):
         search.run_for(0, IsolatedTrials(search, **QUIET))
     assert [record.status for record in search.records()] == ["completed"]
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "told"),
+    [
+        (PermissionError(13, "Permission denied", "x.json"), NO_FAULT, "PermissionError: .*x.json"),
+        (OSError(28, "No space left on device"), FULL_DISK, "No space left"),
+        (StorageInternalError("database is locked"), NO_FAULT, "database is locked"),
+    ],
+    ids=["forbidden", "full", "storage"],
+)
+def test_what_keeps_a_process_from_its_trial_is_told(error, code, told, monkeypatch):
+    def make_study(**recipe):
+        raise error
+
+    monkeypatch.setattr(isolation, "make_study", make_study)
+    monkeypatch.setattr(isolation, "settle", lambda *settings: None)
+    monkeypatch.setattr(isolation, "end_with_parent", lambda: None)
+    reasons, tell = multiprocessing.Pipe(duplex=False)
+    with pytest.raises(SystemExit) as caught:
+        isolation.train_one({"seed": 1}, 9.0, "no", "float32", tell)
+    assert caught.value.code == code and re.search(told, reasons.recv())

@@ -37,6 +37,17 @@ def test_a_second_process_is_refused_by_name_and_a_dead_one_holds_nothing(tmp_pa
         pass
 
 
+def test_it_is_let_go_of_even_if_the_holders_name_cannot_be_deleted(tmp_path, monkeypatch):
+    def unlink(self, missing_ok=False):
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patched, pytest.raises(OSError, match="Input/output") as kept:
+        with hold(tmp_path, wait=0):
+            patched.setattr(Path, "unlink", unlink)
+    with hold(tmp_path, wait=0):  # while the traceback is alive, as in a notebook
+        assert kept
+
+
 def test_it_is_let_go_of_when_the_block_ends_also_by_an_error(tmp_path):
     for _ in range(2):
         with pytest.raises(ZeroDivisionError), hold(tmp_path / "new", wait=0):

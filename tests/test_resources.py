@@ -10,6 +10,7 @@ import threading
 from contextlib import suppress
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 from search_in_process import Training, build, run_search, serve, tables
@@ -21,6 +22,7 @@ from src.generators import PictureBatches
 from src.images.cache import build_cache, extract_and_cache
 from src.images.pictures import read_picture
 from src.model import build_cnn
+from src.networks.ensemble import save_weights
 from src.running.resources import (
     check_space,
     check_writable,
@@ -32,6 +34,7 @@ from src.running.resources import (
 from src.sample import draw_sample
 from src.search import make_search
 from src.searches.checkpoints import Checkpoint
+from src.searches.tuner_state import drop_optimizer
 from src.spaces import Space, as_settled
 from src.training import PictureTraining
 
@@ -125,6 +128,22 @@ def fill(folder: Path) -> Path:
         while True:
             os.write(file.fileno(), b"x" * 4096)
     return filler
+
+
+def test_weights_without_room_are_an_error_and_not_the_end_of_the_process(small_disk):
+    """HDF5 crashes if the disk is full when it closes a file."""
+    network = keras.Sequential([keras.Input((64,)), *[keras.layers.Dense(64) for _ in range(3)]])
+    place = small_disk / "model.weights.h5"
+    save_weights(network, place)
+    before, filler = place.read_bytes(), fill(small_disk)
+    for free in (4_096, 20_480):
+        os.truncate(filler, filler.stat().st_size - free)
+        with pytest.raises(OSError, match=r"model\.weights\.h5 takes about") as caught:
+            save_weights(network, place)
+        with pytest.raises(OSError, match=r"model\.weights\.h5 takes about"):
+            drop_optimizer(place)
+        assert is_full(caught.value) and place.read_bytes() == before
+    assert sorted(path.name for path in small_disk.iterdir()) == ["filler", "model.weights.h5"]
 
 
 @pytest.mark.parametrize("tuner", ["optuna", "random"])

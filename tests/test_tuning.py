@@ -301,3 +301,16 @@ def test_another_process_on_the_same_search_is_refused(finished, copied, monkeyp
 def test_impossible_settings_are_named(setting, value, tmp_path):
     with pytest.raises(ValueError, match=f"{setting}.*{value}"):
         run_search(tmp_path, **{setting: value})
+
+
+def test_state_that_cannot_be_copied_when_a_trial_begins_costs_no_trial(tmp_path, monkeypatch):
+    def keep_state(project):
+        if len(list(project.glob("trial_*/trial.json"))) == 2:
+            raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("src.searches.recorded_search.keep_state", keep_state)
+        with pytest.raises(OSError, match="the disk of .* is full"):
+            run_search(tmp_path, "random", max_trials=3)
+    trials = tables(run_search(tmp_path, "random", max_trials=3))[0]
+    assert trials["status"].tolist() == ["completed"] * 3

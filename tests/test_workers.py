@@ -69,6 +69,35 @@ def test_a_process_that_dies_is_started_again_and_its_lines_have_its_name(tmp_pa
     assert (worker.restarts, worker.process.returncode) == (1, 0)
 
 
+@pytest.mark.parametrize("reader", ["gone", "there"])
+def test_lines_that_nobody_reads_or_nobody_can_do_not_hold_a_process_up(reader, monkeypatch, capsys):
+    def write(text):
+        raise BrokenPipeError
+
+    if reader == "gone":
+        monkeypatch.setattr(sys.stdout, "write", write)
+    code = r"import sys; sys.stdout.buffer.write(b'\xff\n' * 200_000)"  # more than a pipe takes
+    worker = Worker([sys.executable, "-c", code], "host-1", {})
+    wait(worker)
+    assert worker.process.returncode == 0
+
+
+def test_a_process_that_cannot_be_started_leaves_none_behind(tmp_path, monkeypatch):
+    started = []
+
+    class Second(Worker):
+        def __init__(self, command, name, environment):
+            if started:
+                raise BlockingIOError(11, "Resource temporarily unavailable")
+            super().__init__([sys.executable, "-c", "import time; time.sleep(60)"], name, environment)
+            started.append(self)
+
+    monkeypatch.setattr(workers, "Worker", Second)
+    with pytest.raises(BlockingIOError):
+        workers.run_workers([], tmp_path, 2)
+    assert started[0].process.wait(timeout=20) != 0
+
+
 def test_one_that_always_dies_is_given_up(monkeypatch):
     monkeypatch.setattr(workers, "PAUSE", 0.0)
     monkeypatch.setattr(workers, "RESTARTS", 2)

@@ -6,6 +6,7 @@ from pathlib import Path
 import keras
 from keras import layers, ops
 
+from src.running.resources import check_space
 from src.running.writing import replacing
 
 
@@ -48,6 +49,12 @@ def without_optimizer(network: keras.Model, name: str | None = None) -> keras.Mo
 
 
 def save_weights(network: keras.Model, path: Path) -> None:
-    """Saves a network's weights without optimizer state; the file (`.weights.h5`) is replaced atomically."""
+    """Saves a network's weights without optimizer state; the file (`.weights.h5`) is replaced atomically.
+
+    Raises:
+        OSError: the disk has too little space; HDF5 itself would end the process.
+    """
+    own = 4_096 * (4 + len(network.variables))  # of HDF5, on top of the weights; half of it was measured
+    check_space(path.parent, 4 * network.count_params() + own, path.name)
     with replacing(path, f"{os.getpid()}.partial.weights.h5") as partial:
         without_optimizer(network).save_weights(partial)

@@ -45,8 +45,10 @@ def hold(folder: Path, wait: float = WAIT) -> Iterator[None]:
         holder.write_text(f"process {os.getpid()} on {platform.node()} (since {now})")
         yield
     finally:
-        holder.unlink(missing_ok=True)
-        lock.release()
+        try:
+            holder.unlink(missing_ok=True)
+        finally:
+            lock.release()
 
 
 def check_no_workers(run: Path) -> None:

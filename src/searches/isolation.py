@@ -9,15 +9,18 @@ import threading
 import time
 from dataclasses import dataclass
 from functools import partial
+from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 
 import optuna
+from optuna.exceptions import StorageInternalError
 from optuna.trial import FrozenTrial, TrialState
 
 from src.images.cache import StalePictures
 from src.running.resources import full_disk, is_full
 from src.searches.callbacks import Deadline
-from src.searches.claims import INTERRUPTED, PLACE, PROCESS, REASON, machine
+from src.searches.claims import PLACE, PROCESS, REASON, machine
+from src.searches.search_folder import reason_of
 from src.searches.storage import outlast_cuts
 from src.session import settle
 from src.study import StudySearch, make_study
@@ -56,21 +59,23 @@ class IsolatedTrials:
             return None
         self._before = len(self.search.claims.study.get_trials(deepcopy=False))
         settings = (self.search.recipe, deadline.seconds_left(), self.deterministic, self.precision)
-        process = multiprocessing.get_context("spawn").Process(target=train_one, args=settings, daemon=True)
+        context = multiprocessing.get_context("spawn")
+        reasons, tell = context.Pipe(duplex=False)
+        process = context.Process(target=train_one, args=(*settings, tell), daemon=True)
         process.start()
         try:
             hangs = self._watch(process)
         finally:
             end(process)
+        if process.exitcode == FULL_DISK:
+            raise full_disk(self.search.folder)  # not the trial's fault: it will be taken again
+        if process.exitcode == NO_FAULT:
+            raise OSError(reasons.recv() if reasons.poll() else cause(process.exitcode))
         trial = self._trial_of(process)
         if trial is None and process.exitcode == 0:
             return None  # another process was faster
         if trial is None:
             raise RuntimeError(f"a trial's process ended before it had a trial ({cause(process.exitcode)})")
-        if process.exitcode == FULL_DISK:
-            raise full_disk(self.search.folder)  # not the trial's fault: it will be taken again
-        if process.exitcode == NO_FAULT:
-            raise OSError(trial.user_attrs.get(INTERRUPTED, cause(process.exitcode)))
         if trial.state is TrialState.RUNNING:
             reason = cause(process.exitcode)
             if hangs:
@@ -114,14 +119,18 @@ class IsolatedTrials:
         self.search.claims.study.tell(trial, state=TrialState.FAIL, skip_if_finished=True)
 
 
-def train_one(recipe: dict, seconds: float, deterministic: str, precision: str) -> None:
-    """Trains one trial of the search that `make_study` builds from the recipe; runs in the new process."""
+def train_one(recipe: dict, seconds: float, deterministic: str, precision: str, tell: Connection) -> None:
+    """Trains one trial of the search that `make_study` builds from the recipe; runs in the new process.
+
+    An error that is not the trial's fault ends it with a code of its own, after its reason was told.
+    """
     threading.Thread(target=end_with_parent, daemon=True).start()
     settle(recipe["seed"], deterministic, precision)
-    search = make_study(**recipe)
     try:
+        search = make_study(**recipe)
         outlast_cuts(partial(search.train_one, Deadline(time.monotonic() + seconds)))
-    except (OSError, StalePictures) as error:
+    except (OSError, StalePictures, StorageInternalError) as error:
+        tell.send(reason_of(error))
         sys.exit(FULL_DISK if is_full(error) else NO_FAULT)
 
 

@@ -83,9 +83,9 @@ class RecordedSearch:
             self.hypermodel = training  # at half the batch size if memory ran out
             return self._train(trial, *args, **kwargs)
 
-        keep_state(Path(self.project_dir))
         training = self.hypermodel
         try:
+            keep_state(Path(self.project_dir))
             with counting_deaths(Path(self.get_trial_dir(trial.trial_id))) as deaths:
                 if deaths >= MOST_DEATHS:
                     raise keras_tuner.errors.FailedTrialError(IN_VAIN)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import h5py
 
+from src.running.resources import check_space
 from src.running.writing import replacing
 
 logger = logging.getLogger(__name__)
@@ -47,6 +48,7 @@ def restore_state(project: Path) -> None:
 
 def drop_optimizer(weights: Path) -> None:
     """Removes the optimizer state from a weights file, which is replaced atomically."""
+    check_space(weights.parent, weights.stat().st_size, weights.name)  # HDF5 would end the process
     with replacing(weights, f"{os.getpid()}.partial.h5") as partial:
         with h5py.File(weights) as old, h5py.File(partial, "w") as new:
             new.attrs.update(old.attrs)
