@@ -19,6 +19,7 @@ from src.evaluation import NotFinite, cross_entropy, predict_table
 from src.networks.ensemble import average_networks, save_weights, without_optimizer
 from src.networks.normalization import settle_normalization
 from src.running.locks import hold
+from src.running.parameters import check_averaging
 from src.running.resources import check_space, full_disk, is_full, training_bytes
 from src.runs import read_json, write_json, write_table
 from src.searches.callbacks import Deadline, EpochProgress, HistoryFile, StopAtNaN
@@ -65,12 +66,8 @@ def train_finalists(
         ValueError: weight averaging is combined with patience.
         RuntimeError: every training failed.
     """
-    averages = "weight_averaging" in training.space.settings and training.settings.get("weight_averaging")
-    if training.patience and averages:
-        raise ValueError(
-            "weight_averaging does not go with final_patience: patience puts back the best epoch's own "
-            "weights, not their average; set one of the two to 0"
-        )
+    if "weight_averaging" in training.space.settings:
+        check_averaging(training.settings.get("weight_averaging", 0), training.patience)
     identity = {**identity, "epochs": training.epochs, "patience": training.patience}
     identity["validation_freq"] = training.validation_freq
     identity["minutes"] = minutes / (len(seeds) * len(candidates))  # per training; 0: no limit

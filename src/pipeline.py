@@ -18,7 +18,7 @@ from src.config import find_paths
 from src.running.commands import check_place, pass_on, run_command, stderr_into
 from src.running.locks import check_no_workers, hold
 from src.running.messages import quote, refuse_passwords
-from src.running.parameters import check_growth, check_value, read_setting, read_yaml_profile, split_settings
+from src.running.parameters import check_pairs, check_value, read_setting, read_yaml_profile, split_settings
 from src.running.stamp import check_settings
 from src.runs import summarize
 
@@ -121,7 +121,7 @@ def read_settings(
     chosen = dict(read_setting(setting, known) for text in settings for setting in split_settings(text))
     check_parameters(values, f"profiles/{profile}.yaml")
     check_parameters(chosen, "settings")
-    check_growth({**known, **values, **chosen})
+    check_pairs({**known, **values, **chosen})
     if misplaced := sorted({"data", "run"} & chosen.keys() | {"run"} & values.keys()):
         raise ValueError(
             f"settings: {misplaced[0]} is none; give DATA=path or RUN=name to make, or data in notebook 00"

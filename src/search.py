@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from src.running.parameters import check_isolation
 from src.searches.isolation import IsolatedTrials
 from src.searches.recorded_search import RecordedSearch
 from src.study import StudySearch, make_study
@@ -73,12 +74,7 @@ def run_search(
         RuntimeError: all of the first trials failed, or another process runs the same KerasTuner search.
         OSError: the disk is full.
     """
-    if isolate_trials and not isinstance(search, StudySearch):
-        raise ValueError(
-            "isolate_trials is on, and KerasTuner's tuners cannot do that; choose tuner = 'optuna'"
-        )
-    if trial_timeout_minutes and not isolate_trials:
-        raise ValueError("trial_timeout_minutes needs isolate_trials: a process cannot end its own hang")
+    check_isolation(isinstance(search, StudySearch), isolate_trials, trial_timeout_minutes)
     if isolate_trials:
         search.run_for(minutes, IsolatedTrials(search, trial_timeout_minutes, deterministic, precision))
     else:

@@ -537,7 +537,9 @@ PROFILES = {
     "profile, unknown name": refused_profile("max_trails: 3", "no notebook has a parameter 'max_trails'"),
     "profile, name a number": refused_profile("7: 3", "no notebook has a parameter 7"),
     "profile, text for a number": refused_profile("epochs: many", "epochs is 'many'; it has to be int"),
-    "profile, number without point": refused_profile("learning_rate: 1e-3", "1.0e-3, for YAML takes"),
+    "profile, number without point": refused_profile(
+        "learning_rate: 1e-3", "1.0e-3 or 1.0e.6, for YAML takes"
+    ),
     "profile, half an epoch": refused_profile("epochs: 2.5", "epochs is 2.5; it has to be int"),
     "profile, no for a word": refused_profile("deterministic: no", "deterministic is False; .*quotes"),
     "profile, number for a switch": refused_profile("mirrored_views: 1", "mirrored_views is 1"),

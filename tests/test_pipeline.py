@@ -375,3 +375,23 @@ def test_a_password_is_refused_before_anything_is_written_and_is_not_quoted(addr
         assert "s3cret" not in str(told.value)
     assert not list(tmp_path.iterdir())
     check_parameters({"storage": "postgresql://me@host:5432/trials"}, "settings")
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        (
+            "space=modern weight_averaging=0.5 final_patience=2",
+            "weight_averaging does not go with final_patience",
+        ),
+        ("tuner=grid isolate_trials=true", "isolate_trials is on, and KerasTuner's tuners cannot do that"),
+        ("trial_timeout_minutes=1", "trial_timeout_minutes needs isolate_trials"),
+    ],
+)
+def test_settings_that_do_not_go_together_are_refused_before_anything_runs(settings, said):
+    with pytest.raises(ValueError, match=said):
+        read_settings("sample", [settings])
+
+
+def test_weights_that_a_space_does_not_average_go_with_patience():
+    assert read_settings("sample", ["space=described weight_averaging=0.5 final_patience=2"])

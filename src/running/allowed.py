@@ -40,7 +40,7 @@ LIMITS = {
     "workers": Limit(lambda value: 0 <= value <= 256, "0 to 256 threads"),
 }
 HINTS = {
-    float: "a number such as 0.001 or 1.0e-3, for YAML takes 1e-3 for a text",
+    float: "a number such as 0.001, 1.0e-3 or 1.0e+6, for YAML takes 1e-3 and 1e6 for texts",
     str: "a text, in quotes where YAML takes it for something else",
     bool: "true or false",
     int: "a whole number",

@@ -12,6 +12,7 @@ from typing import Any
 
 from packaging.requirements import Requirement
 
+from src.running.locks import take_turns
 from src.runs import read_json, write_json
 
 PACKAGES = ["keras", "tensorflow", "tensorflow-cpu", "tensorflow-tpu", "jax", "torch", "keras-tuner"]
@@ -28,10 +29,9 @@ def note_notebook(run: Path, facts: dict[str, Any]) -> None:
         facts: what the caller knows, such as device and precision.
     """
     path = run / "made_by.json"
-    kept = read_json(path) if path.exists() else {}
     name, data = notebook_name(), run / "data.json"  # notebook 01 will write another one
     known = read_json(data) if data.exists() and not name.startswith("01") else {}
-    kept[name] = {
+    entry = {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": os.environ.get("RUN_COMMAND", "by hand"),
         "parameters": notebook_settings(),
@@ -41,7 +41,8 @@ def note_notebook(run: Path, facts: dict[str, Any]) -> None:
         "packages": package_versions(),
         **facts,
     }
-    write_json(path, kept)
+    with take_turns(path):  # several workers begin notebook 03 at once
+        write_json(path, {**(read_json(path) if path.exists() else {}), name: entry})
 
 
 def notebook_name() -> str:

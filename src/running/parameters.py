@@ -49,11 +49,35 @@ def check_cell(values: dict[str, object]) -> None:
             raise ValueError(f"the parameters cell: {name} is the text {quote(value)}; give True or False")
 
 
-def check_growth(values: dict[str, object]) -> None:
-    """Raises ValueError if growing pictures would have to become smaller."""
+def check_pairs(values: dict[str, object]) -> None:
+    """Raises ValueError if a run's parameters, each one allowed, do not go together."""
     first, last = values["first_image_size"], values["image_size"]
-    if first > last and values["space"] == "modern":  # in other spaces pictures do not grow
-        raise ValueError(f"first_image_size is {first}; give at most image_size, {last}, or 0 for one size")
+    if values["space"] == "modern":  # in other spaces pictures do not grow, and weights are not averaged
+        if first > last:
+            raise ValueError(
+                f"first_image_size is {first}; give at most image_size, {last}, or 0 for one size"
+            )
+        check_averaging(values["weight_averaging"], values["final_patience"])
+    check_isolation(values["tuner"] == "optuna", values["isolate_trials"], values["trial_timeout_minutes"])
+
+
+def check_averaging(weight_averaging: float, patience: int) -> None:
+    """Raises ValueError if weights are to be averaged, and the best epoch's to be restored."""
+    if weight_averaging and patience:
+        raise ValueError(
+            "weight_averaging does not go with final_patience: patience puts back the best epoch's own "
+            "weights, not their average; set one of the two to 0"
+        )
+
+
+def check_isolation(with_optuna: bool, isolate_trials: bool, trial_timeout_minutes: float) -> None:
+    """Raises ValueError if KerasTuner's trials are to be isolated, or trials ended that are not isolated."""
+    if isolate_trials and not with_optuna:
+        raise ValueError(
+            "isolate_trials is on, and KerasTuner's tuners cannot do that; choose tuner = 'optuna'"
+        )
+    if trial_timeout_minutes and not isolate_trials:
+        raise ValueError("trial_timeout_minutes needs isolate_trials: a process cannot end its own hang")
 
 
 def read_yaml_profile(folder: Path, profile: str) -> dict[str, object]:

@@ -58,7 +58,7 @@ class IsolatedTrials:
         if not self.search.claims.has_one_free():
             return None
         self._before = len(self.search.claims.study.get_trials(deepcopy=False))
-        settings = (self.search.recipe, deadline.seconds_left(), self.deterministic, self.precision)
+        settings = (self.search.recipe, deadline.moment, self.deterministic, self.precision)
         context = multiprocessing.get_context("spawn")
         reasons, tell = context.Pipe(duplex=False)
         process = context.Process(target=train_one, args=(*settings, tell), daemon=True)
@@ -119,16 +119,17 @@ class IsolatedTrials:
         self.search.claims.study.tell(trial, state=TrialState.FAIL, skip_if_finished=True)
 
 
-def train_one(recipe: dict, seconds: float, deterministic: str, precision: str, tell: Connection) -> None:
+def train_one(recipe: dict, moment: float, deterministic: str, precision: str, tell: Connection) -> None:
     """Trains one trial of the search that `make_study` builds from the recipe; runs in the new process.
 
-    An error that is not the trial's fault ends it with a code of its own, after its reason was told.
+    It stops at the `time.monotonic()` of the search's deadline, which is the same in all processes. An error
+    that is not the trial's fault ends it with a code of its own, after its reason was told.
     """
     threading.Thread(target=end_with_parent, daemon=True).start()
     settle(recipe["seed"], deterministic, precision)
     try:
         search = make_study(**recipe)
-        outlast_cuts(partial(search.train_one, Deadline(time.monotonic() + seconds)))
+        outlast_cuts(partial(search.train_one, Deadline(moment)))
     except (OSError, StalePictures, StorageInternalError) as error:
         tell.send(reason_of(error))
         sys.exit(FULL_DISK if is_full(error) else NO_FAULT)
