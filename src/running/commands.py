@@ -55,7 +55,8 @@ def check_place(run: Path) -> None:
 def pass_on(module: str, *words: str) -> float:
     """Returns the seconds that `python -m src.<module>` took; its output goes to this process's stdout."""
     command = [sys.executable, "-m", f"src.{module}", *words]
-    settings = {"cwd": PROJECT, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    settings = {"cwd": PROJECT, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    settings |= {"text": True, "errors": "replace"}
     started = time.monotonic()
     with subprocess.Popen(command, **settings) as process:
         try:
