@@ -94,8 +94,13 @@ def accuracy_interval(correct: float, n: float) -> tuple[float, float]:
 
 def interval_of(table: pd.DataFrame) -> tuple[float, float]:
     """Returns the 95 % interval of the share of `correct`, adjusted for groups if a column `group` exists."""
-    n = effective_number(table["correct"], table["group"]) if "group" in table else len(table)
+    n = worth(table)
     return accuracy_interval(table["correct"].mean() * n, n)
+
+
+def worth(table: pd.DataFrame) -> float:
+    """Returns `effective_number` of the pictures in a table; all of them without a column `group`."""
+    return effective_number(table["correct"], table["group"]) if "group" in table else len(table)
 
 
 def effective_number(correct: pd.Series, groups: pd.Series) -> float:

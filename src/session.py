@@ -37,11 +37,12 @@ def start_run(name: str, seed: int, deterministic: str = "auto", precision: str 
     check_cell(notebook_settings())
     if name in ("", "..") or Path(name).name != name:
         raise ValueError(f"run is {name!r}; give the plain name of a folder, such as gpu-auto")
-    for word, value in {"deterministic": deterministic, "precision": precision or "float32"}.items():
+    policy = precision or "float32"
+    for word, value in {"deterministic": deterministic, "precision": policy}.items():
         check_value(word, value, str, "start_run")  # they may come from data.json
     folder = find_paths().output / name
     check_writable(folder)
-    settle(seed, deterministic, precision or "float32")
+    settle(seed, deterministic, policy)
     accelerator = has_accelerator()
     policy = keras.config.dtype_policy().name
     backend = keras.backend.backend()

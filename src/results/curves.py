@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 from sklearn import metrics
 
-from src.evaluation import effective_number, interval_of
+from src.evaluation import interval_of, worth
 
 
 def roc_table(predictions: pd.DataFrame) -> pd.DataFrame:
@@ -67,8 +67,7 @@ def calibration_error_by_chance(
     labels = random.random((draws, len(probability))) < probability
     gaps = [np.abs(np.bincount(index, drawn - probability)).sum() for drawn in labels]
     n = len(probability)
-    worth = effective_number(predictions["correct"], predictions["group"]) if "group" in predictions else n
-    return float(np.mean(gaps) / n * (n / worth) ** 0.5)
+    return float(np.mean(gaps) / n * (n / worth(predictions)) ** 0.5)
 
 
 def _bin_of(probability: pd.Series, bins: int) -> pd.Series:
