@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -16,6 +17,7 @@ from search_in_process import run_search, tables
 
 from src.search import run_search as run_any_search
 from src.searches import isolation
+from src.searches.callbacks import Deadline
 from src.searches.isolation import FULL_DISK, NO_FAULT, IsolatedTrials, cause
 
 pytestmark = pytest.mark.long
@@ -67,6 +69,17 @@ def test_a_full_disk_ends_the_search_and_costs_no_trial(tmp_path, monkeypatch):
     (tmp_path / "freed").touch()
     trials = tables(run_search(tmp_path / "run", "optuna", **settings))[0]
     assert trials["status"].tolist() == ["completed"] * 2 and trials["units"].max() > 8
+
+
+def test_a_trials_process_stops_at_the_moment_at_which_its_search_does(monkeypatch):
+    moments = []
+    search = SimpleNamespace(train_one=lambda deadline: moments.append(deadline.moment))
+    monkeypatch.setattr(isolation, "end_with_parent", lambda: None)
+    monkeypatch.setattr(isolation, "settle", lambda *settings: time.sleep(0.05))
+    monkeypatch.setattr(isolation, "make_study", lambda seed: search)
+    moment = Deadline.after(1).moment
+    isolation.train_one({"seed": 1}, moment, "no", "float32", None)
+    assert moments == [moment]  # however long the process took to begin
 
 
 def test_pictures_that_another_split_has_end_the_search_and_its_trials_process(tmp_path, monkeypatch):

@@ -1,5 +1,8 @@
 """What made a run is written down, and the same run once more is compared with it."""
 
+import threading
+import time
+
 import pandas as pd
 import pytest
 
@@ -51,6 +54,20 @@ def test_a_notebook_notes_what_made_it(tmp_path, monkeypatch):
     assert changed_since(kept["03_tuning"]) == []
     kept["03_tuning"]["packages"]["keras"] = "0.1"
     assert changed_since(kept["03_tuning"]) == [f"keras was 0.1 and is {package_versions()['keras']}"]
+
+
+def test_two_workers_that_begin_a_notebook_at_once_are_both_noted(tmp_path, monkeypatch, caplog):
+    caplog.set_level("INFO")
+    monkeypatch.setenv("NOTEBOOK_RUN", "/somewhere/03_tuning-2.ipynb")
+    with locks.take_turns(tmp_path / "made_by.json"):
+        second = threading.Thread(target=note_notebook, args=(tmp_path, {}))
+        second.start()
+        while second.is_alive() and "waiting for it" not in caplog.text:
+            time.sleep(0.01)
+        write_json(tmp_path / "made_by.json", {"03_tuning-1": {}})
+    second.join()
+    assert list(read_json(tmp_path / "made_by.json")) == ["03_tuning-1", "03_tuning-2"]
+    assert "waiting for it" in caplog.text
 
 
 def test_a_package_that_the_requirements_refuse_is_named_and_one_that_is_missing_is_not(
