@@ -1,6 +1,5 @@
 """One training, of a search's trial or of a finalist: a network, its batches, and when it stops."""
 
-import logging
 from collections.abc import Callable, Iterable
 from functools import cached_property, partial
 from pathlib import Path
@@ -12,13 +11,12 @@ from src.generators import PictureBatches, load_batches
 from src.images.growth import growing_sizes, grown_size, relative_costs, spans
 from src.networks.building import build_metrics
 from src.networks.normalization import SettledNormalization
+from src.running.devices import without_xla
 from src.running.parameters import read_input
 from src.searches.checkpoints import Checkpoint
 from src.searches.objectives import lower_is_better
 from src.searches.pace import KeepPace
 from src.spaces import SPACES, Space
-
-logger = logging.getLogger(__name__)
 
 
 class PictureTraining(keras_tuner.HyperModel):
@@ -68,7 +66,7 @@ class PictureTraining(keras_tuner.HyperModel):
         model = self.space.build(hp, **{name: known[name] for name in names if name in known})
         if "tuner/trial_id" in hp.values:  # Hyperband resumes that trial, including the optimizer's state
             model.optimizer.build(model.trainable_variables)
-        return model
+        return without_xla(model)
 
     def training_batches(self, choices: dict) -> PictureBatches:
         """Returns the batches of the training part, with a space's choices for them."""

@@ -6,6 +6,7 @@ from pathlib import Path
 import keras
 from keras import layers, ops
 
+from src.running.devices import without_xla
 from src.running.resources import check_space
 from src.running.writing import replacing
 
@@ -37,7 +38,10 @@ def average_networks(networks: list[keras.Model], mirrored: bool = False) -> ker
     model = keras.Model(pictures, average, name="averaged")
     # Only to be evaluated: SGD alone has no state, so loading the file does not warn that it is missing.
     model.compile("sgd", loss="binary_crossentropy", metrics=["accuracy"])
-    return model
+    # A saved file would keep whether this device compiles by XLA, but whoever loads it may have another one.
+    compiled = {**model.get_compile_config(), "jit_compile": "auto"}
+    model.get_compile_config = lambda: compiled
+    return without_xla(model)
 
 
 def without_optimizer(network: keras.Model, name: str | None = None) -> keras.Model:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import keras
 
 from src.images.preprocessing import PREPROCESSING, check_squares
+from src.running.devices import without_xla
 from src.running.messages import one_line, quote
 
 AGAIN = "copy both files once more, or run the notebook that saved them again"
@@ -91,4 +92,4 @@ def open_network(
             f"{model_file} makes {given} of {taken}; wanted is one probability (None, 1) of pictures "
             f"(None, {image_size}, {image_size}, 3); {again}"
         )
-    return model
+    return without_xla(model)

@@ -3,7 +3,6 @@
 import time
 from pathlib import Path
 
-import keras
 import numpy as np
 import pandas as pd
 from scipy.stats import binomtest, permutation_test
@@ -13,6 +12,7 @@ from src.datasets.splitting import add_groups
 from src.evaluation import accuracy_interval, measure
 from src.features import class_names, data_fingerprint, load_features
 from src.generators import PictureBatches
+from src.networks.saved_model import open_network
 from src.running.messages import one_line
 from src.runs import read_json, write_json, write_table
 
@@ -36,7 +36,7 @@ def measure_cost(model_file: Path, batches: PictureBatches, training_minutes: fl
         batches: pictures of its size that no choice depends on any more, such as the validation part.
         training_minutes: of search and training together.
     """
-    model = keras.models.load_model(model_file, safe_mode=True)
+    model = open_network(model_file, batches.pixels.shape[1])
     some = [batches[index][0] for index in range(min(len(batches), max(1, 512 // batches.batch_size)))]
     pictures = np.concatenate(some)
     seconds = []

@@ -32,6 +32,17 @@ def has_accelerator() -> bool:
     return any(not name.startswith("cpu") for name in _listed())
 
 
+def without_xla(network: keras.Model) -> keras.Model:
+    """Returns the network, which TensorFlow then runs kernel by kernel; on other backends it stays as it is.
+
+    On a GPU Keras turns on XLA, which compiles anew for each network and each shape of its batches: growing
+    pictures, a smaller last batch, validation. That is over ten programs a trial, and a trial is short.
+    """
+    if keras.backend.backend() == "tensorflow":
+        network.jit_compile = False
+    return network
+
+
 def idle_gpus(accelerator: bool) -> str:
     """Returns a sentence about GPUs that are present but unused, "" if there are none.
 

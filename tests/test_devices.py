@@ -1,0 +1,44 @@
+"""Where Keras would turn on XLA, as on a GPU, our networks do without it, and a saved one leaves it open."""
+
+import keras
+import pytest
+from search_in_process import serve
+
+from src.networks.ensemble import average_networks
+from src.networks.saved_model import open_network
+from src.running.devices import without_xla
+from src.spaces import SPACES, fixed
+from src.training import PictureTraining
+
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.skipif(
+        keras.backend.backend() != "tensorflow", reason="other backends compile by XLA or not"
+    ),
+]
+
+
+def test_no_program_is_compiled_for_each_shape_of_the_batches(tmp_path, monkeypatch):
+    monkeypatch.setattr(keras.Model, "_resolve_auto_jit_compile", lambda network: True)
+    batches = serve("train")
+    training = PictureTraining(SPACES["modern"], {"image_size": None}, lambda *part, **how: batches, epochs=1)
+    network = training.build(fixed({"width": 8, "stages": 1}))
+    averaged = average_networks([network])
+    averaged.save(tmp_path / "model.keras")
+    opened = open_network(tmp_path / "model.keras", 8, compiled=True)
+    assert [each.jit_compile for each in (network, averaged, opened)] == [False] * 3
+    assert keras.models.load_model(tmp_path / "model.keras").jit_compile  # whoever opens it has the default
+
+
+def test_a_file_saved_on_a_gpu_is_not_compiled_elsewhere(tmp_path, monkeypatch):
+    with monkeypatch.context() as on_a_gpu:
+        on_a_gpu.setattr(keras.Model, "_resolve_auto_jit_compile", lambda network: True)
+        network = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Flatten(), keras.layers.Dense(1)])
+        average_networks([network]).save(tmp_path / "model.keras")
+    assert not keras.models.load_model(tmp_path / "model.keras").jit_compile
+
+
+def test_a_network_that_is_not_compiled_yet_can_do_without_it(monkeypatch):
+    monkeypatch.setattr(keras.Model, "_resolve_auto_jit_compile", lambda network: True)
+    network = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
+    assert network.jit_compile and not without_xla(network).jit_compile
