@@ -4,6 +4,8 @@ import logging
 import os
 import platform
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import keras
@@ -84,6 +86,17 @@ def settle(seed: int, deterministic: str, precision: str) -> None:
         tensorflow.config.experimental.enable_op_determinism()
     policy = fastest_precision(has_accelerator()) if precision == "auto" else precision
     keras.config.set_dtype_policy(policy)
+
+
+@contextmanager
+def computing_in(precision: str) -> Iterator[None]:
+    """Builds networks in this dtype policy until the block ends, even by an interrupt; then as before."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(precision)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
 
 
 def is_deterministic(word: str) -> bool:

@@ -60,6 +60,18 @@ def test_cells_are_short_and_define_nothing(name):
 
 
 @pytest.mark.parametrize("name", ALL)
+def test_no_cell_makes_a_name_from_its_own_old_value_so_that_a_cell_may_be_run_twice(name):
+    for cell in cells(name):
+        own: set[str] = set()
+        lines = ast.parse(plain_python(cell.source)).body
+        for line in (line for line in lines if isinstance(line, ast.Assign)):
+            written = {node.id for node in line.targets if isinstance(node, ast.Name)}
+            read = {node.id for node in ast.walk(line.value) if isinstance(node, ast.Name)}
+            assert not written & read - own, cell.source
+            own |= written
+
+
+@pytest.mark.parametrize("name", ALL)
 def test_a_notebook_opens_with_its_question_and_ends_with_what_the_run_shows(name):
     prose = cells(name, "markdown")
     assert prose[0].source.startswith(f"# {name[:2]} ") and "\n\n" in prose[0].source

@@ -13,7 +13,7 @@ import pytest
 
 from src.config import find_paths
 from src.running import devices
-from src.session import start_run
+from src.session import computing_in, start_run
 
 
 @pytest.fixture(autouse=True)
@@ -39,6 +39,13 @@ def test_a_notebook_that_builds_no_network_says_nothing_of_a_precision(capsys):
     plain, asked = (line for line in capsys.readouterr().out.splitlines() if line.startswith("Python"))
     keras.config.set_dtype_policy("float32")
     assert "float" not in plain and asked == f"{plain}, mixed_bfloat16"
+
+
+def test_a_cell_that_is_interrupted_leaves_the_precision_as_it_was():
+    with pytest.raises(KeyboardInterrupt), computing_in("mixed_bfloat16"):
+        assert keras.layers.Dense(1).compute_dtype == "bfloat16"
+        raise KeyboardInterrupt
+    assert keras.config.dtype_policy().name == "float32"
 
 
 @pytest.mark.parametrize("name", ["", "..", "a/b", "/tmp"])
