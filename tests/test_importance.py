@@ -77,7 +77,7 @@ def test_a_search_that_says_nothing_has_no_spread_and_says_so(space, change):
     spread = importance_spread(table, space)
     assert spread.empty and list(spread) == ["name", "low", "high"]
     words = describe_importance(measure_importances(table, space), spread)
-    assert words.startswith("Too little differed between")
+    assert words.startswith("Too few trials were completed, or they were too alike,")
 
 
 def test_the_sentence_counts_the_rivals_whose_whiskers_reach_the_first():

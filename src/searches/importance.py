@@ -93,7 +93,7 @@ def comparable(trials: pd.DataFrame, space: list) -> tuple[pd.DataFrame, dict[st
 def describe_importance(importances: pd.DataFrame, spread: pd.DataFrame) -> str:
     """Returns a sentence on the hyperparameter that mattered most, and how sure that is."""
     if importances.empty:
-        return "Too little differed between the completed trials to say which hyperparameter mattered."
+        return "Too few trials were completed, or they were too alike, to say which hyperparameter mattered."
     table = importances.merge(spread, on="name")
     first, others = table.iloc[0], table.iloc[1:]
     rivals = int((others["high"] > first["low"]).sum())
