@@ -71,6 +71,11 @@ def test_no_cell_makes_a_name_from_its_own_old_value_so_that_a_cell_may_be_run_t
             own |= written
 
 
+def test_the_evaluation_reads_nothing_of_a_search_or_training_that_may_be_later_than_the_model():
+    source = "".join(cell.source for cell in cells("05_evaluation"))
+    assert not re.search(r"trials\.csv|history\.csv|best_hyperparameters\.json|finalists\.csv", source)
+
+
 @pytest.mark.parametrize("name", ALL)
 def test_a_notebook_opens_with_its_question_and_ends_with_what_the_run_shows(name):
     prose = cells(name, "markdown")
