@@ -65,6 +65,7 @@ def train_finalists(
     Raises:
         ValueError: weight averaging is combined with patience.
         RuntimeError: every training failed.
+        KeyboardInterrupt: a new one, see `run_search`.
     """
     if "weight_averaging" in training.space.settings:
         check_averaging(training.settings.get("weight_averaging", 0), training.patience)
@@ -87,6 +88,8 @@ def train_finalists(
                 failures.append(f"{place.name}: {error}")
                 lost += read_json(place / "result.json")["seconds"]
                 continue
+            except KeyboardInterrupt:
+                raise KeyboardInterrupt("the training was stopped; run again, it resumes") from None
             expected += expected_seconds(training, candidate, rows[-1]["epochs"])
             pace = sum(row["seconds"] for row in rows) / max(expected, 1e-3)
     if not rows:

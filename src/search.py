@@ -73,9 +73,13 @@ def run_search(
         ValueError: KerasTuner's trials cannot be isolated, or a timeout is set for trials that are not.
         RuntimeError: all of the first trials failed, or another process runs the same KerasTuner search.
         OSError: the disk is full.
+        KeyboardInterrupt: a new one, without the hundreds of lines of where the training was.
     """
     check_isolation(isinstance(search, StudySearch), isolate_trials, trial_timeout_minutes)
-    if isolate_trials:
-        search.run_for(minutes, IsolatedTrials(search, trial_timeout_minutes, deterministic, precision))
-    else:
-        search.run_for(minutes)
+    try:
+        if isolate_trials:
+            search.run_for(minutes, IsolatedTrials(search, trial_timeout_minutes, deterministic, precision))
+        else:
+            search.run_for(minutes)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("the search was stopped; run again, it resumes") from None

@@ -253,6 +253,14 @@ def test_another_trainings_minutes_are_not_counted(trained, tmp_path):
     assert train_finalist(training, FINALISTS[0], 1, place, minutes=5.0)["epochs"] == 3
 
 
+def test_stopped_trainings_say_that_they_resume_and_not_where_in_keras_they_were(tmp_path, monkeypatch):
+    stopped = KeyboardInterrupt("somewhere in Keras")
+    monkeypatch.setattr(PictureTraining, "fit", lambda *parts, **more: (_ for _ in ()).throw(stopped))
+    with pytest.raises(KeyboardInterrupt, match="run again, it resumes") as caught:
+        train(tmp_path)
+    assert caught.value.__suppress_context__
+
+
 def test_a_training_that_fails_in_its_first_epoch_has_not_spent_another_ones_minutes(tmp_path, monkeypatch):
     """Its folder holds the history of other hyperparameters; the rest would be left with an epoch each."""
     place = tmp_path / "trial_4-seed_1"

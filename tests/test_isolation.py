@@ -115,6 +115,15 @@ def test_a_trials_process_ends_with_the_one_that_started_it(tmp_path):
     assert children and psutil.wait_procs(children, timeout=20)[1] == []
 
 
+def test_a_stopped_search_says_that_it_resumes_and_not_where_in_keras_it_was():
+    def stop(minutes):
+        raise KeyboardInterrupt("somewhere in Keras")
+
+    with pytest.raises(KeyboardInterrupt, match="run again, it resumes") as caught:
+        run_any_search(SimpleNamespace(run_for=stop))
+    assert caught.value.__suppress_context__
+
+
 def test_only_optunas_trials_can_be_isolated_and_only_isolated_ones_timed_out(tmp_path):
     with pytest.raises(ValueError, match="isolate_trials is on.*choose tuner = 'optuna'"):
         run_any_search(object(), isolate_trials=True)
