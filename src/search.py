@@ -81,5 +81,7 @@ def run_search(
             search.run_for(minutes, IsolatedTrials(search, trial_timeout_minutes, deterministic, precision))
         else:
             search.run_for(minutes)
+        return
     except KeyboardInterrupt:
-        raise KeyboardInterrupt("the search was stopped; run again, it resumes") from None
+        pass  # IPython would keep it, with all that was open in the frames of its traceback
+    raise KeyboardInterrupt("the search was stopped; run again, it resumes")
