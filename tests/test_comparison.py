@@ -83,6 +83,9 @@ def test_mcnemar_of_groups_counts_those_that_differ():
     assert mcnemar(first, table([False] * 10 + [True] * 60)) == pytest.approx(2 / 2**5)  # five of 35
     assert mcnemar(first, table([False] * 2 + [True] * 68)) == 1.0
     assert mcnemar(first, table([True] * 70)) == 1.0
+    # Right on 3, 1 and 1 more of three groups, 1 fewer of another: of 16 patterns, 4 make 4 or more of 6.
+    some = table([True] * 5 + [False]).assign(group=list("aaabcd"))
+    assert mcnemar(some, table([False] * 5 + [True])) == pytest.approx(2 * 4 / 2**4)
     assert mcnemar(first.assign(group=7), table([False] * 10 + [True] * 60)) == 1.0, (
         "one group proves nothing"
     )
@@ -112,8 +115,9 @@ def test_the_table_holds_this_run_and_its_neighbours_on_the_same_pictures_only(t
     note(tmp_path / "c", "other pictures", table(weak), hashes="i")
     results = collect_results(tmp_path / "a")
     assert results["result"].tolist() == ["published, its own figures", "weak", "strong"]
-    assert results["run"].tolist()[1:] == ["b", "a"]
+    assert results["run"].tolist()[1:] == ["b", "a"] and "predictions" not in results
     assert results["accuracy"].tolist() == [config.PUBLISHED_TEST_ACCURACY, 32 / 40, 39 / 40]
+    assert results.loc[0, ["low", "high"]].astype(float).round(4).tolist() == [0.7362, 0.7602]
     # The first two rows have no neighbour on the same pictures above them.
     assert results["mcnemar_p"].isna().tolist() == [True, True, False]
     assert results["mcnemar_p"].iloc[2] == pytest.approx(mcnemar(table(weak), table(strong)))
@@ -170,14 +174,18 @@ def test_a_run_without_a_result_is_sent_to_notebook_05(tmp_path):
         collect_results(tmp_path / "a")
 
 
-def test_the_cost_of_a_network_is_counted_on_its_file(tmp_path):
-    network = keras.Sequential(
-        [keras.Input((8, 8, 3)), keras.layers.Flatten(), keras.layers.Dense(1, activation="sigmoid")]
-    )
+def test_the_cost_of_a_network_is_counted_on_its_file(tmp_path, monkeypatch):
+    layers = [keras.layers.Flatten(), keras.layers.Dense(300), keras.layers.Dense(1, activation="sigmoid")]
+    network = keras.Sequential([keras.Input((8, 8, 3)), *layers])
     save_model(network, tmp_path / "model.keras", {})
-    names = [f"{number}.jpg" for number in range(20)]
-    batches = PictureBatches(np.zeros((20, 8, 8, 3), "uint8"), range(20), [0, 1] * 10, names, batch_size=8)
+    names = [f"{number}.jpg" for number in range(520)]
+    pixels = np.zeros((520, 8, 8, 3), "uint8")
+    batches = PictureBatches(pixels, range(520), [0, 1] * 260, names, batch_size=8)
+    clock = iter([0.0, 1.0, 10.0, 14.0, 20.0, 22.0, 30.0, 33.0])  # rounds of 1 (not counted), 4, 2, 3 s
+    monkeypatch.setattr("src.results.comparison.time.perf_counter", lambda: next(clock))
     cost = measure_cost(tmp_path / "model.keras", batches, training_minutes=2.04)
-    assert cost["parameters"] == 8 * 8 * 3 + 1
-    assert cost["megabytes"] == round((tmp_path / "model.keras").stat().st_size / 1e6, 1)
-    assert cost["training_minutes"] == 2.0 and cost["pictures_per_second"] > 0
+    assert cost["parameters"] == (8 * 8 * 3 + 1) * 300 + 301
+    assert cost["megabytes"] > 0.1 and cost["megabytes"] == round(
+        (tmp_path / "model.keras").stat().st_size / 1e6, 1
+    )
+    assert cost["training_minutes"] == 2.0 and cost["pictures_per_second"] == 512 / 2

@@ -202,22 +202,23 @@ def test_the_interval_of_grouped_pictures_is_that_of_as_many_independent_ones():
 
 
 def test_a_measure_differs_from_a_count_by_hand():
-    # code 1: found 0.9 and 0.6, missed 0.2; code 0: mistaken 0.7, right 0.1
-    predictions = make_predictions([1, 1, 1, 0, 0], [0.9, 0.6, 0.2, 0.7, 0.1])
+    # code 1: found 0.9 and 0.6, missed 0.3 and 0.2; code 0: mistaken 0.7, right 0.25 to 0.05
+    predictions = make_predictions([1] * 4 + [0] * 5, [0.9, 0.6, 0.3, 0.2, 0.7, 0.25, 0.15, 0.1, 0.05])
     measures = evaluation.measure(predictions)
-    assert measures["n"] == 5
-    assert measures["accuracy"] == pytest.approx(3 / 5)
+    assert measures["n"] == 9
+    assert measures["accuracy"] == pytest.approx(6 / 9)
     assert measures["precision"] == pytest.approx(2 / 3)
-    assert measures["recall"] == pytest.approx(2 / 3)
-    assert measures["f1"] == pytest.approx(2 / 3)
-    # Pairs of a 1 and a 0, the 1 ranked higher: 0.9 beats both, 0.6 and 0.2 beat 0.1 alone.
-    assert measures["roc_auc"] == pytest.approx(4 / 6)
-    log_loss = -np.log([0.9, 0.6, 0.2, 0.3, 0.9]).mean()
-    assert measures["log_loss"] == pytest.approx(log_loss)
-    assert measures["cross_entropy"] == pytest.approx(log_loss)
-    assert measures["brier"] == pytest.approx((0.1**2 + 0.4**2 + 0.8**2 + 0.7**2 + 0.1**2) / 5)
-    assert (measures["low"], measures["high"]) == evaluation.accuracy_interval(3, 5)
-    assert measures["larger_class"] == 3 / 5
+    assert measures["recall"] == pytest.approx(2 / 4)
+    assert measures["f1"] == pytest.approx(2 * 2 / (3 + 4))
+    assert measures["balanced_accuracy"] == pytest.approx((2 / 4 + 4 / 5) / 2)
+    # Pairs of a 1 and a 0, the 1 ranked higher: 0.9 beats all, 0.6 and 0.3 all but 0.7, 0.2 three.
+    assert measures["roc_auc"] == pytest.approx((5 + 4 + 4 + 3) / 20)
+    right = np.array([0.9, 0.6, 0.3, 0.2, 0.3, 0.75, 0.85, 0.9, 0.95])  # the probability of the true class
+    assert measures["log_loss"] == pytest.approx(-np.log(right).mean())
+    assert measures["cross_entropy"] == pytest.approx(-np.log(right).mean())
+    assert measures["brier"] == pytest.approx(((1 - right) ** 2).mean())
+    assert (measures["low"], measures["high"]) == evaluation.accuracy_interval(6, 9)
+    assert measures["larger_class"] == 5 / 9
 
 
 def test_a_probability_of_zero_costs_more_than_keras_lets_it():
@@ -321,14 +322,14 @@ def test_a_curve_does_not_pass_through_its_known_points():
 
 
 def test_a_bin_of_the_calibration_loses_or_moves_a_picture():
-    predictions = make_predictions([0, 1, 1, 1, 1], [0.0, 0.25, 0.3, 0.5, 1.0])
+    predictions = make_predictions([0, 1, 1, 1, 1, 1], [0.0, 0.25, 0.3, 0.47, 0.5, 1.0])
     table = curves.calibration_table(predictions, bins=4)  # edges 0, 0.25, 0.5, 0.75, 1
-    assert list(table["count"]) == [1, 2, 1, 1]
+    assert list(table["count"]) == [1, 3, 1, 1]
     assert list(table["bin_low"]) == [0, 0.25, 0.5, 0.75]
     assert list(table["observed"]) == [0, 1, 1, 1]
-    assert table["mean_probability"][1] == pytest.approx(0.275)
-    assert (table["low"][1], table["high"][1]) == evaluation.accuracy_interval(2, 2)
-    error = (1 * 0 + 2 * (1 - 0.275) + 1 * (1 - 0.5) + 1 * 0) / 5
+    assert table["mean_probability"][1] == pytest.approx(0.34)
+    assert (table["low"][1], table["high"][1]) == evaluation.accuracy_interval(3, 3)
+    error = (1 * 0 + 3 * (1 - 0.34) + 1 * (1 - 0.5) + 1 * 0) / 6
     assert curves.expected_calibration_error(table) == pytest.approx(error)
 
 

@@ -27,12 +27,14 @@ def by_hand(predictions: pd.DataFrame, threshold: float) -> tuple[int, int]:
 
 def test_a_cost_holds_from_the_probability_where_it_changes():
     """Between two rows the true cost at any threshold is that of the row whose range it is in."""
-    costs = cost_table(PREDICTIONS)
-    starts = costs["holds_from"].to_numpy()
-    for threshold in np.linspace(0, 1, 201):
-        truth = (decide(PREDICTIONS, threshold)["predicted"] != PREDICTIONS["code"]).mean()
-        row = np.searchsorted(starts, threshold, side="right") - 1
-        assert costs["mean_cost"].iloc[row] == pytest.approx(truth), threshold
+    at_a_half = PREDICTIONS.replace({"probability": {0.6: THRESHOLD}})
+    for predictions in (PREDICTIONS, at_a_half):
+        costs = cost_table(predictions)
+        starts = costs["holds_from"].to_numpy()
+        for threshold in np.linspace(0, 1, 201):
+            truth = (decide(predictions, threshold)["predicted"] != predictions["code"]).mean()
+            row = np.searchsorted(starts, threshold, side="right") - 1
+            assert costs["mean_cost"].iloc[row] == pytest.approx(truth), threshold
 
 
 def test_each_threshold_has_the_mistakes_that_it_makes():
@@ -52,6 +54,7 @@ def test_each_threshold_has_the_mistakes_that_it_makes():
         (1, 1, 0.65),  # one mistake from 0.6 to 0.7 and from 0.2 to 0.3; 0.65 is nearer to 0.5 than 0.25
         (1, 10, 0.25),  # all dogs are to be found, at one false alarm
         (10, 1, 0.65),
+        (1e-12, 1e-11, 0.25),  # in whatever unit
         (0, 0, 0.5),  # nothing costs anything: the usual one
         (0, 1, 0.25),  # all that find every dog cost nothing; of them the nearest to 0.5
     ],

@@ -75,9 +75,14 @@ def test_the_worst_bin_is_named_with_its_place_among_those_below(hundred):
 
 def test_a_single_bin_may_be_chance_as_often_as_there_are_bins_to_judge(hundred):
     predictions, measures = hundred
-    words = describe_worst(accuracy_by_slice(predictions, measures.assign(aspect=1.0)), 0.8)
+    table = accuracy_by_slice(predictions, measures.assign(aspect=1.0))
+    words = describe_worst(table, 0.8)
     # 1 - (49 / 50) ** 5 = 0.096
     assert "the only such bin among the 5 bins" in words and "By chance alone, about 1 in 10 runs" in words
+    table = table[table["measure"] == "brightness"]
+    words = describe_worst(pd.concat([table, *[table.assign(clearly_below=False)] * 6]), 0.8)
+    # 1 - (49 / 50) ** 35 = 0.507
+    assert "the only such bin among the 35 bins" in words and "By chance alone, about 5 in 10 runs" in words
 
 
 def test_an_interval_that_reaches_the_overall_accuracy_is_no_fall(hundred):

@@ -147,9 +147,13 @@ def test_the_table_shows_the_gain_also_on_pictures_that_it_was_not_chosen_on():
 
 def test_pictures_of_a_group_are_in_one_half(monkeypatch):
     halves = []
-    monkeypatch.setattr(
-        calibration, "calibrate", lambda half, clip, independent: halves.append(half) or Calibration(1.0, 0.0)
-    )
+
+    def calibrate_half(half, clip, independent):
+        halves.append(half)
+        assert independent == calibration.count_independent(validation) / 2, "what both are worth, halved"
+        return Calibration(1.0, 0.0)
+
+    monkeypatch.setattr(calibration, "calibrate", calibrate_half)
     validation = sure_too_much(60).assign(group=[f"patient {number % 6}" for number in range(60)])
     log_loss_table(validation, Calibration(1.0, 0.0), 0.0, seed=3)
     first, second = (set(half["group"]) for half in halves)
