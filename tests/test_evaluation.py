@@ -221,6 +221,11 @@ def test_a_measure_differs_from_a_count_by_hand():
     assert measures["larger_class"] == 5 / 9
 
 
+def test_a_class_that_is_never_predicted_has_a_precision():
+    measures = evaluation.measure(make_predictions([1, 0], [0.2, 0.1]))
+    assert measures["precision"] == measures["recall"] == measures["f1"] == 0
+
+
 def test_a_probability_of_zero_costs_more_than_keras_lets_it():
     predictions = make_predictions([1, 0], [0.0, 0.0])
     assert evaluation.cross_entropy(predictions) == pytest.approx(-np.log(1e-7) / 2, rel=1e-6)

@@ -434,6 +434,7 @@ def test_finalists_are_ranked_by_the_minutes_that_each_of_their_trainings_gets()
     assert plan_finalists(make(500), [slow, quick], 1, 2, 95) == ([slow], 1)
     assert plan_finalists(make(500), [slow, quick], 1, 2, 190) == ([slow], 2)
     assert plan_finalists(make(500), [slow, quick], 2, 1, 95)[0] == [slow, quick]
+    assert plan_finalists(make(500), [slow, quick], 2, 2, 200)[1] == 1, "twice 47 epochs of the slow one"
 
 
 def test_of_a_loss_the_lowest_is_expected_to_end_lowest():
@@ -509,6 +510,8 @@ def test_the_winner_is_chosen_on_the_mean_of_the_new_scores(tmp_path):
     assert table["difference"].tolist() == pytest.approx([0.01, -0.07])
     by_loss = finalists_table(trainings.assign(val_log_loss=0.3), "val_log_loss")
     assert "difference" not in by_loss, "a loss is no accuracy"
+    tied = finalists_table(trainings.assign(val_accuracy=0.9))
+    assert tied["trial"].tolist() == [7, 3], "as the search had them"
     assert choose_members(trainings, "none", tmp_path)["folder"].tolist() == ["c"]
     assert choose_members(trainings, "seeds", tmp_path)["folder"].tolist() == ["c", "d"]
     with pytest.raises(ValueError, match="average is 'all'"):
@@ -541,6 +544,9 @@ def test_a_training_that_ended_at_chance_is_not_averaged_in(tmp_path):
         {"trial": [5, 3, 1], "first_score": 0.9, "val_accuracy": [0.5, 0.75, 0.75], "folder": ["c", "a", "b"]}
     )
     assert choose_members(trainings, "finalists", tmp_path)["folder"].tolist() == ["a", "b"]
+    leave_validation(tmp_path, [1, 0, 1, 0], {"twin of b": told["b"]})
+    twins = pd.concat([trainings.tail(1), trainings.tail(1).assign(folder="twin of b")])
+    assert len(choose_members(twins, "finalists", tmp_path)) == 2, "it makes the average no worse"
 
 
 def test_one_picture_more_or_less_does_not_decide_what_is_averaged(tmp_path):
@@ -564,18 +570,21 @@ def test_what_averaging_gains_is_counted_on_the_mean_probability(tmp_path):
     assert gains.loc["helpful finalists averaged", "as_it_is"] == 1
     assert gains.loc["helpful finalists averaged", "as_it_is_gain"] == 25
     assert gains.loc["helpful finalists averaged", "with_mirror_view_gain"] == pytest.approx(-25)
+    gains = averaging_gains(trainings.assign(trial=1), tmp_path)  # both are seeds of one finalist
+    assert gains["networks"].tolist() == [1, 2, 2] and gains["as_it_is"].tolist() == [0.625, 1, 1]
+    assert gains["as_it_is_gain"].tolist() == [0, 37.5, 37.5]
     assert saved_accuracy(trainings, False, tmp_path) == 1
     assert saved_accuracy(trainings.tail(1), False, tmp_path) == 0.5
     assert saved_accuracy(trainings, True, tmp_path) == 0.5
 
 
 def test_candidates_know_how_long_an_epoch_took(tmp_path):
-    # The last third of each execution: 2 s of the first, 4 s of the other.
+    # The last third of each execution: 3 s of the first, 3 s and 8 s of the other.
     rows = {
-        "execution": [0] * 4 + [1] * 4,
-        "epoch": [1, 2, 3, 4] * 2,
-        "seconds": [9, 12, 16, 18, 5, 6, 7, 11],
-        "validation_seconds": [3, 1, 1, 0.5, 1, 1, 1, 1.5],
+        "execution": [0] * 3 + [1] * 6,
+        "epoch": [1, 2, 3, 1, 2, 3, 4, 5, 6],
+        "seconds": [9, 16, 19, 5, 6, 7, 8, 11, 19],
+        "validation_seconds": [3, 1, 1, 1, 1, 1, 0.5, 1, 2],
     }
     pd.DataFrame(rows).to_csv(tmp_path / "history.csv", index=False)
     record = TrialRecord(5, {"units": 2}, "completed", 0.7, "", tmp_path)

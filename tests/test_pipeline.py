@@ -1,6 +1,7 @@
 """The command behind `make`: bad settings are named, a failed step leaves no whole notebook."""
 
 import logging
+import math
 import os
 
 import nbformat
@@ -393,5 +394,34 @@ def test_settings_that_do_not_go_together_are_refused_before_anything_runs(setti
         read_settings("sample", [settings])
 
 
-def test_weights_that_a_space_does_not_average_go_with_patience():
-    assert read_settings("sample", ["space=described weight_averaging=0.5 final_patience=2"])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        # It averages no weights, and its pictures do not grow.
+        "space=described weight_averaging=0.5 final_patience=2 first_image_size=41 image_size=40",
+        "space=modern weight_averaging=0 final_patience=2 first_image_size=40 image_size=40",
+        "space=modern weight_averaging=0.5 final_patience=0 tuner=grid isolate_trials=false",
+    ],
+)
+def test_settings_that_do_go_together_are_taken(settings):
+    assert read_settings("sample", [settings])
+
+
+@pytest.mark.parametrize(
+    ("name", "ends", "beyond"),
+    [
+        ("image_size", (8, 4096), (7, 4097)),
+        ("first_image_size", (0, 8, 4096), (7, 4097)),
+        ("backbone_image_size", (0, 32, 4096), (31, 4097)),
+        ("epoch_fraction", (0.001, 1), (0, 1.001)),
+        ("learning_rate", (1e-9, 1e9), (0, math.inf, math.nan)),
+        ("seed", (0, 2**31 - 1), (-1, 2**31)),
+        ("workers", (0, 256), (-1, 257)),
+        ("epochs", (1, 2**31 - 1), (0, 2**31)),
+        ("head_epochs", (1,), (0,)),
+        ("zoom_range", (0, 0.999), (-0.001, 1)),
+        ("max_minutes", (0, 1e9), (-0.001, math.inf, math.nan)),
+    ],
+)
+def test_a_range_ends_where_its_words_say(name, ends, beyond):
+    assert all(map(LIMITS[name].allows, ends)) and not any(map(LIMITS[name].allows, beyond))

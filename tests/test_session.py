@@ -136,6 +136,23 @@ def test_an_accelerator_computes_in_its_own_16_bits(device, policy, monkeypatch)
 
 
 @pytest.mark.parametrize(
+    ("flags", "backend", "policy"),
+    [
+        ("fma avx512_bf16", "tensorflow", "mixed_bfloat16"),
+        ("fma amx_bf16", "tensorflow", "mixed_bfloat16"),
+        ("fma avx2", "tensorflow", "float32"),
+        ("fma amx_bf16", "jax", "float32"),
+    ],
+)
+def test_a_processor_computes_in_16_bits_where_it_and_the_backend_can(flags, backend, policy, monkeypatch):
+    monkeypatch.setattr(devices.Path, "exists", lambda path: True)
+    monkeypatch.setattr(devices.Path, "read_text", lambda path: flags)
+    monkeypatch.setattr(devices.keras.backend, "backend", lambda: backend)
+    monkeypatch.setattr(devices, "_listed", lambda: ["cpu:0"])
+    assert devices.fastest_precision(False) == policy and not devices.has_accelerator()
+
+
+@pytest.mark.parametrize(
     ("listed", "seen", "chosen", "said"),
     [
         (2, True, None, "1 of 2 GPUs is used"),
