@@ -410,6 +410,13 @@ def test_a_split_that_cannot_be_made_is_refused_with_the_parameter():
     words = r"the test part leaves too few pictures for the others \(\{'ill': 1, 'well': 0\}\): set keep_test"
     with pytest.raises(ValueError, match=words):
         split_features(nearly_all, keep_test_folder=True)
+    one_ill = table["category"].eq("ill") & (
+        table.groupby("category").cumcount() > 0
+    )  # all but one are tested
+    one_left = table.assign(image_name=table["image_name"].where(~one_ill, "test/" + table["image_name"]))
+    one_left = pd.concat([one_left, patients([1], "test/")], ignore_index=True)
+    with pytest.raises(ValueError, match=r"for the others \(\{'ill': 1, 'well': 32\}\): set keep_test"):
+        split_features(one_left, keep_test_folder=True)
     kept_back = table.groupby("category").head(2).index  # two and two: a quarter of them is one picture
     names = table["image_name"]
     four = table.assign(image_name=names.where(table.index.isin(kept_back), "test/" + names))

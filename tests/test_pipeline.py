@@ -3,6 +3,8 @@
 import logging
 import math
 import os
+import signal
+import sys
 
 import nbformat
 import pytest
@@ -24,7 +26,7 @@ from src.pipeline import (
 from src.pretrained.backbones import BACKBONES
 from src.results.averaging import AVERAGES
 from src.running.allowed import LIMITS, PATTERNS, SWITCHES, WORDS
-from src.running.commands import pass_on
+from src.running.commands import pass_on, run_command, stderr_into
 from src.running.locks import hold
 from src.running.parameters import check_cell
 from src.running.stamp import refresh
@@ -425,3 +427,20 @@ def test_settings_that_do_go_together_are_taken(settings):
 )
 def test_a_range_ends_where_its_words_say(name, ends, beyond):
     assert all(map(LIMITS[name].allows, ends)) and not any(map(LIMITS[name].allows, beyond))
+
+
+def test_a_command_is_noted_for_the_record_and_asked_to_end_as_by_ctrl_c(tmp_path, monkeypatch):
+    handlers = []
+    monkeypatch.setattr(signal, "signal", lambda *handler: handlers.append(handler))
+    monkeypatch.setenv("RUN_COMMAND", "by hand")
+    monkeypatch.setattr(sys, "argv", ["/project/src/pipeline.py", "sample", "my run"])
+    assert run_command("sample", tmp_path, lambda: 0) == 0
+    assert os.environ["RUN_COMMAND"] == "python -m src.pipeline sample 'my run'"
+    assert handlers == [(signal.SIGTERM, signal.default_int_handler)]
+
+
+def test_stderr_is_in_its_file_and_afterwards_where_it_was(tmp_path, capfd):
+    with stderr_into(tmp_path / "stderr.txt"):
+        os.write(2, b"inside")
+    os.write(2, b"after")
+    assert (tmp_path / "stderr.txt").read_bytes() == b"inside" and capfd.readouterr().err == "after"

@@ -493,7 +493,9 @@ def test_two_processes_that_take_the_same_interrupted_trial_do_not_both_get_it(t
     cut = optuna_trials(found)[0]
     first, second = found.claims._add(cut), found.claims._add(cut)  # both saw it interrupted
     assert first.user_attrs[PLACE] == 0 and first.user_attrs[VALUES] == cut.user_attrs[VALUES]
-    assert second is None and optuna_trials(found)[2].user_attrs[SURPLUS]
+    surplus = optuna_trials(found)[2]
+    assert second is None and surplus.user_attrs[SURPLUS]
+    assert surplus.state is optuna.trial.TrialState.FAIL, "or the sampler would count it as running"
 
 
 def test_a_trial_that_kills_its_process_each_time_becomes_a_failed_row(tmp_path, monkeypatch):
