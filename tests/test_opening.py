@@ -63,6 +63,13 @@ def test_another_model_is_another_line_of_the_log(run):
     assert list(log) == ["time", "model", "notebook_run"]
 
 
+@pytest.mark.parametrize("fingerprint", ["0012345678901234", "123456789012e456"])
+def test_a_models_fingerprint_that_looks_like_a_number_stays_as_it_is(run, fingerprint, monkeypatch):
+    monkeypatch.setattr(opening, "file_fingerprint", lambda path: fingerprint)
+    open_test(run, run / "model.keras")
+    assert open_test(run, run / "model.keras").log["model"].tolist() == [fingerprint]
+
+
 def test_the_loss_is_the_cross_entropy_plus_the_penalties(run):
     predictions, figures, _ = open_test(run, run / "model.keras")
     probability = predictions["probability"].clip(1e-7, 1 - 1e-7)

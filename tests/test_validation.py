@@ -8,7 +8,7 @@ import pytest
 from src.generators import PictureBatches
 from src.results import validation
 from src.results.validation import validation_predictions
-from src.runs import save_model, write_json
+from src.runs import file_fingerprint, save_model, write_json
 
 
 @pytest.fixture
@@ -37,7 +37,9 @@ def save_new_model(run, seed: int) -> None:
     save_model(model, run / "model.keras", {})
 
 
-def test_every_picture_is_predicted_once_and_a_second_call_reads(run, monkeypatch):
+@pytest.mark.parametrize("fingerprint", ["89abcdef01234567", "0012345678901234"])  # a number, it seems
+def test_every_picture_is_predicted_once_and_a_second_call_reads(run, fingerprint, monkeypatch):
+    monkeypatch.setattr(validation, "file_fingerprint", lambda path: fingerprint)
     first = validation_predictions(run, run / "model.keras")
     assert first["image_name"].tolist() == [f"{number}.jpg" for number in range(40)]
     monkeypatch.setattr(validation, "predict_table", lambda *parts: pytest.fail("predicted again"))
@@ -50,7 +52,8 @@ def test_another_model_or_a_damaged_table_is_predicted_anew(run):
     save_new_model(run, seed=2)
     second = validation_predictions(run, run / "model.keras")
     assert not np.allclose(first["probability"], second["probability"])
-    for damage in ("", "image_name,model\n1.jpg,x\n", '"'):
+    only_names = f"image_name,model\n1.jpg,{file_fingerprint(run / 'model.keras')}\n"
+    for damage in ("", "image_name,code\n1.jpg,1\n", only_names, '"'):
         (run / "validation_predictions.csv").write_text(damage)
         pd.testing.assert_frame_equal(validation_predictions(run, run / "model.keras"), second)
 

@@ -106,7 +106,7 @@ def load_classifier(model_file: Path, image_size: int, notebook: str = "04") -> 
 
 def _read_table(path: Path) -> pd.DataFrame:
     try:
-        return pd.read_csv(path)
+        return pd.read_csv(path, dtype={"model": str})  # a fingerprint may look like a number
     except ValueError as error:
         raise ValueError(
             f"{path} is no table ({one_line(error)}); put it right, or delete it and run notebook 05 again"
