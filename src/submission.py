@@ -88,7 +88,7 @@ def name_ids(names: list[str]) -> list[int | str]:
     stems = [Path(name).stem for name in names]
     if len(set(stems)) < len(stems):
         return names
-    are_numbers = all(stem.isascii() and stem.isdecimal() and str(int(stem)) == stem for stem in stems)
+    are_numbers = all(stem.isdecimal() and str(int(stem)) == stem for stem in stems)
     return [int(stem) for stem in stems] if are_numbers else stems
 
 

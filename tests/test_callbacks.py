@@ -84,6 +84,11 @@ def test_a_loss_that_is_no_number_fails_the_trial_with_its_epoch():
     with pytest.raises(Exception, match="the loss was nan in epoch 2"):
         StopAtNaN().on_epoch_end(1, {"loss": float("nan")})
     StopAtNaN().on_epoch_end(1, {"loss": 0.5})
+    stop, nan = StopAtNaN(), {"loss": float("nan")}
+    stop.on_epoch_begin(1)
+    stop.on_train_batch_end(14, nan)  # every 16th batch alone is looked at
+    with pytest.raises(Exception, match="the loss was nan in epoch 2"):
+        stop.on_train_batch_end(15, nan)
 
 
 def test_an_interrupted_trial_has_begun_as_long_ago_as_all_its_attempts_took(tmp_path):

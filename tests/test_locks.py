@@ -66,6 +66,13 @@ def test_a_disk_without_locks_is_worked_on_with_a_warning(number, tmp_path, monk
     assert (tmp_path / "new").is_dir()
 
 
+def test_a_filled_folder_stays_as_it_is_and_an_empty_one_is_filled(tmp_path):
+    (tmp_path / "new").mkdir()
+    fill_folder(tmp_path / "new", lambda part: (part / "whole").touch())
+    fill_folder(tmp_path / "new", lambda part: pytest.fail("filled again"))
+    assert names(tmp_path / "new") == {"whole"} and names(tmp_path) == {"new"}
+
+
 def test_any_user_may_take_turns(tmp_path):
     fill_folder(tmp_path / "new", lambda part: None)
     assert (tmp_path / ".new.lock").stat().st_mode & 0o777 == 0o666

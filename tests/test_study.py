@@ -493,6 +493,9 @@ def test_two_processes_that_take_the_same_interrupted_trial_do_not_both_get_it(t
     cut = optuna_trials(found)[0]
     first, second = found.claims._add(cut), found.claims._add(cut)  # both saw it interrupted
     assert first.user_attrs[PLACE] == 0 and first.user_attrs[VALUES] == cut.user_attrs[VALUES]
+    with found.claims.storage.engine.connect() as database:
+        heartbeats = database.exec_driver_sql("SELECT trial_id FROM trial_heartbeats").scalars().all()
+    assert first._trial_id in heartbeats, "or another machine would wait for ever if it died at once"
     surplus = optuna_trials(found)[2]
     assert second is None and surplus.user_attrs[SURPLUS]
     assert surplus.state is optuna.trial.TrialState.FAIL, "or the sampler would count it as running"

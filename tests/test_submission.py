@@ -69,6 +69,9 @@ def test_zeros_before_a_number_stay_and_all_ids_are_of_one_form():
 def test_two_pictures_of_one_number_keep_their_names():
     assert name_ids(["a/1.jpg", "b/1.jpg", "b/2.jpg"]) == ["a/1.jpg", "b/1.jpg", "b/2.jpg"]
     assert name_ids(["1.jpg", "1.png"]) == ["1.jpg", "1.png"]
+    assert name_ids(["1.jpg", "٣.jpg", "².jpg"]) == ["1", "٣", "²"], (
+        "other scripts' digits are no numbers here"
+    )
 
 
 def test_an_unknown_edition_is_named():
