@@ -536,6 +536,16 @@ def test_a_training_that_the_pruner_had_ended_before_a_kill_is_over(tmp_path):
     assert not ReportEpochs(trial, "val_accuracy", 3, history).is_over
 
 
+def test_hyperband_ends_a_restored_training_where_it_had_ended_it_before_a_kill(tmp_path):
+    """Asked twice at the same rung, it would let the trial go on: the second answer is about the next one."""
+    pruner = optuna.pruners.SuccessiveHalvingPruner(min_resource=1, reduction_factor=3)
+    study = optuna.create_study(direction="maximize", pruner=pruner)
+    for accuracy, is_over in ((0.9, False), (0.1, True)):
+        history = HistoryFile(tmp_path / "history.csv")
+        history.rows = [{"epoch": 1, "val_accuracy": accuracy}]
+        assert ReportEpochs(study.ask(), "val_accuracy", 9, history).is_over is is_over
+
+
 def test_a_resumed_trial_leaves_hyperband_the_values_that_it_had_at_each_rung(tmp_path):
     values, rungs = [0.5, 0.55, 0.62, 0.7, 0.78], []
     history = HistoryFile(tmp_path / "history.csv")

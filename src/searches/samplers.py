@@ -79,26 +79,30 @@ class ReportEpochs(keras.callbacks.Callback):
         self.reported = 0
 
     def on_train_begin(self, logs=None):
-        """Reports the epochs that were trained before this process resumed the trial."""
+        """Reports the epochs that were trained before this process resumed the trial; the last one decides."""
         for row in self.history.rows[self.reported :]:
-            self.trial.report(float(row[self.objective]), row["epoch"])
-            self.trial.should_prune()  # hyperband stores a rung's value only when asked at that rung
-            self.reported = row["epoch"]
+            self.pruned_at = row["epoch"] if self._report(row[self.objective], row["epoch"]) else None
 
     @property
     def is_over(self) -> bool:
         """Whether the pruner ends the restored training at once, as it may have done before a kill."""
         self.on_train_begin()
-        if 0 < self.reported < self.epochs and self.trial.should_prune():
-            self.pruned_at = self.reported
         return self.pruned_at is not None
 
     def on_epoch_end(self, epoch, logs=None):
-        """Reports the epoch; the pruner is not asked after the last one, where it could save nothing."""
+        """Reports the epoch."""
         if self.objective not in (logs or {}):
             raise ValueError(f"objective {self.objective!r} is not among {', '.join(logs or {})}")
-        self.trial.report(float(logs[self.objective]), epoch + 1)
-        self.reported = epoch + 1
-        if epoch + 1 < self.epochs and self.trial.should_prune():
+        if self._report(logs[self.objective], epoch + 1):
             self.pruned_at = epoch + 1
             self.model.stop_training = True
+
+    def _report(self, value: float, epoch: int) -> bool:
+        """Returns whether the pruner ends the trial; it is not asked after the last epoch, to save nothing.
+
+        It is asked once after each other epoch: hyperband stores a rung's value when asked there, and from
+        then on answers for the next rung.
+        """
+        self.trial.report(float(value), epoch)
+        self.reported = epoch
+        return epoch < self.epochs and self.trial.should_prune()
