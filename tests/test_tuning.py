@@ -250,6 +250,27 @@ def test_a_damaged_state_file_without_a_copy_is_named(finished, copied):
         run_search(copied)
 
 
+@pytest.mark.parametrize("left", ["", "trial_3/trial.json"])
+def test_a_trial_that_was_just_being_begun_at_a_kill_is_begun_anew(left, finished, copied, tmp_path):
+    """KerasTuner writes a trial's own file first, then that there is one."""
+    shutil.copytree(copied, tmp_path / "killed")
+    project = tmp_path / "killed" / Path(finished.project_dir).name
+    (project / "trial_4").mkdir()
+    text = (project / left).read_text().replace('"trial_id": "3"', '"trial_id": "4"') if left else ""
+    (project / "trial_4" / "trial.json").write_text(text.replace("COMPLETED", "RUNNING"))
+    killed, whole = (tables(run_search(folder, max_trials=5))[0] for folder in (tmp_path / "killed", copied))
+    pd.testing.assert_frame_equal(killed[VALUES], whole[VALUES])
+
+
+@pytest.mark.parametrize("file", ["oracle.json", "tuner0.json"])
+def test_a_search_that_was_just_being_begun_at_a_kill_is_begun_anew(file, finished, tmp_path):
+    project = tmp_path / Path(finished.project_dir).name
+    project.mkdir()
+    (project / file).write_text("{")
+    table = tables(run_search(tmp_path, max_trials=1))[0]
+    pd.testing.assert_frame_equal(table[VALUES], tables(finished)[0][VALUES].head(1))
+
+
 def test_a_deleted_trial_folder_is_named_and_its_score_stays(finished, copied, caplog):
     project = copied / Path(finished.project_dir).name
     shutil.rmtree(project / "trial_2")

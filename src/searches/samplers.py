@@ -79,7 +79,7 @@ class ReportEpochs(keras.callbacks.Callback):
         self.reported = 0
 
     def on_train_begin(self, logs=None):
-        """Reports the epochs that were trained before this process resumed the trial; the last one decides."""
+        """Reports the epochs trained before this process resumed the trial; the last one decides."""
         for row in self.history.rows[self.reported :]:
             self.pruned_at = row["epoch"] if self._report(row[self.objective], row["epoch"]) else None
 

@@ -10,6 +10,7 @@ import h5py
 
 from src.running.resources import check_space
 from src.running.writing import replacing
+from src.runs import read_json
 
 logger = logging.getLogger(__name__)
 
@@ -18,7 +19,7 @@ GOOD = "last_good"  # the folder of the copies, inside the search's folder
 
 def keep_state(project: Path) -> None:
     """Copies every intact state file that has changed since the last call."""
-    for path in _state_files(project):
+    for path in [*_state_files(project), *_state_files(project, "trial_*/trial.json")]:
         copy = project / GOOD / path.relative_to(project)
         if copy.exists() and copy.stat().st_mtime_ns == path.stat().st_mtime_ns:
             continue
@@ -31,11 +32,27 @@ def keep_state(project: Path) -> None:
 def restore_state(project: Path) -> None:
     """Restores every state file that is missing or was cut short by a kill from its last good copy.
 
+    What a kill found being written for the first time is deleted, and KerasTuner begins it anew: the state of
+    a search without trials, or a trial that the oracle does not know, because its own file came later.
+
     Raises:
         ValueError: a file is damaged or missing, and there is no good copy of it.
     """
-    kept = {copy.relative_to(project / GOOD) for copy in _state_files(project / GOOD)}
-    for path in sorted(kept | {path.relative_to(project) for path in _state_files(project)}):
+    if not any(project.glob("trial_*")) and not (project / GOOD).exists():
+        for path in _state_files(project):
+            path.unlink()
+    _restore(project, "*.json")
+    if (project / "oracle.json").exists():
+        known = read_json(project / "oracle.json")["start_order"]
+        for folder in project.glob("trial_*"):
+            if folder.name.removeprefix("trial_") not in known:
+                shutil.rmtree(folder)
+    _restore(project, "trial_*/trial.json")
+
+
+def _restore(project: Path, pattern: str) -> None:
+    kept = {copy.relative_to(project / GOOD) for copy in _state_files(project / GOOD, pattern)}
+    for path in sorted(kept | {path.relative_to(project) for path in _state_files(project, pattern)}):
         if _is_whole(project / path):
             continue
         what = "is not whole" if (project / path).exists() else "is missing"
@@ -57,9 +74,8 @@ def drop_optimizer(weights: Path) -> None:
                     old.copy(name, new)
 
 
-def _state_files(project: Path) -> list[Path]:
-    own = [path for path in project.glob("*.json") if path.name != "search.json"]
-    return [*own, *project.glob("trial_*/trial.json")]
+def _state_files(project: Path, pattern: str = "*.json") -> list[Path]:
+    return [path for path in project.glob(pattern) if path.name != "search.json"]
 
 
 def _is_whole(path: Path) -> bool:
