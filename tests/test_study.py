@@ -546,6 +546,26 @@ def test_hyperband_ends_a_restored_training_where_it_had_ended_it_before_a_kill(
         assert ReportEpochs(study.ask(), "val_accuracy", 9, history).is_over is is_over
 
 
+def test_hyperband_does_not_let_an_attempt_that_a_kill_left_half_ended_compete_with_the_next(tmp_path):
+    """The best third of 5 is one trial, that of 6 are two: the fifth would be among them."""
+
+    class Killed(BaseException):
+        pass
+
+    def die(*arguments, **settings):
+        raise Killed
+
+    given = iter([0.9, 0.95, 0.8, 0.7, 0.6, 0.85])  # only the first trial has a second epoch
+    settings = {"epochs": 2, "pruner": "hyperband", "max_trials": 4}
+    found = search(tmp_path, Training(lambda values, epoch: next(given)), **settings)
+    found.claims.max_trials = 5
+    found.claims.study.tell = die  # why it was pruned is noted already
+    with pytest.raises(Killed):
+        found.run_for()
+    statuses = [trial.status for trial in search(tmp_path, **{**settings, "max_trials": 5}).records()]
+    assert statuses == ["completed", "pruned", "pruned", "pruned", "pruned"]
+
+
 def test_a_resumed_trial_leaves_hyperband_the_values_that_it_had_at_each_rung(tmp_path):
     values, rungs = [0.5, 0.55, 0.62, 0.7, 0.78], []
     history = HistoryFile(tmp_path / "history.csv")

@@ -10,7 +10,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from src.searches.callbacks import HistoryFile
-from src.searches.claims import PLACE, REASON
+from src.searches.claims import PLACE
 
 SAMPLERS = ("tpe", "random")
 PRUNERS = {  # name: the reason given for a pruned trial
@@ -61,8 +61,8 @@ class PlacedHyperband(optuna.pruners.HyperbandPruner):
     """Hyperband that assigns brackets by a trial's place, since its number changes when it is taken again."""
 
     def _get_bracket_id(self, study: optuna.Study, trial: FrozenTrial) -> int:
-        if trial.state is TrialState.FAIL and REASON not in trial.user_attrs:
-            return -1  # will be taken again, and must not compete with itself
+        if trial.state is TrialState.FAIL:
+            return -1  # it may be taken again, and must not compete with itself
         trial = copy.copy(trial)
         trial.number = trial.user_attrs.get(PLACE, trial.number)
         return super()._get_bracket_id(study, trial)
