@@ -335,3 +335,18 @@ def test_state_that_cannot_be_copied_when_a_trial_begins_costs_no_trial(tmp_path
             run_search(tmp_path, "random", max_trials=3)
     trials = tables(run_search(tmp_path, "random", max_trials=3))[0]
     assert trials["status"].tolist() == ["completed"] * 3
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has a file that is always full")
+def test_a_disk_that_is_full_when_keras_tuner_writes_is_no_lack_of_memory(finished, tmp_path):
+    """TensorFlow, which writes its files, has one error for both."""
+    file = tmp_path / Path(finished.project_dir).name / "trial_0" / "build_config.json"
+    file.parent.mkdir(parents=True)
+    file.symlink_to("/dev/full")
+    with pytest.raises(OSError, match="the disk of .* is full"):
+        run_search(tmp_path, max_trials=1)
+    file.unlink()
+    table = tables(run_search(tmp_path, max_trials=1))[0]
+    pd.testing.assert_frame_equal(
+        table[[*VALUES, "reason"]], tables(finished)[0][[*VALUES, "reason"]].head(1)
+    )

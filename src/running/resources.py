@@ -83,8 +83,11 @@ def full_disk(folder: Path) -> OSError:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Returns whether an error (Python's, TensorFlow's, JAX's or PyTorch's) means that memory ran out."""
-    return any(
+    """Returns whether an error (Python's, TensorFlow's, JAX's or PyTorch's) means that memory ran out.
+
+    TensorFlow raises the same error for a full disk, which only its text tells apart.
+    """
+    return not is_full(error) and any(
         isinstance(cause, MemoryError)
         or type(cause).__name__ in ("ResourceExhaustedError", "OutOfMemoryError")
         or "RESOURCE_EXHAUSTED" in str(cause)

@@ -91,7 +91,7 @@ class RecordedSearch:
                     raise keras_tuner.errors.FailedTrialError(IN_VAIN)
                 return within_memory(training, train)
         except Exception as error:
-            if isinstance(error, OSError | StalePictures):
+            if is_full(error) or isinstance(error, OSError | StalePictures):
                 told = full_disk(Path(self.project_dir)) if is_full(error) else error
                 raise NoFaultOfTheTrial(str(told)) from error
             raise
