@@ -15,6 +15,7 @@ from src.images.augmentation import Augmentation
 from src.images.cache import extract_and_cache
 from src.images.preprocessing import preprocess, resize_square, undo_preprocess
 from src.images.warping import apply_transforms
+from src.running.parameters import read_input
 from src.runs import write_json
 
 N, SIZE = 53, 16
@@ -213,6 +214,19 @@ def test_a_part_is_served_in_the_order_of_its_names_with_its_own_pixels_and_code
     assert batches.codes.tolist() == table["code"].tolist()
     numbers = [int(name.split("/")[1].split(".")[0]) for name in batches.image_names]
     assert [batches.pixels[row][0, 0, 0] for row in batches.rows] == [6 * number for number in numbers]
+
+
+def test_settings_of_an_earlier_moment_take_the_files_place_and_shorten_all_parts_but_the_test(
+    run, monkeypatch
+):
+    monkeypatch.setenv("DATA_ROOT", str(run))
+    earlier = {**read_input(run), "epoch_fraction": 0.5, "batch_size": 1, "workers": 2}
+    parts = {part: load_batches(run, part, settings=earlier) for part in ("train", "validation", "test")}
+    sizes = pd.read_csv(run / "features.csv")["split"].value_counts()
+    assert len(parts["test"]) == sizes["test"] and not parts["test"].shuffle
+    for part in ("train", "validation"):
+        assert len(parts[part]) == sizes[part] // 2 and parts[part].shuffle
+        assert parts[part].workers == 2
 
 
 def test_augmentation_is_off_unless_asked_for():
