@@ -602,7 +602,8 @@ def test_candidates_know_how_long_an_epoch_took(tmp_path):
 def test_pictures_grow_to_their_full_size_in_two_thirds_of_the_epochs():
     sizes = growing_sizes(64, 96, 9)
     assert sizes == [64, 64, 80, 80, 96, 96, 96, 96, 96]
-    assert growing_sizes(64, 90, 3)[-1] == 90
+    assert growing_sizes(64, 90, 3) == [64, 80, 90] and growing_sizes(64, 90, 2) == [64, 90]
+    assert relative_costs([32, 64]) == [0.25 + 0.75 / 4, 1]
     assert growing_sizes(48, 48, 2) == [48, 48]
     with pytest.raises(ValueError, match="first_image_size is 99; give at most image_size, 64"):
         growing_sizes(99, 64, 3)
