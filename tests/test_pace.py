@@ -102,6 +102,7 @@ def test_where_everything_takes_twice_as_long_every_other_epoch_is_left_out(cloc
     assert watch.steps[-1] == EPOCHS, "the learning rate has come to its end"
     assert rates(tmp_path)[-1] == pytest.approx(0, abs=1e-9)
     assert 11 <= len(watch.steps) <= 13 and len(watch.steps) + pace.skipped == EPOCHS
+    assert pace.progress.epochs == len(watch.steps)
     assert np.diff(watch.steps).max() <= 4, "evenly, not all at once"
     assert watch.sizes == [4] * watch.sizes.count(4) + [8] * watch.sizes.count(8)
     assert 3 <= watch.sizes.count(4) <= 5, "small pictures are a third of the epochs that are trained, too"
@@ -119,7 +120,7 @@ def test_where_everything_takes_half_as_long_each_epoch_is_trained_twice_or_near
     began = clock[0]
     watch, pace = train(clock, tmp_path, lambda epoch: cost(epoch) / 2, minutes=21)
     assert watch.steps[-1] == EPOCHS and len(watch.steps) + pace.skipped == EPOCHS
-    assert len(watch.steps) == MOST, "as many as are allowed"
+    assert len(watch.steps) == MOST == pace.progress.epochs, "as many as are allowed"
     assert min(np.diff(watch.steps)) >= 0 and max(np.diff(watch.steps)) == 1
     assert rates(tmp_path)[-1] == pytest.approx(0, abs=1e-9)
     assert watch.history.epoch == list(range(MOST)) and len(watch.history.history["val_loss"]) >= MOST // 3
