@@ -62,6 +62,9 @@ def test_a_picture_smaller_than_its_square_is_enlarged_without_blocks():
     linear = cv2.resize(small, (24, 24), interpolation=cv2.INTER_LINEAR)
     np.testing.assert_array_equal(resize_square(small, 24, "area"), linear)
     np.testing.assert_array_equal(resize_square(small, 24, "bilinear"), linear)
+    np.testing.assert_array_equal(
+        resize_square(small, 15, "area"), small.reshape(15, 15, 4, 3).mean(axis=2).round()
+    )
     blocks = small.repeat(2, axis=0).repeat(2, axis=1)
     np.testing.assert_array_equal(
         resize_square(blocks, 15, "area")[:, 0], small.reshape(15, 15, 4, 3)[:, 0].mean(axis=1).round()
