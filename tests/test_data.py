@@ -301,7 +301,8 @@ def test_a_copy_within_a_part_is_not_said_to_be_left_aside(tmp_path, paths, capl
     for inside in ("train", "train/train"):
         fill(tmp_path / "x", CLASSES, inside)
     fill(tmp_path / "x", [f"test/{name}" for name in CLASSES])
-    assert data.find_data(str(tmp_path / "x"), paths) == tmp_path / "x"
+    for pattern in ("", "cat|dog"):
+        assert data.find_data(str(tmp_path / "x"), paths, pattern) == tmp_path / "x"
     assert "twice" not in caplog.text
 
 
