@@ -1,5 +1,6 @@
 """A training that is slower than planned: its learning rate comes down all the same, in its minutes."""
 
+import logging
 import time
 
 import keras
@@ -91,14 +92,18 @@ def rates(folder):
     return np.genfromtxt(folder / "history.csv", delimiter=",", names=True)["learning_rate"]
 
 
-def test_a_training_in_time_is_left_alone(clock, tmp_path):
+def test_a_training_in_time_is_left_alone(clock, tmp_path, caplog):
+    caplog.set_level(logging.INFO)
     watch, pace = train(clock, tmp_path, cost, minutes=20.5)
+    assert "than planned" not in caplog.text
     assert watch.steps == list(range(1, EPOCHS + 1)) and watch.sizes == SIZES
     assert pace.skipped == 0 and watch.history.epoch == list(range(EPOCHS))
 
 
-def test_where_everything_takes_twice_as_long_every_other_epoch_is_left_out(clock, tmp_path):
+def test_where_everything_takes_twice_as_long_every_other_epoch_is_left_out(clock, tmp_path, caplog):
+    caplog.set_level(logging.INFO)
     watch, pace = train(clock, tmp_path, lambda epoch: 2 * cost(epoch), minutes=21)
+    assert caplog.text.count("slower than planned") == 1
     assert watch.steps[-1] == EPOCHS, "the learning rate has come to its end"
     assert rates(tmp_path)[-1] == pytest.approx(0, abs=1e-9)
     assert 11 <= len(watch.steps) <= 13 and len(watch.steps) + pace.skipped == EPOCHS
