@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from src.generators import PictureBatches
-from src.networks.normalization import fused, settle_normalization
+from src.networks.normalization import SettledNormalization, fused, settle_normalization
 from src.spaces import Space, as_settled, fixed
 from src.training import PictureTraining
 
@@ -68,6 +68,10 @@ def test_the_statistics_are_the_mean_over_all_pictures_and_nothing_else_changes(
     assert norm.momentum == 0.9
     for before, weight in zip(kept, network.trainable_weights, strict=True):
         np.testing.assert_array_equal(before, keras.ops.convert_to_numpy(weight))
+
+
+def test_a_validation_settles_the_statistics_on_an_eighth_of_the_batches_at_least_4_at_most_16():
+    assert [SettledNormalization(range(number)).number for number in (8, 80, 400)] == [4, 10, 16]
 
 
 def serve(part: str, training: bool = False, **choices) -> PictureBatches:
