@@ -112,8 +112,8 @@ def test_kernels_alone_decay_and_weights_are_averaged_where_asked_for(kind):
 
 
 @pytest.mark.parametrize("shape", [(36, 16), (16, 36), (288, 32), (20, 16)])
-def test_the_short_way_to_an_orthogonal_matrix_ends_where_kerass_own_does(shape):
-    """Also where the singular values span four powers of ten."""
+def test_the_short_way_to_an_orthogonal_matrix_ends_where_kerass_own_does(shape, monkeypatch):
+    """Also where the singular values span four powers of ten. It is not taken on an accelerator."""
     left, _, right = np.linalg.svd(np.random.default_rng(0).normal(size=shape), full_matrices=False)
     matrix = keras.ops.convert_to_tensor(
         ((left * np.geomspace(1, 1e-4, min(shape))) @ right).astype("float32")
@@ -123,6 +123,9 @@ def test_the_short_way_to_an_orthogonal_matrix_ends_where_kerass_own_does(shape)
     theirs = keras.optimizers.Muon.zeropower_via_newtonschulz5(optimizer, matrix, 5)
     np.testing.assert_allclose(*map(keras.ops.convert_to_numpy, (ours, theirs)), atol=1e-3)
     assert np.linalg.norm(keras.ops.convert_to_numpy(ours)) > 1  # both are no zeros
+    monkeypatch.setattr("src.networks.optimizers.has_accelerator", lambda: True)
+    ours = optimizer.zeropower_via_newtonschulz5(matrix, 5)
+    np.testing.assert_array_equal(*map(keras.ops.convert_to_numpy, (ours, theirs)))
 
 
 def test_muon_leaves_all_but_kernels_to_adamw():
