@@ -105,13 +105,15 @@ def test_whiskers_lie_on_the_bars_of_their_own_hyperparameter():
 @pytest.mark.parametrize(
     ("best", "said"),
     [
-        ({"units": 64, "l2": 1e-3}, "Worth widening: units = 64 is at the upper edge of 0 to 64."),
+        ({"units": 48, "l2": 1e-3}, "Worth widening: units = 48 is at the upper edge of 0 to 48."),
         ({"units": 0, "l2": 1e-3}, "No range looks too narrow."),  # none is below 0
         (
             {"filters": 96, "l2": 1e-3},
             "No range looks too narrow.",
         ),  # two of three are edges
         ({"filters": 64, "l2": 1.1e-5}, "Worth widening: l2 = 1.1e-05 is at the lower edge of 1e-05 to 0.1."),
+        ({"filters": 64, "l2": 0.09}, "Worth widening: l2 = 0.09 is at the upper edge of 1e-05 to 0.1."),
+        ({"filters": 64}, "No range looks too narrow."),  # the winner had no l2
         ({"filters": 64, "l2": 1e-3}, "No range looks too narrow."),
         ({"filters": 64, "l2": 1e-3, "dropout": 0.2}, "No range looks too narrow."),
         ({"filters": 32, "l2": 1e-5, "units": 16}, "The winner is the space's defaults, so"),
@@ -120,5 +122,5 @@ def test_whiskers_lie_on_the_bars_of_their_own_hyperparameter():
 def test_a_best_value_at_the_edge_is_said_by_the_grid_that_is_really_there(space, best, said):
     hp = keras_tuner.HyperParameters()
     hp.Float("dropout", 0.2, 0.3, step=0.1)  # one value, 0.2: the division by the step loses the other
-    hp.Int("units", 0, 64, step=16, default=16)
+    hp.Int("units", 0, 48, step=16, default=16)
     assert describe_edges({"pooling": "max", "units": 32, **best}, [*space, *hp.space]).startswith(said)
