@@ -13,6 +13,8 @@ from src.datasets import splitting
 from src.datasets.layouts import is_in_test_folder
 from src.datasets.listing import describe_file
 from src.features import COLUMNS, extract_features, load_features, save_features, split_features
+from src.images.hashing import perceptual_hash
+from src.images.pictures import decode_picture
 
 PHOTOGRAPHS = Path(__file__).resolve().parents[2] / "shared" / "data" / "train.zip"
 
@@ -79,6 +81,8 @@ def test_class_folders_give_the_label_and_unique_names(tmp_path):
     table = extract_features(tmp_path).set_index("image_name")
     assert table.loc["train/Wolf/3.jpg", ["category", "code", "status"]].tolist() == ["wolf", 0, "used"]
     assert table.loc["validation/Dog/3.jpg", ["category", "code"]].tolist() == ["dog", 1]
+    for name, code in table["perceptual_hash"].items():
+        assert code == perceptual_hash(decode_picture((tmp_path / name).read_bytes())) != ""
     assert table.loc["test/1.jpg", "reason"] == "no label: test names a part"
     assert table.loc["test/1.jpg", "size"] == (24, 32)
     assert pd.isna(table.loc["test/1.jpg", "code"])
@@ -92,7 +96,7 @@ def test_without_a_dog_the_second_class_of_the_alphabet_has_code_1(tmp_path):
     assert dict(zip(table["category"], table["code"], strict=True)) == {"apple": 0, "zebra": 1}
 
 
-def test_a_pattern_finds_the_label_and_what_has_none_is_left_out(tmp_path):
+def test_a_pattern_finds_the_label_and_what_has_none_is_left_out(tmp_path, caplog):
     for index in range(20):
         write_picture(tmp_path / f"p{index}" / f"{'Well' if index % 2 else 'ill'}_{index}.jpg", index)
     write_picture(tmp_path / "p0" / "plan.jpg", 90)
@@ -106,6 +110,7 @@ def test_a_pattern_finds_the_label_and_what_has_none_is_left_out(tmp_path):
     assert list(used["category"].unique()) == ["ill", "well"]
     assert table.loc["p0/plan.jpg", ["category", "reason"]].tolist() == ["", "the name carries no label"]
     assert table.loc[".thumbs/ill_1.jpg", "category"] == ""
+    assert "class_pattern finds nothing in 1 paths, such as 'p0/plan.jpg'" in caplog.text
 
 
 @pytest.mark.parametrize("place", [".thumbs/cat/1.jpg", "cat/.ipynb_checkpoints/1.jpg", "cat/._1.jpg"])
