@@ -341,3 +341,6 @@ def test_12_bits_in_a_file_of_16_are_refused_and_not_taken_for_night(library, mo
         assert decode_picture(cv2.imencode(".png", deep * 16)[1].tobytes()).max() == 250
         night = cv2.imencode(".png", (deep // 500).astype("uint8"))[1].tobytes()
         assert decode_picture(night).max() == 8
+    if library:
+        with pytest.raises(ValueError, match="16-bit pixels that use 12 bits or fewer"):
+            decode_picture(cv2.imencode(".tiff", grey)[1].tobytes())

@@ -6,6 +6,7 @@ import pytest
 
 from src.networks.optimizers import ConvolutionMuon
 from src.networks.residual import build_residual_cnn
+from src.networks.schedule import Trapezoid
 
 pytestmark = pytest.mark.long
 
@@ -60,6 +61,8 @@ def test_a_plan_of_the_learning_rate_that_is_no_plan_is_refused():
         ValueError, match=r"warmup 0\.6 and cooldown 0\.5: give fractions, together at most 1"
     ):
         build_residual_cnn(warmup=0.6)
+    with pytest.raises(ValueError, match=r"warmup 0\.1 and cooldown -0\.5"):
+        Trapezoid(1e-2, 100, 0.1, -0.5)
     for warmup, cooldown in ((0.0, 0.0), (0.0, 1.0), (1.0, 0.0), (0.1, 0.9)):
         build_residual_cnn(width=8, stages=1, warmup=warmup, cooldown=cooldown)
 
