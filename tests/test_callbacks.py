@@ -2,6 +2,8 @@
 
 import copy
 import logging
+import math
+import threading
 import time
 from datetime import UTC, datetime
 
@@ -86,9 +88,29 @@ def test_a_loss_that_is_no_number_fails_the_trial_with_its_epoch():
     StopAtNaN().on_epoch_end(1, {"loss": 0.5})
     stop, nan = StopAtNaN(), {"loss": float("nan")}
     stop.on_epoch_begin(1)
-    stop.on_train_batch_end(14, nan)  # every 16th batch alone is looked at
     with pytest.raises(Exception, match="the loss was nan in epoch 2"):
-        stop.on_train_batch_end(15, nan)
+        stop.on_train_batch_end(0, nan)
+
+
+def test_an_accelerator_waits_until_the_loss_of_a_batch_has_been_looked_at(monkeypatch):
+    class Unfinished:
+        """A loss that is still being computed."""
+
+        finished = threading.Event()
+
+        def __float__(self) -> float:
+            self.waited = not self.finished.wait(5)
+            return math.nan
+
+    monkeypatch.setattr("keras.src.backend.IS_THREAD_SAFE", True)  # as with JAX
+    callbacks, loss = keras.callbacks.CallbackList([StopAtNaN()]), Unfinished()
+    callbacks.on_train_begin()
+    callbacks.on_epoch_begin(1)
+    callbacks.on_train_batch_end(0, {"loss": loss})
+    loss.finished.set()
+    with pytest.raises(Exception, match="the loss was nan in epoch 2"):
+        callbacks.on_epoch_end(1, {"loss": 0.5})
+    assert not loss.waited
 
 
 def test_an_interrupted_trial_has_begun_as_long_ago_as_all_its_attempts_took(tmp_path):

@@ -146,20 +146,20 @@ class Deadline(keras.callbacks.Callback):
 class StopAtNaN(keras.callbacks.Callback):
     """Fails a trial as soon as its loss is not a finite number.
 
-    The loss logged during an epoch is a running mean, which stays NaN once one batch makes it NaN: checking
-    every 16th batch still catches it, without making an accelerator wait after every batch.
+    The loss logged during an epoch is a running mean, which stays NaN once one batch makes it NaN.
     """
 
-    every = 16
+    # Keras turns each batch's logs into numbers, for which it waits for the accelerator. Its JAX backend does
+    # so in a thread beside the training, unless a callback that does not say this wants them.
+    async_safe = True
 
     def on_epoch_begin(self, epoch, logs=None):
         """Remembers the epoch."""
         self.epoch = epoch
 
     def on_train_batch_end(self, batch, logs=None):
-        """Checks the loss at every 16th batch."""
-        if batch % self.every == self.every - 1:
-            self.on_epoch_end(self.epoch, logs)
+        """Checks the loss."""
+        self.on_epoch_end(self.epoch, logs)
 
     def on_epoch_end(self, epoch, logs=None):
         """Raises FailedTrialError, which KerasTuner records, if the loss is not finite."""
