@@ -95,6 +95,8 @@ def test_an_error_that_is_its_own_cause_is_looked_at_once():
         (OSError(errno.EACCES, "Permission denied"), False, False),
         (MemoryError(), False, True),
         (RuntimeError("RESOURCE_EXHAUSTED: Out of memory while trying to allocate"), False, True),
+        (RuntimeError("in order to run _EagerConst: Dst tensor is not initialized."), False, True),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling cublasCreate"), False, True),
         (ValueError("no"), False, False),
     ],
 )

@@ -13,6 +13,8 @@ from pathlib import Path
 MB = 10**6
 NEVER = 2**31 - 1  # bytes, the largest value that mallopt takes
 M_TRIM_THRESHOLD, M_MMAP_MAX, M_ARENA_MAX = -1, -4, -8  # mallopt(3)
+# JAX's and cuBLAS's word for it, and what TensorFlow says of a batch for which a GPU has no room.
+NO_MEMORY = ("RESOURCE_EXHAUSTED", "_ALLOC_FAILED", "Dst tensor is not initialized")
 REMEDY = "free some space, or move OUTPUT_ROOT or DATA_ROOT to another disk"
 
 
@@ -90,8 +92,8 @@ def is_out_of_memory(error: BaseException) -> bool:
     return not is_full(error) and any(
         isinstance(cause, MemoryError)
         or type(cause).__name__ in ("ResourceExhaustedError", "OutOfMemoryError")
-        or "RESOURCE_EXHAUSTED" in str(cause)
         or "out of memory" in str(cause).lower()
+        or any(text in str(cause) for text in NO_MEMORY)
         for cause in causes(error)
     )
 
