@@ -4,8 +4,9 @@ import keras
 import pytest
 from search_in_process import serve
 
-from src.networks.ensemble import average_networks
+from src.networks.ensemble import average_networks, without_optimizer
 from src.networks.saved_model import open_network
+from src.pretrained.backbones import build_backbone
 from src.running.devices import without_xla
 from src.spaces import SPACES, fixed
 from src.training import PictureTraining
@@ -26,7 +27,9 @@ def test_no_program_is_compiled_for_each_shape_of_the_batches(tmp_path, monkeypa
     averaged = average_networks([network])
     averaged.save(tmp_path / "model.keras")
     opened = open_network(tmp_path / "model.keras", 8, compiled=True)
-    assert [each.jit_compile for each in (network, averaged, opened)] == [False] * 3
+    bare, backbone = without_optimizer(network), build_backbone("MobileNetV2", 32)
+    ours = (network, averaged, opened, bare, backbone)
+    assert [each.jit_compile for each in ours] == [False] * 5
     assert keras.models.load_model(tmp_path / "model.keras").jit_compile  # whoever opens it has the default
 
 

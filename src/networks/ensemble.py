@@ -49,7 +49,7 @@ def without_optimizer(network: keras.Model, name: str | None = None) -> keras.Mo
 
     The optimizer makes up two thirds of a saved file, and users of the file do not have the code of ours.
     """
-    return keras.Model(network.inputs[0], network.outputs[0], name=name or network.name)
+    return without_xla(keras.Model(network.inputs[0], network.outputs[0], name=name or network.name))
 
 
 def save_weights(network: keras.Model, path: Path) -> None:

@@ -12,6 +12,7 @@ from keras import layers, ops
 
 from src.datasets.downloads import give_up_silence
 from src.images.preprocessing import IMAGENET_MEANS
+from src.running.devices import without_xla
 from src.running.messages import one_line, quote
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -78,7 +79,7 @@ def build_backbone(name: str, image_size: int, weights: str = "none") -> keras.M
     features = layers.GlobalAveragePooling2D(dtype="float32", name="pooled")(maps)
     model = keras.Model(pictures, features, name=f"{name}_features")
     unfreeze(model, name, 0)
-    return model
+    return without_xla(model)
 
 
 def from_ours(pictures: keras.KerasTensor, pixels: str) -> keras.KerasTensor:
