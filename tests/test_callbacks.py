@@ -92,7 +92,7 @@ def test_a_loss_that_is_no_number_fails_the_trial_with_its_epoch():
         stop.on_train_batch_end(0, nan)
 
 
-def test_an_accelerator_waits_until_the_loss_of_a_batch_has_been_looked_at(monkeypatch):
+def test_a_training_does_not_wait_until_the_loss_of_a_batch_is_known(monkeypatch):
     class Unfinished:
         """A loss that is still being computed."""
 
