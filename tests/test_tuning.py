@@ -213,6 +213,15 @@ def test_the_time_limit_holds_inside_a_trial_and_a_later_run_goes_on(tmp_path, m
     pd.testing.assert_frame_equal(resumed[VALUES], whole[VALUES])
 
 
+def test_a_grid_goes_on_where_it_was_stopped_in_a_trial_or_between_two(tmp_path):
+    """KerasTuner's state does not hold its place in the grid: it would end there, or with a KeyError."""
+    run_search(tmp_path / "cut", "grid", max_trials=2)
+    run_search(tmp_path / "cut", "grid", minutes=1e-9)
+    resumed, whole = (tables(run_search(tmp_path / name, "grid"))[0] for name in ("cut", "whole"))
+    assert len(whole) == 4
+    pd.testing.assert_frame_equal(resumed[VALUES], whole[VALUES])
+
+
 def test_a_trial_whose_loss_is_nan_when_the_time_is_up_is_failed_for_its_loss(tmp_path, monkeypatch):
     monkeypatch.setenv("TROUBLE", "nan")
     table = tables(run_search(tmp_path, seed=1, minutes=1e-9))[0]

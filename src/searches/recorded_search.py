@@ -22,7 +22,7 @@ from src.searches.search_folder import (
     recording,
 )
 from src.searches.trials import TrialRecord, drop_weights, give_up, log_trial
-from src.searches.tuner_state import drop_optimizer, keep_state
+from src.searches.tuner_state import drop_optimizer, keep_state, restore_grid
 from src.training import PictureTraining
 
 logger = logging.getLogger(__name__)
@@ -51,6 +51,8 @@ class RecordedSearch:
             self.oracle.save()
             self.save()
         keep_state(Path(self.project_dir))
+        if isinstance(self.oracle, keras_tuner.oracles.GridSearchOracle):
+            restore_grid(self.oracle)
 
     @property
     def space(self) -> list:

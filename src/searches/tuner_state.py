@@ -4,9 +4,11 @@ import json
 import logging
 import os
 import shutil
+from functools import cmp_to_key
 from pathlib import Path
 
 import h5py
+from keras_tuner.oracles import GridSearchOracle
 
 from src.running.resources import check_space
 from src.running.writing import replacing
@@ -61,6 +63,21 @@ def _restore(project: Path, pattern: str) -> None:
         logger.warning("%s %s; its last good copy takes its place", project / path, what)
         (project / path).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(project / GOOD / path, project / path)
+
+
+def restore_grid(oracle: GridSearchOracle) -> None:
+    """Gives the oracle of a resumed grid back its place in the grid, which its state does not hold.
+
+    That is the order of the trials in the grid, and of those that ended the queue to go on from: it skips the
+    ones whose next combination has begun.
+    """
+
+    def compare(one: str, other: str) -> int:
+        return oracle._compare(*(oracle.trials[trial].hyperparameters.values for trial in (one, other)))
+
+    for trial in sorted(oracle.start_order, key=cmp_to_key(compare)):
+        oracle._ordered_ids.insert(trial)
+    oracle._populate_next = list(oracle.end_order)
 
 
 def drop_optimizer(weights: Path) -> None:
