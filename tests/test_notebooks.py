@@ -76,6 +76,20 @@ def test_the_evaluation_reads_nothing_of_a_search_or_training_that_may_be_later_
     assert not re.search(r"trials\.csv|history\.csv|best_hyperparameters\.json|finalists\.csv", source)
 
 
+def test_a_kill_leaves_no_model_beside_the_space_and_minutes_of_an_earlier_one(tmp_path):
+    """The last lines of the cell that saves the model, as far as a kill while it does so lets them come."""
+
+    def save_model(model, path, about):
+        raise KeyboardInterrupt
+
+    (tmp_path / "training.json").write_text('{"space": "published", "minutes": 9}')
+    source = next(cell.source for cell in cells("04_training") if "save_model(" in cell.source)
+    names = {"run_folder": tmp_path, "save_model": save_model, "model": None, "about": {}}
+    with pytest.raises(KeyboardInterrupt):
+        exec(source[source.index("}\n") + 2 :], names)
+    assert not (tmp_path / "training.json").exists(), "notebook 05 would tell of it"
+
+
 @pytest.mark.parametrize("name", ALL)
 def test_a_notebook_opens_with_its_question_and_ends_with_what_the_run_shows(name):
     prose = cells(name, "markdown")
