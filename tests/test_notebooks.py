@@ -5,6 +5,7 @@ import inspect
 import re
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import nbformat
 import pytest
@@ -88,6 +89,21 @@ def test_a_kill_leaves_no_model_beside_the_space_and_minutes_of_an_earlier_one(t
     with pytest.raises(KeyboardInterrupt):
         exec(source[source.index("}\n") + 2 :], names)
     assert not (tmp_path / "training.json").exists(), "notebook 05 would tell of it"
+
+
+def test_a_kill_leaves_no_new_split_beside_the_facts_of_an_earlier_one(tmp_path):
+    """Notebook 02 would refuse the two, and send the reader to notebook 02."""
+
+    def save_features(table, path):
+        raise KeyboardInterrupt
+
+    (tmp_path / "data.json").write_text("{}")
+    source = next(cell.source for cell in cells("01_data") if "save_features(" in cell.source)
+    features = SimpleNamespace(split_features=lambda *arguments: None, save_features=save_features)
+    settings = {"audited": None, "seed": 1, "group_pattern": "", "keep_test_folder": False}
+    with pytest.raises(KeyboardInterrupt):
+        exec(source, {"run_folder": tmp_path, "features": features, **settings})
+    assert not (tmp_path / "data.json").exists()
 
 
 @pytest.mark.parametrize("name", ALL)
