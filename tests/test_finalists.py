@@ -128,10 +128,12 @@ def test_a_second_run_trains_nothing_and_a_changed_one_all(trained, monkeypatch)
 
 def test_the_state_that_a_kill_left_beside_a_result_is_deleted(trained, tmp_path):
     shutil.copytree(trained[0], tmp_path / "copy")
-    left = next((tmp_path / "copy").glob("*/*/result.json")).with_name("checkpoint.npz")
-    left.touch()
+    place = next((tmp_path / "copy").glob("*/*/result.json")).parent
+    left = [place / "checkpoint.npz", place / "9.partial.weights.h5"]
+    for file in left:
+        file.touch()
     train(tmp_path / "copy")
-    assert not left.exists()
+    assert not any(file.exists() for file in left) and (place / "model.weights.h5").exists()
 
 
 def test_other_minutes_are_other_trainings(tmp_path):

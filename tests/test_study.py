@@ -628,9 +628,10 @@ def test_after_a_lack_of_memory_the_study_knows_the_halved_training_alone(epoch_
     assert study.intermediate_values == {epoch: 0.4 + epoch / 100 for epoch in range(1, 7)}
 
 
-def test_what_a_kill_has_left_of_a_trial_that_is_over_is_cleared(tmp_path):
+@pytest.mark.parametrize("name", ["checkpoint.npz", "9.partial.weights.h5", "model.weights.h5"])
+def test_what_a_kill_has_left_of_a_trial_that_is_over_is_cleared(name, tmp_path):
     found = search(tmp_path, max_trials=2)
-    left = found.records()[0].folder / "checkpoint.npz"
+    left = found.records()[0].folder / name
     left.write_bytes(b"whole")
     search(tmp_path, max_trials=2)
     assert not left.exists()

@@ -234,6 +234,17 @@ def test_only_the_best_trials_checkpoint_stays_on_the_disk(finished):
     assert [file.parent.name for file in kept] == [best_of(finished).folder.name]
 
 
+def test_weights_that_a_kill_left_are_cleared_when_the_search_is_taken_up_again(finished, copied):
+    project, best = copied / Path(finished.project_dir).name, best_of(finished).folder.name
+    last = project / f"trial_{finished.oracle.end_order[-1]}"
+    other = next(folder for folder in project.glob("trial_*") if folder.name != best)
+    left = [last / "9.partial.weights.h5", other / "checkpoint.weights.h5"]
+    for file in left:
+        file.write_bytes(b"half")
+    run_search(copied)
+    assert [file.parent.name for file in project.glob("trial_*/*.weights.h5")] == [best]
+
+
 @pytest.mark.parametrize("file", ["oracle.json", "tuner0.json", "trial_1/trial.json"])
 @pytest.mark.parametrize("damage", ["cut short", "empty", "missing"])
 def test_a_damaged_state_file_is_named_and_the_finished_trials_stay(file, damage, finished, copied, caplog):

@@ -22,7 +22,7 @@ from src.searches.objectives import lower_is_better
 from src.searches.samplers import PRUNERS, ReportEpochs, make_sampler
 from src.searches.search_folder import read_files, read_record, reason_of, recording
 from src.searches.suggestions import SuggestedHyperParameters
-from src.searches.trials import ENDED, TrialRecord
+from src.searches.trials import ENDED, TrialRecord, drop_weights
 from src.training import PictureTraining
 
 
@@ -51,11 +51,12 @@ class Attempts:
         finite = [float(value) for value in values if not math.isnan(value)]
         return (min if lower_is_better(self.objective) else max)(finite, default=math.nan)
 
-    def clear(self, records: Iterable[TrialRecord]) -> None:
-        """Deletes checkpoints that a kill left behind for trials that had already ended."""
+    def clear(self, records: list[TrialRecord]) -> None:
+        """Deletes checkpoints and weights that a kill left behind for trials that had already ended."""
         for record in records:
             if record.status in ENDED:
                 delete_checkpoint(record.folder)
+        drop_weights(records, self.objective, self.keep_models)
 
     def run(self, trial: optuna.Trial, deadline: Deadline) -> None:
         """Trains a trial and tells the study how it ended; an interrupted trial is resumed later.

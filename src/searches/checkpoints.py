@@ -112,8 +112,8 @@ class Checkpoint(keras.callbacks.Callback):
 
 
 def delete_checkpoint(folder: Path) -> None:
-    """Deletes the saved state of a finished training run, with any partial file an earlier process left."""
-    for path in folder.glob(f"{CHECKPOINT}*"):
+    """Deletes the saved state of a finished training run, and partial states and weights that a kill left."""
+    for path in [*folder.glob(f"{CHECKPOINT}*"), *folder.glob("*.partial.weights.h5")]:
         path.unlink(missing_ok=True)
 
 

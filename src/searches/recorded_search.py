@@ -11,6 +11,7 @@ from src.images.cache import StalePictures
 from src.running.locks import hold
 from src.running.resources import full_disk, is_full
 from src.searches.callbacks import Deadline
+from src.searches.checkpoints import delete_checkpoint
 from src.searches.halving import HALVED, within_memory
 from src.searches.search_folder import (
     IN_VAIN,
@@ -66,6 +67,8 @@ class RecordedSearch:
         logger.info("search: %d trials done, %s asked for", done, asked or "a bracket or grid")
         try:
             with hold(Path(self.project_dir)):
+                if done:  # a kill may have come before
+                    self._drop_checkpoints(self.oracle.end_order[-1])
                 self.search(epochs=self.epochs, verbose=0)
         except CutByDeadline as cut:
             self._report(cut.args[0])
@@ -159,6 +162,8 @@ class RecordedSearch:
         # earlier trials, so it keeps all of them.
         if isinstance(self, keras_tuner.Hyperband):
             return
-        for file in Path(self.get_trial_dir(ended)).glob("*.weights.h5"):
-            drop_optimizer(file)
+        folder = Path(self.get_trial_dir(ended))
+        delete_checkpoint(folder)
         drop_weights(self.records(), self.oracle.objective.name, self.keep_models)
+        for file in folder.glob("*.weights.h5"):
+            drop_optimizer(file)

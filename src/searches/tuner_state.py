@@ -83,7 +83,7 @@ def restore_grid(oracle: GridSearchOracle) -> None:
 def drop_optimizer(weights: Path) -> None:
     """Removes the optimizer state from a weights file, which is replaced atomically."""
     check_space(weights.parent, weights.stat().st_size, weights.name)  # HDF5 would end the process
-    with replacing(weights, f"{os.getpid()}.partial.h5") as partial:
+    with replacing(weights, f"{os.getpid()}.partial.weights.h5") as partial:
         with h5py.File(weights) as old, h5py.File(partial, "w") as new:
             new.attrs.update(old.attrs)
             for name in old:
