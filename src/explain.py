@@ -124,10 +124,9 @@ def _gradient(function: Callable, value):
 def _members(network: keras.Model) -> list[keras.Model]:
     """Returns the averaged nested networks that take the plain picture, or else the network itself."""
     ends = _last_maps(network.outputs[0])
-    plain = [operation for operation, taken, _ in ends if taken is network.inputs[0]]
-    if len(ends) > 1 and plain and all(isinstance(operation, keras.Model) for operation, _, _ in ends):
-        return plain
-    return [network]
+    whole = [isinstance(step, keras.Model) and step.output_shape == (None, 1) for step, _, _ in ends]
+    plain = [step for step, taken, _ in ends if taken is network.inputs[0]]
+    return plain if plain and all(whole) else [network]
 
 
 def _split(network: keras.Model) -> tuple[Callable, Callable]:

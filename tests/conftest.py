@@ -43,8 +43,10 @@ def model_facts() -> dict:
 
 @pytest.fixture
 def model_file(tmp_path, model_facts) -> Path:
-    """Two networks of any size, averaged, each with the mirrored view, as notebook 04 saves them."""
+    """Two networks of any size, averaged with mirrored views, at a temperature, as notebook 04 saves them."""
     keras.utils.set_random_seed(1)
     networks = [build_residual_cnn(width=8, stages=2, activation="silu") for _ in range(2)]
-    save_model(average_networks(networks, mirrored=True), tmp_path / "model.keras", model_facts)
+    save_model(
+        average_networks(networks, mirrored=True, temperature=0.7), tmp_path / "model.keras", model_facts
+    )
     return tmp_path / "model.keras"

@@ -52,6 +52,28 @@ def test_one_network_alone_stays_what_it_is(networks, pictures):
     )
 
 
+@pytest.mark.parametrize("temperature", [0.4, 2.5])
+def test_the_logit_of_the_mean_is_divided_by_the_temperature(temperature, networks, pictures):
+    mean = average_networks(networks, mirrored=True).predict(pictures, verbose=0).astype(float)
+    unsure = np.abs(mean - 0.5) < 0.499  # the rest is about certain: float32 rounds it
+    told = average_networks(networks, True, temperature).predict(pictures, verbose=0)[unsure]
+    odds = (mean[unsure] / (1 - mean[unsure])) ** (1 / temperature)
+    assert len(told) and told == pytest.approx(odds / (1 + odds), abs=1e-5)
+
+
+@pytest.mark.parametrize("certain", [0.0, 1.0, 0.5])
+def test_at_a_temperature_a_certain_network_stays_finite_and_an_undecided_one_undecided(certain):
+    told = keras.Input((4, 4, 3))
+    kept = keras.layers.GlobalMaxPooling2D()(told)[:, :1]  # what the picture says
+    picture = np.full((1, 4, 4, 3), certain, "float32")
+    for temperature in (0.05, 20.0):
+        network = average_networks([keras.Model(told, kept)], temperature=temperature)
+        given = network.predict(picture, verbose=0).item()
+        assert np.isfinite(given) and (given - 0.5) * (certain - 0.5) >= 0
+        assert (given == 0.5) == (certain == 0.5)
+        assert np.isfinite(network.evaluate(picture, np.array([1 - certain]), verbose=0)[0])
+
+
 ELSEWHERE = """
 import importlib.util, keras, numpy
 assert not importlib.util.find_spec("src")
@@ -61,7 +83,7 @@ numpy.save("told.npy", model.predict(numpy.load("pictures.npy"), verbose=0))
 
 
 def test_the_saved_file_opens_in_safe_mode_where_there_is_no_code_of_ours(networks, pictures, tmp_path):
-    averaged = average_networks(networks, mirrored=True)
+    averaged = average_networks(networks, mirrored=True, temperature=0.6)
     save_model(averaged, tmp_path / "model.keras", {})
     np.save(tmp_path / "pictures.npy", pictures)
     bare = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}

@@ -113,6 +113,8 @@ KINDS = {
     "averaged, with mirrored views": lambda: average_networks([published(), residual()], mirrored=True),
     "one network with its mirrored view": lambda: average_networks([residual()], mirrored=True),
     "one network nested": lambda: average_networks([residual()]),
+    "one network at a temperature": lambda: average_networks([residual()], temperature=0.5),
+    "averaged, mirrored, at a temperature": lambda: average_networks([published(), residual()], True, 3.0),
     "backbone, then pooling": lambda: pretrained(pooled_inside=False),
     "backbone that pools": lambda: pretrained(pooled_inside=True),
     "backbone with a nested head": with_nested_head,
@@ -172,7 +174,8 @@ def test_a_network_that_is_sure_to_the_last_bit_still_has_a_map(pictures):
     last = network.layers[-1]
     last.set_weights([last.get_weights()[0] * 1000, last.get_weights()[1] + 100])
     assert float(network.predict(pictures, verbose=0)[0, 0]) == 1.0
-    assert inside(highest(class_maps(network, pictures, [1, 1])[0]), UPPER_RIGHT)
+    for each in (network, average_networks([network], temperature=2.0)):
+        assert inside(highest(class_maps(each, pictures, [1, 1])[0]), UPPER_RIGHT)
 
 
 def test_what_speaks_against_the_class_everywhere_gives_an_empty_map(pictures):

@@ -20,7 +20,7 @@ from src.images.augmentation import Augmentation
 from src.images.growth import growing_sizes, grown_size, relative_costs, spans
 from src.networks.ensemble import average_networks
 from src.networks.normalization import settle_normalization
-from src.results.averaging import averaging_gains, choose_members, finalists_table, saved_accuracy
+from src.results.averaging import average_predictions, averaging_gains, choose_members, finalists_table
 from src.runs import read_json
 from src.searches.callbacks import Deadline, HistoryFile
 from src.searches.pace import RESERVE, KeepPace
@@ -535,7 +535,8 @@ def leave_validation(folder: Path, codes, told: dict[str, list[float]], **column
     for name, probability in told.items():
         (folder / name).mkdir()
         table = pd.DataFrame({"code": codes, "probability": probability, **columns})
-        table.to_csv(folder / name / "validation.csv")
+        table.insert(0, "image_name", [f"{number}.jpg" for number in range(len(table))])
+        table.to_csv(folder / name / "validation.csv", index=False)
 
 
 def test_a_training_that_ended_at_chance_is_not_averaged_in(tmp_path):
@@ -575,9 +576,12 @@ def test_what_averaging_gains_is_counted_on_the_mean_probability(tmp_path):
     gains = averaging_gains(trainings.assign(trial=1), tmp_path)  # both are seeds of one finalist
     assert gains["networks"].tolist() == [1, 2, 2] and gains["as_it_is"].tolist() == [0.625, 1, 1]
     assert gains["as_it_is_gain"].tolist() == [0, 37.5, 37.5]
-    assert saved_accuracy(trainings, False, tmp_path) == 1
-    assert saved_accuracy(trainings.tail(1), False, tmp_path) == 0.5
-    assert saved_accuracy(trainings, True, tmp_path) == 0.5
+    features = pd.DataFrame({"image_name": [f"{n}.jpg" for n in range(40)], "group": range(40)})
+    both = average_predictions(trainings, False, tmp_path, features)
+    assert both["probability"].tolist() == pytest.approx([0.6, 0.65, 0.45, 0.15] * 10)
+    assert both["correct"].all() and both["group"].tolist() == list(range(40))
+    assert average_predictions(trainings.tail(1), False, tmp_path, features)["correct"].mean() == 0.5
+    assert average_predictions(trainings, True, tmp_path, features)["correct"].mean() == 0.5
 
 
 def test_candidates_know_how_long_an_epoch_took(tmp_path):

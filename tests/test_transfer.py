@@ -197,8 +197,8 @@ def test_the_best_on_validation_is_first_by_the_view_that_counts():
     one = table(0.1, 0.6, 0.9, 0.9, mirror=(0.1, 0.1, 0.9, 0.9))
     other = table(0.1, 0.1, 0.9, 0.9, mirror=(0.1, 0.6, 0.9, 0.9))
     both = {"frozen": one, "fine-tuned": other}
-    assert compare_networks(both, True).index.tolist() == ["frozen", "fine-tuned"]
-    compared = compare_networks(both, False)
+    assert compare_networks(both, True, False).index.tolist() == ["frozen", "fine-tuned"]
+    compared = compare_networks(both, False, False)
     assert compared.index.tolist() == ["fine-tuned", "frozen"]
     assert compared.loc["frozen", ["as_it_is", "with_mirror_view"]].tolist() == [0.75, 1.0]
     assert compared.loc["fine-tuned", "log_loss"] == pytest.approx(-np.log(0.9), abs=1e-6)
@@ -209,7 +209,7 @@ def test_averaged_networks_are_compared_by_their_mean_and_only_on_the_same_pictu
     mean = average_validations({"frozen": first, "fine-tuned": second})
     assert mean["probability"].tolist() == pytest.approx([0.3, 0.35, 0.6, 0.65])
     both = {"frozen": first, "fine-tuned": second, "averaged": mean}
-    assert compare_networks(both, False)["as_it_is"].to_dict() == {
+    assert compare_networks(both, False, False)["as_it_is"].to_dict() == {
         **{"averaged": 1.0, "frozen": 0.5, "fine-tuned": 0.75}
     }
     with pytest.raises(ValueError, match="different pictures"):
@@ -218,12 +218,33 @@ def test_averaged_networks_are_compared_by_their_mean_and_only_on_the_same_pictu
 
 def test_of_two_that_are_equally_often_right_the_surer_one_is_first():
     both = {"frozen": table(0.3, 0.3, 0.7, 0.7), "fine-tuned": table(0.1, 0.1, 0.9, 0.9)}
-    assert compare_networks(both, True).index[0] == "fine-tuned"
+    assert compare_networks(both, True, False).index[0] == "fine-tuned"
+
+
+def test_a_network_that_is_too_sure_gets_a_temperature_above_1_from_the_view_that_counts():
+    names = [f"{number}.jpg" for number in range(400)]
+    codes = np.arange(400) % 2
+    given = np.where(np.arange(400) < 40, 1 - codes, codes) * 0.998 + 0.001  # 0.999 where 0.9 are right
+    modest = np.where(np.arange(400) < 40, 1 - codes, codes) * 0.4 + 0.3  # 0.7 there
+    pictures = {"image_name": names, "code": codes, "probability": given, "probability_with_mirror": modest}
+    validations = {"frozen": pd.DataFrame(pictures)}
+    for mirrored, said in ((False, 0.999), (True, 0.7)):
+        told = compare_networks(validations, mirrored, True).loc["frozen"]
+        exact = np.log(said / (1 - said)) / np.log(9)
+        assert told["temperature"] == pytest.approx(exact, rel=0.03)
+        assert told["log_loss"] == pytest.approx(-0.9 * np.log(0.9) - 0.1 * np.log(0.1), abs=2e-3)
+        left = compare_networks(validations, mirrored, False).loc["frozen"]
+        assert left["temperature"] == 1 and left["log_loss"] > told["log_loss"]
+    groups = {"frozen": pd.DataFrame({**pictures, "group": ["one"] * 200 + ["other"] * 200})}
+    assert 1 < compare_networks(groups, False, True).loc["frozen", "temperature"] < 2.5  # worth few pictures
 
 
 @pytest.mark.parametrize(("minutes", "left"), [(0.0, 0.0), (3.0, 2.0), (0.5, 0.1)])
 def test_what_the_trials_took_is_taken_off_the_minutes(minutes, left):
     assert transfer.minutes_left(minutes, pd.DataFrame({"seconds": [20.0, 40.0]})) == pytest.approx(left)
+
+
+TEMPERATURES = {"frozen": 2.0, "fine-tuned": 0.8, "averaged": 1.5}
 
 
 @pytest.fixture
@@ -237,7 +258,7 @@ def saved(stages, tmp_path):
         networks = {"frozen": stages.frozen, "fine-tuned": stages.tuned}
         own = {"frozen": {"members": ["frozen"]}, "fine-tuned": {"members": ["b"]}}
         own["averaged"] = {"members": ["frozen", "b"]}
-        save_networks(tmp_path, networks, best, {"mirrored_views": True}, own)
+        save_networks(tmp_path, networks, best, {"mirrored_views": True}, own, TEMPERATURES)
         return tmp_path
 
     return save
@@ -246,18 +267,22 @@ def saved(stages, tmp_path):
 def test_each_file_is_the_network_that_it_says_it_is(saved, stages):
     run = saved("fine-tuned")
     pictures = load_batches(stages.run, "validation", input_file=transfer.INPUT)[0][0]
-    for stem, network, members in (("transfer", "tuned", ["b"]), ("transfer_frozen", "frozen", ["frozen"])):
+    for stem, network, members, temperature in (
+        ("transfer", "tuned", ["b"], 0.8),
+        ("transfer_frozen", "frozen", ["frozen"], 2.0),
+    ):
         opened = keras.models.load_model(run / f"{stem}.keras", safe_mode=True)
-        expected = average_networks([getattr(stages, network)], mirrored=True)
+        expected = average_networks([getattr(stages, network)], True, temperature)
         np.testing.assert_allclose(numbers(opened(pictures)), numbers(expected(pictures)), atol=1e-6)
-        assert read_json(run / f"{stem}.json")["members"] == members
+        said = read_json(run / f"{stem}.json")
+        assert said["members"] == members and said["temperature"] == temperature
 
 
 def test_where_the_average_is_the_best_the_file_holds_both(saved, stages):
     run = saved("averaged")
     pictures = load_batches(stages.run, "validation", input_file=transfer.INPUT)[0][0]
     opened = keras.models.load_model(run / "transfer.keras", safe_mode=True)
-    expected = average_networks([stages.frozen, stages.tuned], mirrored=True)
+    expected = average_networks([stages.frozen, stages.tuned], True, 1.5)
     np.testing.assert_allclose(numbers(opened(pictures)), numbers(expected(pictures)), atol=1e-6)
 
 

@@ -11,15 +11,19 @@ from src.running.resources import check_space
 from src.running.writing import replacing
 
 
-def average_networks(networks: list[keras.Model], mirrored: bool = False) -> keras.Model:
+def average_networks(
+    networks: list[keras.Model], mirrored: bool = False, temperature: float = 1.0
+) -> keras.Model:
     """Returns one network that averages the networks' probabilities, compiled for evaluation.
 
-    The averaging is part of the saved file: whoever loads it predicts with all networks and views, and
-    needs none of our code.
+    Averaging and temperature are part of the saved file: whoever loads it predicts with all networks and
+    views, and needs none of our code.
 
     Args:
         networks: with the same input and one sigmoid output each.
         mirrored: whether each network also sees the mirrored picture, with the same weight.
+        temperature: the mean's logit is divided by it (see `src.results.calibration`); a probability of 0.5
+            stays 0.5, so no picture changes its class. 1 leaves all probabilities as they are.
 
     Raises:
         ValueError: `networks` is empty.
@@ -35,6 +39,8 @@ def average_networks(networks: list[keras.Model], mirrored: bool = False) -> ker
     # The mean is float32 even if the networks compute in 16 bits.
     mean = layers.Average(dtype="float32", name="probability")
     average = mean(probabilities) if len(probabilities) > 1 else probabilities[0]
+    if temperature != 1:
+        average = _divide_logit(average, temperature)
     model = keras.Model(pictures, average, name="averaged")
     # Only to be evaluated: SGD alone has no state, so loading the file does not warn that it is missing.
     model.compile("sgd", loss="binary_crossentropy", metrics=["accuracy"])
@@ -42,6 +48,11 @@ def average_networks(networks: list[keras.Model], mirrored: bool = False) -> ker
     compiled = {**model.get_compile_config(), "jit_compile": "auto"}
     model.get_compile_config = lambda: compiled
     return without_xla(model)
+
+
+def _divide_logit(probability, temperature: float):
+    kept = ops.clip(probability, 1e-7, 1 - 1e-7)
+    return ops.sigmoid((ops.log(kept) - ops.log(1 - kept)) / temperature)
 
 
 def without_optimizer(network: keras.Model, name: str | None = None) -> keras.Model:

@@ -6,9 +6,10 @@ from typing import NamedTuple
 import keras
 import pandas as pd
 
-from src.evaluation import check_against_keras, cross_entropy, decide, measure
+from src.evaluation import check_against_keras, decide, measure
 from src.generators import load_batches
 from src.networks.ensemble import average_networks
+from src.results.calibration import Calibration, calibrate, log_loss
 from src.results.comparison import measure_cost, note_result
 from src.results.opening import open_test
 from src.runs import copy_model, read_json, save_model, write_json, write_table
@@ -32,12 +33,18 @@ def average_validations(validations: dict[str, pd.DataFrame]) -> pd.DataFrame:
     return tables[0][["image_name", "code"]].join(mean)
 
 
-def compare_networks(validations: dict[str, pd.DataFrame], mirrored_views: bool) -> pd.DataFrame:
-    """Returns one row per network, best on validation first: accuracy with and without mirror view, log_loss.
+def compare_networks(
+    validations: dict[str, pd.DataFrame], mirrored_views: bool, temperature_scaling: bool
+) -> pd.DataFrame:
+    """Returns one row per network, best on validation first.
+
+    Columns: accuracy as_it_is and with_mirror_view, temperature, and log_loss at that temperature.
 
     Args:
-        validations: predictions by network name: code, probability, probability_with_mirror.
-        mirrored_views: whether the predictions with the mirror view decide the order and the log loss.
+        validations: predictions by network name: code, probability, probability_with_mirror; also group if
+            the split has groups.
+        mirrored_views: whether predictions with the mirror view decide order, temperature and log loss.
+        temperature_scaling: whether the temperature is chosen; otherwise it is 1.
     """
     views = {"as_it_is": "probability", "with_mirror_view": "probability_with_mirror"}
     chosen = "with_mirror_view" if mirrored_views else "as_it_is"
@@ -45,14 +52,20 @@ def compare_networks(validations: dict[str, pd.DataFrame], mirrored_views: bool)
     for name, table in validations.items():
         seen = {view: decide(table.assign(probability=table[column])) for view, column in views.items()}
         accuracies = {view: each["correct"].mean() for view, each in seen.items()}
-        log_loss = cross_entropy(seen[chosen])
-        rows.append({"network": name, **accuracies, "log_loss": log_loss})
+        temperature = calibrate(seen[chosen]).temperature if temperature_scaling else 1.0
+        loss = log_loss(seen[chosen], Calibration(temperature, 0.0))
+        rows.append({"network": name, **accuracies, "temperature": temperature, "log_loss": loss})
     table = pd.DataFrame(rows).sort_values([chosen, "log_loss"], ascending=[False, True])
     return table.set_index("network")
 
 
 def save_networks(
-    run: Path, networks: dict[str, keras.Model], best: str, facts: dict, own: dict[str, dict]
+    run: Path,
+    networks: dict[str, keras.Model],
+    best: str,
+    facts: dict,
+    own: dict[str, dict],
+    temperatures: dict[str, float] | pd.Series,
 ) -> dict[str, str]:
     """Returns which network is in which file: `transfer` holds the best, `transfer_frozen` the frozen one.
 
@@ -64,14 +77,16 @@ def save_networks(
         best: the name of one of them, or `averaged` for the mean of both.
         facts: common to both; `mirrored_views` says whether they also predict the mirror image.
         own: the facts of each network alone, by name.
+        temperatures: of each network, by name: see `average_networks`.
     """
     for stem, name in {"transfer_frozen": "frozen", "transfer": best}.items():
         if stem == "transfer" and name == "frozen":  # one file's bytes are one model
             copy_model(run / "transfer_frozen.keras", run / f"{stem}.keras")
             continue
         members = list(networks.values()) if name == "averaged" else [networks[name]]
-        model = average_networks(members, facts["mirrored_views"])
-        save_model(model, run / f"{stem}.keras", {**facts, **own[name]})
+        temperature = float(temperatures[name])
+        model = average_networks(members, facts["mirrored_views"], temperature)
+        save_model(model, run / f"{stem}.keras", {**facts, **own[name], "temperature": temperature})
     return {"transfer": best, "transfer_frozen": "frozen"}
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from src.datasets.splitting import add_groups
 from src.evaluation import decide
 from src.results.calibration import calibrate, log_loss
 from src.searches.objectives import lower_is_better
@@ -102,10 +103,16 @@ def averaging_gains(trainings: pd.DataFrame, folder: Path, objective: str = "val
     return table
 
 
-def saved_accuracy(members: pd.DataFrame, mirrored: bool, folder: Path) -> float:
-    """Returns the validation accuracy of the averaged networks, with mirror views if `mirrored`."""
+def average_predictions(
+    members: pd.DataFrame, mirrored: bool, folder: Path, features: pd.DataFrame
+) -> pd.DataFrame:
+    """Returns the averaged networks' predictions on validation pictures, with mirror views if `mirrored`.
+
+    Columns: image_name, code, probability, predicted, correct, and group if the features table has it.
+    """
     tables = list(_read_validation(members, folder).values())
-    return _accuracy(tables, "probability_with_mirror" if mirrored else "probability")
+    mean = _mean(tables, "probability_with_mirror" if mirrored else "probability")
+    return add_groups(decide(tables[0][["image_name"]].join(mean)), features)
 
 
 def _read_validation(trainings: pd.DataFrame, folder: Path) -> dict[str, pd.DataFrame]:

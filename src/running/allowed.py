@@ -46,7 +46,10 @@ HINTS = {
     int: "a whole number",
     dict: "a mapping",
 }
-SWITCHES = {"keep_test_folder", "leave_out_duplicates", "horizontal_flip", "isolate_trials", "mirrored_views"}
+SWITCHES = {
+    *("keep_test_folder", "leave_out_duplicates", "horizontal_flip", "isolate_trials", "mirrored_views"),
+    "temperature_scaling",
+}
 PATTERNS = {"class_pattern", "group_pattern"}
 WORDS = {
     "interpolation": ["area", "bilinear", "nearest"],
