@@ -173,7 +173,7 @@ def test_a_network_that_is_sure_to_the_last_bit_still_has_a_map(pictures):
     network = residual()
     last = network.layers[-1]
     last.set_weights([last.get_weights()[0] * 1000, last.get_weights()[1] + 100])
-    assert float(network.predict(pictures, verbose=0)[0, 0]) == 1.0
+    assert float(network.predict(pictures, verbose=0)[0, 0]) > 1 - 1e-6  # 1.0 with TensorFlow
     for each in (network, average_networks([network], temperature=2.0)):
         assert inside(highest(class_maps(each, pictures, [1, 1])[0]), UPPER_RIGHT)
 
@@ -222,7 +222,8 @@ def test_right_ones_are_drawn_and_wrong_ones_are_the_surest():
 def test_the_other_backends_give_the_same_answers(backend):
     if find_spec(backend) is None:
         pytest.skip(f"{backend} is not installed")
-    command = [sys.executable, "-m", "pytest", __file__, "-k", "known_answer or by_hand or last_bit"]
+    command = [sys.executable, "-m", "pytest", "-o", "addopts=", __file__]
+    command += ["-k", "known_answer or by_hand or last_bit"]
     root = Path(__file__).resolve().parents[1]
     environment = {**os.environ, "KERAS_BACKEND": backend}
     done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True)
