@@ -269,6 +269,9 @@ def test_a_notebook_is_not_made_with_settings_that_another_command_has_changed(t
     assert main([*command, "sample sample seed=1"]) == 1
     assert "another command has given" in (said := capsys.readouterr().err) and "seed=2" in said and not made
     assert main([*command, "sample sample seed=2"]) == 0 and made == ["01_data"]
+    lines = "sample sample seed=2\nepochs=1"  # of a SET that was typed on two
+    refresh(tmp_path / "run" / "parameters.txt", "sample", lines)
+    assert main([*command, lines]) == 0 and main([*command, "sample sample seed=2"]) == 1
 
 
 def test_the_pictures_of_a_run_stay_as_they_are_while_a_worker_searches(tmp_path, monkeypatch, capsys):

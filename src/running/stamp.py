@@ -75,7 +75,7 @@ def check_settings(run: Path, settings: str) -> None:
 
     Call it while holding the run: another command may have come between writing that file and this notebook.
     """
-    says = (run / "parameters.txt").read_text(encoding="utf-8").partition("\n")[0]
+    says = (run / "parameters.txt").read_text(encoding="utf-8").rsplit("\n", 2)[0]  # settings may take lines
     if says != settings:
         raise RuntimeError(f"another command has given {run} other settings ({says}); run yours again")
 
