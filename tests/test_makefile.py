@@ -111,9 +111,9 @@ def test_the_submission_needs_a_finished_run_and_never_trains_again(make):
     assert steps(make("run", "SET=epochs=2")) == ["summary"]
 
 
-@pytest.mark.parametrize("data", ["folder", "auto"])
+@pytest.mark.parametrize("data", ["folder", "auto", "~/raw"])  # a tilde that the shell has left as it is
 def test_other_pictures_in_the_same_place_run_everything_again(data, make, tmp_path):
-    place = {"DATA_ROOT": str(tmp_path)}
+    place = {"DATA_ROOT": str(tmp_path), "HOME": str(tmp_path)}
     picture = tmp_path / "raw" / "Cat" / "1.jpg"
     picture.parent.mkdir(parents=True)
     picture.write_bytes(b"one")

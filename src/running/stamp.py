@@ -22,7 +22,8 @@ def stamp(data: str) -> str:
             stands for a download has no files yet.
     """
     paths = find_paths()
-    places = [paths.input, paths.data / "raw"] if data == "auto" else [Path(data).resolve()]
+    given = Path(os.path.expanduser(data)).resolve()  # the notebook knows DATA=~/pets, though not every shell
+    places = [paths.input, paths.data / "raw"] if data == "auto" else [given]
     digest = hashlib.sha256()
     for file in (file for place in places for file in _list_files(place)):
         information = file.lstat()
