@@ -151,6 +151,17 @@ def test_a_run_whose_pictures_or_cache_were_deleted_since_runs_again(lost, make,
     assert steps(make("run", "RUN=mine", **place)) == [*STEPS, "summary"]
 
 
+def test_a_run_whose_pictures_were_deleted_before_notebook_02_has_read_them_begins_again(make, tmp_path):
+    """By `make clean`, say: notebook 02 would ask for them each time."""
+    run = tmp_path / "output" / "mine"
+    (tmp_path / "pictures").mkdir()
+    make("run", "RUN=mine", FAIL="02_generators")
+    write_json(run / "data.json", {"folder": str(tmp_path / "pictures")})
+    assert steps(make("run", "RUN=mine", FAIL="02_generators")) == ["02_generators"]
+    (tmp_path / "pictures").rmdir()
+    assert steps(make("run", "RUN=mine")) == [*STEPS, "summary"]
+
+
 def test_a_whole_run_is_not_replaced_by_one_of_other_pictures_of_the_same_name(make, tmp_path):
     first, second = (tmp_path / name / "pets" for name in ("a", "b"))
     for data in (first, second):

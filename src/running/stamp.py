@@ -5,6 +5,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from src.config import find_paths
@@ -82,13 +83,14 @@ def check_settings(run: Path, settings: str) -> None:
 
 
 def _is_cleared(run: Path) -> bool:
-    caches = find_paths().data / "cache"
-    try:
-        folder = json.loads((run / "data.json").read_text(encoding="utf-8"))["folder"]
-        cache = json.loads((run / "input.json").read_text(encoding="utf-8"))["cache"]
-    except (OSError, ValueError, LookupError, TypeError):  # not created yet, or damaged: their reader says so
-        return False
-    return not (os.path.isdir(folder) and (caches / cache).exists())
+    places = {"data.json": ("folder", Path()), "input.json": ("cache", find_paths().data / "cache")}
+    for file, (name, above) in places.items():
+        with suppress(
+            OSError, ValueError, LookupError, TypeError
+        ):  # not created yet, or its reader refuses it
+            if not (above / json.loads((run / file).read_text(encoding="utf-8"))[name]).exists():
+                return True
+    return False
 
 
 def main(arguments: list[str]) -> int:
