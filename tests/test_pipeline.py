@@ -131,6 +131,12 @@ def test_data_and_run_are_no_settings(setting):
         read_settings("cpu", [setting])
 
 
+def test_a_profile_cannot_name_the_run(monkeypatch):
+    monkeypatch.setattr(pipeline, "read_profile", lambda profile: {"run": "mine"})
+    with pytest.raises(ValueError, match="run is none; give DATA=path or RUN=name to make"):
+        read_settings("cpu", [])
+
+
 def test_a_profile_may_name_its_data_and_who_calls_may_name_others():
     assert read_settings("sample", [])["data"] == "sample"
     assert read_settings("sample", [], "/my/pets")["data"] == "/my/pets"
@@ -156,11 +162,14 @@ def test_one_session_runs_the_later_notebooks_where_they_are_asked_for(wanted, m
 
 @pytest.mark.long
 def test_a_whole_notebook_appears_under_its_name_with_its_parameter(one_notebook, tmp_path):
-    one_notebook("print(x)")
+    one_notebook("import os; print(x, os.environ['HEADLESS'], os.environ['NOTEBOOK_RUN'], os.getcwd())")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "one.failed.ipynb").touch()  # the time before
     run_notebook("one", tmp_path / "run" / "one.ipynb", {"x": 7, "unknown": 8})
     executed = nbformat.read(tmp_path / "run" / "one.ipynb", as_version=4)
-    assert executed.cells[-1].outputs[0].text == "7\n"
-    assert [path.name for path in (tmp_path / "run").glob("*.ipynb")] == ["one.ipynb"]
+    told = f"7 1 {tmp_path / 'run' / 'one.ipynb'} {tmp_path.resolve()}\n"
+    assert executed.cells[-1].outputs[0].text == told
+    assert {path.name for path in (tmp_path / "run").iterdir()} == {"one.ipynb", "one.stderr.txt"}
 
 
 @pytest.mark.long
@@ -170,14 +179,17 @@ def test_a_failed_or_killed_notebook_is_never_taken_for_a_whole_one(body, one_no
     with pytest.raises((PapermillExecutionError, RuntimeError)):
         run_notebook("one", tmp_path / "run" / "one.ipynb", {})
     assert not (tmp_path / "run" / "one.ipynb").exists()
+    assert (tmp_path / "run" / "one.failed.ipynb").exists() == body.startswith("raise"), "to be looked at"
 
 
 def test_the_summary_is_one_line_for_the_accuracy(tmp_path):
     figures = {"accuracy": 0.91234, "low": 0.9, "high": 0.92, "n": 5000, "loss": 1.2, "cross_entropy": 0.3}
     write_json(tmp_path / "metrics.json", figures)
     assert summarize(tmp_path).splitlines()[0] == "test accuracy 0.9123 [0.9000, 0.9200] n=5000"
-    write_json(tmp_path / "metrics.json", {**figures, "groups": 70})
+    assert summarize(tmp_path).splitlines()[1] == "test loss 1.2000, of it cross-entropy 0.3000"
+    write_json(tmp_path / "metrics.json", {**figures, "groups": 70, "larger_class": 0.5})
     assert summarize(tmp_path).splitlines()[0].endswith(" n=5000 in 70 groups")
+    assert summarize(tmp_path).splitlines()[1].endswith("; always predicting the larger class: 0.5000")
 
 
 def test_a_summary_of_damaged_figures_names_the_file_and_what_it_lacks(tmp_path):
@@ -246,6 +258,8 @@ def test_a_run_in_one_go_says_what_it_was_told_and_searches_in_as_many_processes
     assert set(minutes) == {None}
     pipeline.run_all("sample", "sample", "max_minutes=2", processes=2)
     assert minutes[-5:] == [2, 2, 0.5, 0.5, 0.5], "the processes have had a minute and a half of them"
+    pipeline.run_all("sample", "sample", "max_minutes=1", processes=2)
+    assert minutes[-1] == 1 / 60, "0 would be no limit"
     ran.clear()
     pipeline.run_all("sample", "sample")
     assert ran == STEPS, "one process searches in notebook 03"
@@ -286,6 +300,40 @@ def test_the_pictures_of_a_run_stay_as_they_are_while_a_worker_searches(tmp_path
         assert main([str(tmp_path / "run"), "03_tuning", "--profile", "sample"]) == 0, "it joins the search"
     assert main([str(tmp_path / "run"), "01_data", "--profile", "sample"]) == 0
     assert made == ["03_tuning", "01_data"] and not worker.exists()
+
+
+def test_a_step_is_made_into_its_runs_folder_and_what_has_no_effect_is_told_once(
+    tmp_path, monkeypatch, caplog
+):
+    monkeypatch.setenv("OUTPUT_ROOT", str(tmp_path))
+    made, told = [], []
+    monkeypatch.setattr(pipeline, "run_notebook", lambda *arguments: made.append(arguments))
+    caplog.set_level(logging.INFO)
+    for step in ("01_data", "02_generators", "06_transfer"):
+        caplog.clear()
+        command = [str(tmp_path / "mine"), step, "--profile", "cpu", "--data", "/my/pets"]
+        assert main([*command, "--set", "epochs=3", "backbone=ResNet50"]) == 0
+        told.append(caplog.messages)
+    every = ", ".join(STEPS)
+    assert told == [[f"without effect on {every}: backbone"], [], ["without effect on 06_transfer: epochs"]]
+    assert [(step, output) for step, output, _ in made] == [
+        (step, tmp_path / "mine" / f"{step}.ipynb") for step in ("01_data", "02_generators", "06_transfer")
+    ]
+    values = made[0][2]
+    assert (values["run"], values["data"], values["epochs"]) == ("mine", "/my/pets", 3)
+    assert values["image_size"] == read_profile("cpu")["image_size"]
+
+
+def test_two_commands_do_not_work_on_one_run_at_once(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("OUTPUT_ROOT", str(tmp_path))
+    monkeypatch.setattr(pipeline, "run_notebook", lambda *arguments: pytest.fail("ran"))
+    run = tmp_path / "sample-sample"
+    with hold(run):
+        assert main([str(run), "03_tuning", "--profile", "sample"]) == 1
+        assert "sample-sample is being worked on by process" in capsys.readouterr().err
+    for held in (run, run / "workers" / "here-1.123"):
+        with hold(held), pytest.raises(RuntimeError, match=f"{held.name} is being worked on by process"):
+            pipeline.run_all("sample", "sample")
 
 
 @pytest.mark.parametrize("name", ["class_pattern", "group_pattern"])
