@@ -13,7 +13,8 @@ import pytest
 
 from src.config import find_paths
 from src.running import devices
-from src.session import computing_in, start_run
+from src.runs import read_json, write_json
+from src.session import computing_in, read_computing, settle, start_run
 
 
 @pytest.fixture(autouse=True)
@@ -39,6 +40,43 @@ def test_a_notebook_that_builds_no_network_says_nothing_of_a_precision(capsys):
     plain, asked = (line for line in capsys.readouterr().out.splitlines() if line.startswith("Python"))
     keras.config.set_dtype_policy("float32")
     assert "float" not in plain and asked == f"{plain}, mixed_bfloat16"
+
+
+def test_the_start_is_recorded_and_what_the_machine_lacks_is_told(monkeypatch, capsys):
+    monkeypatch.setenv("NOTEBOOK_RUN", "/somewhere/03_tuning.ipynb")
+    monkeypatch.setattr("src.session.idle_gpus", lambda accelerator: "a GPU is idle")
+    monkeypatch.setattr("src.session.unsuitable_packages", lambda: ["numpy 0.1 may not do"])
+    monkeypatch.setattr("src.session.fastest_precision", lambda accelerator: "mixed_bfloat16")
+    folder = start_run("x", 1, "no", "auto")
+    keras.config.set_dtype_policy("float32")
+    assert capsys.readouterr().out.splitlines()[-2:] == ["a GPU is idle", "numpy 0.1 may not do"]
+    recorded = read_json(folder / "made_by.json")["03_tuning"]
+    assert (recorded["precision"], recorded["deterministic"]) == ("mixed_bfloat16", False)
+    assert recorded["device"].startswith("CPU with ")
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="other backends have no such switch")
+@pytest.mark.parametrize(
+    ("word", "accelerator", "same"),
+    [("yes", True, True), ("auto", False, True), ("auto", True, False), ("no", False, False)],
+)
+def test_identical_numbers_are_asked_of_tensorflow_where_they_are_wanted(
+    word, accelerator, same, monkeypatch
+):
+    import tensorflow
+
+    asked = []
+    monkeypatch.setattr(
+        tensorflow.config.experimental, "enable_op_determinism", lambda: asked.append("asked")
+    )
+    monkeypatch.setattr("src.session.has_accelerator", lambda: accelerator)
+    settle(1, word, "float32")
+    assert asked == ["asked"] * same
+
+
+def test_later_notebooks_compute_as_notebook_01_was_told(tmp_path):
+    write_json(tmp_path / "output" / "x" / "data.json", {"deterministic": "no", "folder": "y"})
+    assert read_computing("x") == {"deterministic": "no", "precision": "auto"}
 
 
 def test_a_cell_that_is_interrupted_leaves_the_precision_as_it_was():
@@ -171,6 +209,20 @@ def test_a_gpu_that_stays_idle_is_told(listed, seen, chosen, said, monkeypatch):
         said.replace("(s)", r"\(s\)") + ("" if said else "$"),
         devices.idle_gpus(seen).removeprefix("this machine "),
     )
+
+
+def test_gpus_are_counted_as_nvidias_program_lists_them(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert devices.count_gpus() == 0
+    listed = [
+        "GPU 0: A100 (UUID: GPU-1)",
+        "  MIG 1g.5gb Device 0: (UUID: MIG-1)",
+        "GPU 1: A100 (UUID: GPU-2)",
+    ]
+    lines = "".join(f"echo '{line}'\n" for line in listed)
+    (tmp_path / "nvidia-smi").write_text(f'#!/bin/sh\n[ "$1" = -L ] || exit 1\n{lines}')
+    (tmp_path / "nvidia-smi").chmod(0o755)
+    assert devices.count_gpus() == 2
 
 
 def test_where_there_is_no_tensorflow_keras_takes_jax():
