@@ -12,7 +12,14 @@ from sklearn.model_selection import train_test_split
 from src.datasets import splitting
 from src.datasets.layouts import is_in_test_folder
 from src.datasets.listing import describe_file
-from src.features import COLUMNS, extract_features, load_features, save_features, split_features
+from src.features import (
+    COLUMNS,
+    data_fingerprint,
+    extract_features,
+    load_features,
+    save_features,
+    split_features,
+)
 from src.images.hashing import perceptual_hash
 from src.images.pictures import decode_picture
 
@@ -88,12 +95,13 @@ def test_class_folders_give_the_label_and_unique_names(tmp_path):
     assert pd.isna(table.loc["test/1.jpg", "code"])
 
 
-def test_without_a_dog_the_second_class_of_the_alphabet_has_code_1(tmp_path):
+@pytest.mark.parametrize(("other", "positive"), [("apple", "zebra"), ("wolves", "dogs")])
+def test_without_dogs_the_second_class_of_the_alphabet_has_code_1(other, positive, tmp_path):
     for index in range(10):
-        write_picture(tmp_path / "zebra" / f"{index}.jpg", index)
-        write_picture(tmp_path / "apple" / f"{index}.jpg", 50 + index)
+        write_picture(tmp_path / other / f"{index}.jpg", index)
+        write_picture(tmp_path / positive / f"{index}.jpg", 50 + index)
     table = extract_features(tmp_path)
-    assert dict(zip(table["category"], table["code"], strict=True)) == {"apple": 0, "zebra": 1}
+    assert dict(zip(table["category"], table["code"], strict=True)) == {other: 0, positive: 1}
 
 
 def test_a_pattern_finds_the_label_and_what_has_none_is_left_out(tmp_path, caplog):
@@ -242,6 +250,27 @@ def test_split_ignores_the_order_of_rows_and_leaves_left_out_rows_empty():
     pd.testing.assert_frame_equal(other.sort_index(), one)
     assert list(one.index[one["split"] == ""]) == [3, 50]
     assert not split_features(table, seed=1)["split"].equals(one["split"])
+
+
+def test_the_fingerprint_is_that_of_the_used_pictures_their_contents_classes_and_parts():
+    table = plain_table(20, 20)
+    table["code"], table["content_hash"] = (table["category"] == "dog").astype("Int64"), table["image_name"]
+    table.loc[3, "status"] = "left out"
+    table = split_features(table)
+    row = table.index[table["split"] == "train"][0]
+
+    def changed(row: int, column: str, value: object) -> str:
+        other = table.copy()
+        other.loc[row, column] = value
+        return data_fingerprint(other)
+
+    same = [table.sample(frac=1, random_state=1), table.assign(reason="another")]
+    assert {data_fingerprint(table), changed(3, "content_hash", "x"), *map(data_fingerprint, same)} == {
+        data_fingerprint(table)
+    }
+    values = {"image_name": "x", "content_hash": "x", "code": 1 - table.loc[row, "code"], "split": "test"}
+    found = {changed(row, column, value) for column, value in values.items()} | {data_fingerprint(table)}
+    assert len(found) == 5
 
 
 def test_split_refuses_one_class_and_names_that_come_twice():

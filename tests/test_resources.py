@@ -97,6 +97,10 @@ def test_an_error_that_is_its_own_cause_is_looked_at_once():
         (RuntimeError("RESOURCE_EXHAUSTED: Out of memory while trying to allocate"), False, True),
         (RuntimeError("in order to run _EagerConst: Dst tensor is not initialized."), False, True),
         (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling cublasCreate"), False, True),
+        (type("ResourceExhaustedError", (Exception,), {})("{{function_node}} x.h5"), False, True),
+        (type("ResourceExhaustedError", (Exception,), {})("x.h5; No space left on device"), True, False),
+        (type("OutOfMemoryError", (RuntimeError,), {})("tried to allocate 2 GiB"), False, True),
+        (OSError(errno.EDQUOT, "Disk quota exceeded"), True, False),
         (ValueError("no"), False, False),
     ],
 )

@@ -23,7 +23,7 @@ from src.generators import PictureBatches
 from src.images.augmentation import Augmentation
 from src.images.cache import build_cache, cached_rows, extract_and_cache, open_cache
 from src.images.preprocessing import preprocess, undo_preprocess
-from src.images.speed import compare_speed, count_pictures
+from src.images.speed import compare_speed, count_pictures, published_generator
 from src.runs import read_json
 from src.sample import draw_sample
 
@@ -88,6 +88,16 @@ def test_the_published_decoding_gives_the_pixels_of_the_cache(drawn, tmp_path):
     theirs = input_peers.decode_again(folder, names, SIZE, "nearest")
     ours = open_cache(build_cache(folder, table, tmp_path, SIZE, "nearest"), len(table))
     np.testing.assert_array_equal(theirs[np.argsort(names)], ours)
+
+
+def test_keras_serves_the_training_pictures_preprocessed_and_with_their_codes(drawn, tmp_path):
+    folder, table, _ = drawn
+    pixels = open_cache(build_cache(folder, table, tmp_path, SIZE, "nearest"), len(table))
+    training = cached_rows(table).query("split == 'train'")
+    squares = preprocess(pixels[training.index])
+    wanted = {square.tobytes(): code for square, code in zip(squares, training["code"], strict=True)}
+    pictures, codes = next(published_generator(folder, table, SIZE, 24, {}, 1))
+    assert {picture.tobytes(): code for picture, code in zip(pictures, codes, strict=True)} == wanted
 
 
 @pytest.mark.parametrize("in_memory", [False, True])
