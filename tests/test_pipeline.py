@@ -182,7 +182,7 @@ def test_a_failed_or_killed_notebook_is_never_taken_for_a_whole_one(body, one_no
     assert (tmp_path / "run" / "one.failed.ipynb").exists() == body.startswith("raise"), "to be looked at"
 
 
-def test_the_summary_is_one_line_for_the_accuracy(tmp_path):
+def test_the_summary_is_one_line_for_the_accuracy(tmp_path, capsys):
     figures = {"accuracy": 0.91234, "low": 0.9, "high": 0.92, "n": 5000, "loss": 1.2, "cross_entropy": 0.3}
     write_json(tmp_path / "metrics.json", figures)
     assert summarize(tmp_path).splitlines()[0] == "test accuracy 0.9123 [0.9000, 0.9200] n=5000"
@@ -190,6 +190,7 @@ def test_the_summary_is_one_line_for_the_accuracy(tmp_path):
     write_json(tmp_path / "metrics.json", {**figures, "groups": 70, "larger_class": 0.5})
     assert summarize(tmp_path).splitlines()[0].endswith(" n=5000 in 70 groups")
     assert summarize(tmp_path).splitlines()[1].endswith("; always predicting the larger class: 0.5000")
+    assert main([str(tmp_path), "summary"]) == 0 and capsys.readouterr().out == f"{summarize(tmp_path)}\n"
 
 
 def test_a_summary_of_damaged_figures_names_the_file_and_what_it_lacks(tmp_path):
@@ -263,6 +264,7 @@ def test_a_run_in_one_go_says_what_it_was_told_and_searches_in_as_many_processes
     ran.clear()
     pipeline.run_all("sample", "sample")
     assert ran == STEPS, "one process searches in notebook 03"
+    assert pipeline.run_all("cpu", "sample") == tmp_path / "cpu-sample"
 
 
 def test_lines_of_another_command_of_ours_come_to_stdout(tmp_path, capsys):

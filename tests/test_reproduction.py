@@ -45,13 +45,28 @@ def test_seconds_may_differ_and_nothing_else(tmp_path):
     assert other.index[~other["same"]].tolist() == ["features.csv", "trials.csv", "metrics.json"]
     assert other.loc["trials.csv", "difference"] == "score in row 1: 0.9 and 0.8"
     (tmp_path / "other" / "trials.csv").unlink()
-    missing = compare_runs(first, tmp_path / "other").set_index("file")
-    assert missing.loc["trials.csv", "difference"] == "it is in one of the runs only"
+    for pair in ((first, tmp_path / "other"), (tmp_path / "other", first)):
+        missing = compare_runs(*pair).set_index("file")
+        assert missing.loc["trials.csv", "difference"] == "it is in one of the runs only"
     write_table(
         pd.DataFrame({"image_name": ["a", "b"], "split": "train"}), tmp_path / "other" / "features.csv"
     )
     longer = compare_runs(first, tmp_path / "other").set_index("file")
     assert longer.loc["features.csv", "difference"] == "1 and 2 rows, 2 and 2 columns"
+
+
+@pytest.mark.parametrize(
+    "name", ["history.csv", "finalists.csv", "training_history.csv", "averaging.csv", "predictions.csv"]
+)
+def test_every_table_of_a_run_is_compared_as_it_is_written(name, tmp_path):
+    """Two words that pandas takes for a missing value, and two texts that it takes for one number."""
+    for values in (("nan", "None"), ("0.1", "0.10")):
+        runs = [make_run(tmp_path / str(number)) for number in range(2)]
+        for run, value in zip(runs, values, strict=True):
+            (run / name).write_text(f"column\n{value}\n")
+        compared = compare_runs(*runs).set_index("file")
+        assert compared.index[~compared["same"]].tolist() == [name]
+        assert compared.loc[name, "difference"] == f"column in row 1: {values[0]} and {values[1]}"
 
 
 def test_a_notebook_notes_what_made_it(tmp_path, monkeypatch):

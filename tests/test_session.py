@@ -74,6 +74,19 @@ def test_identical_numbers_are_asked_of_tensorflow_where_they_are_wanted(
     assert asked == ["asked"] * same
 
 
+def test_freed_memory_is_kept_from_the_start(monkeypatch):
+    kept = []
+    monkeypatch.setattr("src.session.keep_freed_memory", lambda: kept.append("kept"))
+    settle(1, "no", "float32")
+    assert kept == ["kept"]
+
+
+def test_an_output_folder_that_cannot_be_written_is_said_with_its_remedy(monkeypatch, tmp_path):
+    (tmp_path / "output").touch()
+    with pytest.raises(OSError, match="output/x cannot be written into .*; set OUTPUT_ROOT"):
+        start_run("x", 1, "no")
+
+
 def test_later_notebooks_compute_as_notebook_01_was_told(tmp_path):
     write_json(tmp_path / "output" / "x" / "data.json", {"deterministic": "no", "folder": "y"})
     assert read_computing("x") == {"deterministic": "no", "precision": "auto"}
