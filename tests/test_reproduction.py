@@ -87,6 +87,7 @@ def test_a_notebook_notes_what_made_it(tmp_path, monkeypatch):
         "python -m src.pipeline",
         {"seed": 7},
     )
+    assert kept["03_tuning"]["packages"].keys() >= {"numpy", "optuna", "pandas", "scikit-learn", "papermill"}
     assert changed_since(kept["03_tuning"]) == []
     kept["03_tuning"]["packages"]["keras"] = "0.1"
     assert changed_since(kept["03_tuning"]) == [f"keras was 0.1 and is {package_versions()['keras']}"]
