@@ -403,8 +403,11 @@ def test_the_drawn_sample_is_asked_for_its_pattern_before_it_is_read(paths, monk
     assert data.find_data("sample", paths, "cat|dog") == paths.data / "sample"
     with pytest.raises(ValueError, match="nothing found in the path of any picture in .*sample"):
         data.find_data("sample", paths, "benign|malignant")
-    with pytest.raises(ValueError, match=r"class_pattern '\(' is no regular expression"):
-        data.find_data("auto", paths, "(")
+    monkeypatch.setattr(data, "draw_sample", lambda folder: pytest.fail("drawn"))
+    monkeypatch.setattr(data.downloads, "download", lambda name, folder: pytest.fail("downloaded"))
+    for place in ("auto", "sample", "filtered"):
+        with pytest.raises(ValueError, match=r"class_pattern '\(' is no regular expression"):
+            data.find_data(place, paths, "(")
 
 
 @pytest.mark.parametrize(
@@ -521,6 +524,11 @@ def test_auto_prefers_kaggle_then_raw_then_the_sample_and_says_so(tmp_path, path
     assert found("competition").relative_to(paths.data).match("unpacked/train-*/train")
     fill(paths.input / "dogs-vs-cats", KAGGLE, "train")
     assert found("competition") == paths.input / "dogs-vs-cats" / "train"
+
+
+def test_a_zip_among_the_input_is_a_data_set(paths):
+    pack(paths.input / "mine" / "pets.zip", CLASSES)
+    assert data.find_data("auto", paths).match("unpacked/pets-*")
 
 
 def test_two_data_sets_among_the_input_are_told_apart_by_the_user(paths):
