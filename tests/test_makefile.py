@@ -13,6 +13,7 @@ import pytest
 
 from src.pipeline import run_name
 from src.running import locks
+from src.running.stamp import refresh
 from src.runs import write_json
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -168,6 +169,8 @@ def test_a_whole_run_is_not_replaced_by_one_of_other_pictures_of_the_same_name(m
         data.mkdir(parents=True)
     assert steps(make("run", f"DATA={first}")) == [*STEPS, "summary"]
     assert make("run", f"DATA={second}") == []
+    with pytest.raises(RuntimeError, match=f"holds a whole run of other pictures .*{first} .*give RUN=name"):
+        refresh(tmp_path / "output" / "sample-pets" / "parameters.txt", str(second), f"sample {second} ")
     assert steps(make("run", f"DATA={first}", "SET=epochs=2")) == [*STEPS, "summary"]
     assert steps(make("run", f"DATA={second}", "RUN=others")) == [*STEPS, "summary"]
     (tmp_path / "output" / "sample-pets" / "parameters.txt").unlink()

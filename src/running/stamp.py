@@ -85,9 +85,7 @@ def check_settings(run: Path, settings: str) -> None:
 def _is_cleared(run: Path) -> bool:
     places = {"data.json": ("folder", Path()), "input.json": ("cache", find_paths().data / "cache")}
     for file, (name, above) in places.items():
-        with suppress(
-            OSError, ValueError, LookupError, TypeError
-        ):  # not created yet, or its reader refuses it
+        with suppress(OSError, ValueError, LookupError, TypeError):  # not there yet, or damaged: 02 says so
             if not (above / json.loads((run / file).read_text(encoding="utf-8"))[name]).exists():
                 return True
     return False
