@@ -131,7 +131,13 @@ def test_without_a_hash_every_member_is_checked(server, source, tmp_path, monkey
     server.body = server.body.replace(b"picture " * 100, b"pictvre " * 100, 1)
     with pytest.raises(ConnectionError, match=r"damaged at member 'train/cats/cat\.0\.jpg'"):
         downloads.download("filtered", tmp_path)
+    server.body = bytes(source.size)
+    with pytest.raises(ConnectionError, match="what arrived is not a whole zip file"):
+        downloads.download("filtered", tmp_path)
     assert files_in(tmp_path) == []
+    (tmp_path / NAME).write_bytes(server.body[:-1])
+    with pytest.raises(ValueError, match=f"has {source.size - 1:,} bytes where {source.size:,} are right"):
+        downloads.download("filtered", tmp_path)
 
 
 def test_a_server_that_falls_silent_is_given_up(server, source, tmp_path, monkeypatch):
@@ -158,6 +164,13 @@ def test_too_little_room_is_told_before_the_download(server, source, tmp_path, m
         downloads.download("filtered", tmp_path)
     assert server.asked == 0
     assert files_in(tmp_path) == []
+
+
+def test_what_is_there_needs_no_room(source, server, tmp_path, monkeypatch):
+    (tmp_path / NAME).write_bytes(server.body)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: types.SimpleNamespace(free=0))
+    assert downloads.download("filtered", tmp_path) == tmp_path / NAME and server.asked == 0
+    assert [path.name for path in tmp_path.iterdir()] == [NAME]
 
 
 def test_kaggle_without_its_client_says_how_to_get_it(monkeypatch):
