@@ -65,8 +65,8 @@ def test_sources_take_turns_and_medians_are_compared():
 
 @pytest.mark.parametrize("workers", [0, 1, 2])
 def test_pictures_are_counted_not_batches(workers, monkeypatch):
-    """By a clock that stands at 0 when it starts and when it is first looked at, at 1 then, and at 2."""
-    ticks = iter([0, 0, 1, 2] * 2)
+    """By a clock that stands at 5 when it starts and when it is first looked at, at 6 then, and at 7."""
+    ticks = iter([5, 5, 6, 7] * 2)
     monkeypatch.setattr(time, "perf_counter", lambda: next(ticks))
     pixels = np.zeros((20, 8, 8, 3), dtype="uint8")
     names = [str(number) for number in range(20)]

@@ -56,6 +56,13 @@ def test_it_lies_beside_a_data_set_that_is_a_zip_or_a_folder(tmp_path, paths):
     assert find_unlabelled("auto", str(tmp_path / "other" / "train"), paths) == tmp_path / "other" / "test1"
 
 
+def test_what_lies_in_another_folder_beside_is_not_taken_for_it(tmp_path, paths):
+    train = fill(tmp_path / "given" / "train.zip", LABELLED)
+    fill(tmp_path / "given" / "birds" / "test1.zip", UNLABELLED)
+    with pytest.raises(ValueError, match="no unlabelled pictures: neither in .* nor beside it"):
+        find_unlabelled("auto", str(train), paths)
+
+
 def test_it_lies_in_the_same_zip(tmp_path, paths):
     whole = fill(tmp_path / "given" / "all.zip", [*LABELLED, *UNLABELLED])
     folder = find_unlabelled("auto", str(whole), paths)
