@@ -245,6 +245,19 @@ def test_impossible_settings_are_named(setting, value):
         make_batches(**{setting: value})
 
 
+def test_a_part_without_pictures_is_said():
+    with pytest.raises(ValueError, match="this part of the data set has no pictures"):
+        PictureBatches(np.zeros((3, 8, 8, 3), "uint8"), np.arange(0), np.arange(0), [])
+
+
+def test_an_end_without_a_begin_is_no_epoch():
+    batches, epochs = make_batches(), []
+    for step in (batches.on_epoch_end, batches.on_epoch_begin, batches.on_epoch_end, batches.on_epoch_end):
+        step()
+        epochs.append(batches.epoch)
+    assert epochs == [0, 0, 1, 1]
+
+
 def test_training_pictures_have_their_epochs_size_and_the_last_one_stays():
     batches = make_batches(augmentation=Augmentation())
     batches.picture_sizes = [8, 12, 16]
