@@ -66,6 +66,18 @@ def test_a_disk_without_locks_is_worked_on_with_a_warning(number, tmp_path, monk
     assert (tmp_path / "new").is_dir()
 
 
+def test_a_fault_of_the_disk_is_not_taken_for_a_disk_without_locks(tmp_path, monkeypatch):
+    """Two processes would work on the folder."""
+
+    def refuse(*arguments):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    for work in (lambda: hold(tmp_path), lambda: take_turns(tmp_path / "new")):
+        with pytest.raises(OSError, match="Input/output error"), work():
+            pytest.fail("held")
+
+
 def test_a_filled_folder_stays_as_it_is_and_an_empty_one_is_filled(tmp_path):
     (tmp_path / "new").mkdir()
     fill_folder(tmp_path / "new", lambda part: (part / "whole").touch())
