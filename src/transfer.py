@@ -26,7 +26,8 @@ from src.running.devices import has_accelerator
 from src.running.parameters import read_input
 from src.runs import read_json, write_json
 from src.search import run_search
-from src.searches.trials import TrialRecord, trials_table
+from src.searches.search_folder import read_history, read_record
+from src.searches.trials import TrialRecord
 from src.spaces import fixed
 from src.study import StudySearch
 from src.training import PictureTraining
@@ -170,13 +171,26 @@ def save_start(frozen: keras.Model, run: Path) -> Path:
 
 
 def search_within(search: StudySearch, minutes: float) -> None:
-    """Runs the missing trials in the minutes that earlier ones left over; 0 means no limit."""
-    records = search.records()
-    spare = minutes_left(minutes, trials_table(records, OBJECTIVE)) if records else minutes
-    if 0 < spare <= LEAST and any(not math.isnan(record.score) for record in records):
-        logger.info("the trials have used up their %g minutes", minutes)
-    else:
-        run_search(search, spare)
+    """Runs the missing trials in the minutes that earlier ones left over; 0 means no limit.
+
+    Once the trials have had their minutes, a later run adds none, even if building networks took some of
+    them: otherwise the minutes of the last training, and the plan of one already begun, would change.
+    """
+    records, had = search.records(), search.folder / "minutes.json"
+    asked = {"minutes": minutes, "max_trials": search.claims.max_trials}
+    spare = minutes_left(minutes, pd.DataFrame({"seconds": [_seconds(record) for record in records]}))
+    is_over = spare <= LEAST or (had.exists() and read_json(had) == asked)
+    if minutes and is_over and any(not math.isnan(record.score) for record in records):
+        logger.info("the trials have had their %g minutes", minutes)
+        return
+    run_search(search, spare)
+    write_json(had, asked)
+
+
+def _seconds(trial: TrialRecord) -> float:
+    """Returns how long a trial has trained; a kill leaves no record of it, but its complete epochs."""
+    epochs = read_history(trial.folder).get("seconds", [0.0])
+    return read_record(trial.folder).get("seconds", max(epochs))
 
 
 def minutes_left(minutes: float, trials: pd.DataFrame) -> float:

@@ -19,7 +19,12 @@ from src.images.cache import build_cache
 from src.networks.ensemble import average_networks
 from src.pretrained import transfer_spaces
 from src.pretrained.backbone_features import Features
-from src.pretrained.transfer_results import average_validations, compare_networks, measure_test, save_networks
+from src.pretrained.transfer_results import (
+    average_validations,
+    compare_networks,
+    measure_test,
+    save_networks,
+)
 from src.pretrained.transfer_spaces import attach_head, build_head
 from src.runs import read_json, write_json
 from src.sample import draw_sample
@@ -394,6 +399,17 @@ def test_a_picture_is_shown_by_its_name_not_by_its_place(stages):
     assert any(name in row for name in names)
 
 
+def pretended(folder: Path, seconds: list[float], score: float) -> SimpleNamespace:
+    """Returns a search whose trials were interrupted after so many seconds, one epoch each."""
+    records = []
+    for number, each in enumerate(seconds, start=1):
+        place = folder / f"trial_{number}"
+        write_json(place / "record.json", {"seconds": each})
+        pd.DataFrame({"epoch": [1], "val_log_loss": [0.3], "seconds": each}).to_csv(place / "history.csv")
+        records.append(TrialRecord(number, {}, "interrupted", score, "", place))
+    return SimpleNamespace(folder=folder, claims=SimpleNamespace(max_trials=4), records=lambda: records)
+
+
 @pytest.mark.parametrize(
     ("seconds", "score", "minutes", "given"),
     [
@@ -407,14 +423,9 @@ def test_a_picture_is_shown_by_its_name_not_by_its_place(stages):
 def test_a_later_run_gives_the_trials_only_what_they_have_left(
     seconds, score, minutes, given, tmp_path, monkeypatch
 ):
-    records = []
-    for number, each in enumerate(seconds, start=1):
-        write_json(tmp_path / f"trial_{number}" / "record.json", {"seconds": each})
-        records.append(TrialRecord(number, {}, "interrupted", score, "", tmp_path / f"trial_{number}"))
-        pd.DataFrame({"epoch": [1], "val_log_loss": [0.3]}).to_csv(records[-1].folder / "history.csv")
     asked = []
     monkeypatch.setattr(transfer, "run_search", lambda search, minutes: asked.append(minutes))
-    transfer.search_within(SimpleNamespace(records=lambda: records), minutes)
+    transfer.search_within(pretended(tmp_path, seconds, score), minutes)
     assert asked == ([] if given is None else [pytest.approx(given)])
 
 
@@ -436,3 +447,37 @@ def test_a_label_is_judged_by_heads_that_saw_no_picture_of_its_group():
         judged["probability"][wrong].mean() for judged in (alone, together)
     ]  # of the label, which is 0
     assert trusted[1] > trusted[0] + 0.05
+
+
+def test_once_the_trials_have_had_their_minutes_a_later_run_changes_nothing(tmp_path, monkeypatch):
+    """Building networks took half a minute that no trial counts as its own."""
+    asked = []
+    monkeypatch.setattr(transfer, "run_search", lambda search, minutes: asked.append(minutes))
+    search = pretended(tmp_path, [90.0], 0.3)
+    for minutes, trials, times in ((2.0, 4, 1), (2.0, 4, 1), (3.0, 4, 2), (3.0, 5, 3), (3.0, 5, 3)):
+        search.claims.max_trials = trials
+        transfer.search_within(search, minutes)
+        assert len(asked) == times, (minutes, trials)
+
+
+def test_a_search_that_was_stopped_has_not_had_its_minutes(tmp_path, monkeypatch):
+    def stop(search, minutes):
+        raise KeyboardInterrupt
+
+    search = pretended(tmp_path, [90.0], 0.3)
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(transfer, "run_search", stop)
+        transfer.search_within(search, 2.0)
+    asked = []
+    monkeypatch.setattr(transfer, "run_search", lambda search, minutes: asked.append(minutes))
+    transfer.search_within(search, 2.0)
+    assert asked == [pytest.approx(0.5)]
+
+
+def test_the_epochs_of_a_killed_trial_are_taken_off_the_minutes(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(transfer, "run_search", lambda search, minutes: asked.append(minutes))
+    search = pretended(tmp_path, [30.0, 45.0], math.nan)
+    (tmp_path / "trial_2" / "record.json").unlink()  # as at the beginning of each attempt
+    transfer.search_within(search, 2.0)
+    assert asked == [pytest.approx(0.75)]
