@@ -26,6 +26,7 @@ from src.running.devices import has_accelerator
 from src.running.parameters import read_input
 from src.runs import read_json, write_json
 from src.search import run_search
+from src.searches.checkpoints import delete_checkpoint
 from src.searches.search_folder import read_history, read_record
 from src.searches.trials import TrialRecord
 from src.spaces import fixed
@@ -166,6 +167,7 @@ def cached_pictures(run: Path, features: Features, names: Iterable[str]) -> list
 def save_start(frozen: keras.Model, run: Path) -> Path:
     """Returns the file with the frozen network's weights, from which fine-tuning starts."""
     path = run / "transfer" / "frozen.weights.h5"
+    delete_checkpoint(path.parent)  # weights that a kill left
     save_weights(frozen, path)
     return path
 

@@ -481,3 +481,10 @@ def test_the_epochs_of_a_killed_trial_are_taken_off_the_minutes(tmp_path, monkey
     (tmp_path / "trial_2" / "record.json").unlink()  # as at the beginning of each attempt
     transfer.search_within(search, 2.0)
     assert asked == [pytest.approx(0.75)]
+
+
+def test_weights_that_a_kill_left_make_room_for_the_next_ones(tmp_path):
+    (tmp_path / "transfer").mkdir()
+    (tmp_path / "transfer" / "9.partial.weights.h5").touch()
+    path = transfer.save_start(build_head(4), tmp_path)
+    assert list(path.parent.iterdir()) == [path]
