@@ -23,6 +23,7 @@ from src.pretrained.transfer_results import (
     average_validations,
     compare_networks,
     measure_test,
+    note_results,
     save_networks,
 )
 from src.pretrained.transfer_spaces import attach_head, build_head
@@ -488,3 +489,28 @@ def test_weights_that_a_kill_left_make_room_for_the_next_ones(tmp_path):
     (tmp_path / "transfer" / "9.partial.weights.h5").touch()
     path = transfer.save_start(build_head(4), tmp_path)
     assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_kill_leaves_no_earlier_result_without_its_predictions(tmp_path, monkeypatch):
+    """Whoever collects the results of this run, or of one beside it, would find no table of predictions."""
+    left = [
+        tmp_path / "results" / f"{stem}.{kind}"
+        for stem in ("transfer", "transfer_frozen")
+        for kind in ("csv", "json")
+    ]
+    left[0].parent.mkdir()
+    for file in left:
+        file.touch()
+    unlink, glob = Path.unlink, Path.glob
+
+    def look(path):
+        unlink(path)
+        assert all(
+            file.with_suffix(".csv").exists() for file in left if file.suffix == ".json" and file.exists()
+        )
+
+    monkeypatch.setattr(Path, "glob", lambda *arguments: sorted(glob(*arguments)))
+    monkeypatch.setattr(Path, "unlink", look)
+    with pytest.raises(FileNotFoundError, match="input"):
+        note_results(tmp_path, "MobileNetV2", {}, {})
+    assert not any(file.exists() for file in left)

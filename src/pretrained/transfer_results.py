@@ -123,7 +123,8 @@ def note_results(run: Path, backbone: str, saved: dict[str, str], measured: dict
         saved: from `save_networks`.
         measured: from `measure_test`, by the stems of the files.
     """
-    for path in (run / "results").glob("transfer*"):  # left from an earlier choice
+    left = (run / "results").glob("transfer*")  # from an earlier choice
+    for path in sorted(left, reverse=True):  # a .json before its .csv, as `collect_results` expects
         path.unlink()
     batches = load_batches(run, "validation", input_file=INPUT)
     for name, stem in {name: stem for stem, name in saved.items()}.items():
