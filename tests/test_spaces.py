@@ -9,11 +9,15 @@ import pytest
 
 from src.generators import load_batches
 from src.networks.residual import build_residual_cnn
+from src.pretrained.transfer_spaces import HEAD
 from src.spaces import SPACES
 
 
 def space_of(name: str) -> keras_tuner.HyperParameters:
     hp = keras_tuner.HyperParameters()
+    if name == "head":  # of notebook 06
+        HEAD.build(hp, features=4, steps=10)
+        return hp
     SPACES[name].choose_batches(hp)
     SPACES[name].build(hp, image_size=16)
     return hp
@@ -53,7 +57,7 @@ def test_the_published_ranges():
     assert (entries["l2"].min_value, entries["l2"].max_value, entries["l2"].sampling) == (1e-5, 1e-1, "log")
 
 
-@pytest.mark.parametrize("name", SPACES)
+@pytest.mark.parametrize("name", [*SPACES, "head"])
 def test_a_grid_reaches_its_top(name):
     """KerasTuner loses the top of some grids to floating point: 0.1 to 0.3 in steps of 0.1 is 0.1 and 0.2."""
     steps = [entry for entry in space_of(name).space if getattr(entry, "step", None)]

@@ -60,7 +60,7 @@ def head_space(hp: keras_tuner.HyperParameters, features: int, steps: int) -> ke
     head = build_head(
         features,
         units=hp.Choice("units", [0, 64, 128, 256]),
-        dropout=hp.Float("dropout", 0.0, 0.5, step=0.1, default=0.2),
+        dropout=hp.Float("dropout", 0.0, 0.4, step=0.1, default=0.2),
         l2=hp.Float("l2", 1e-5, 3e-2, sampling="log", default=1e-3),
     )
     rate = hp.Float("learning_rate", 1e-4, 2e-2, sampling="log", default=5e-3)
