@@ -106,6 +106,19 @@ def test_a_kill_leaves_no_new_split_beside_the_facts_of_an_earlier_one(tmp_path)
     assert not (tmp_path / "data.json").exists()
 
 
+def test_a_kill_leaves_no_submission_beside_the_facts_of_an_earlier_one(tmp_path):
+    def write_table(table, path):
+        raise KeyboardInterrupt
+
+    (tmp_path / "submission.json").write_text('{"model": "model.keras"}')
+    source = next(cell.source for cell in cells("07_submission") if '"submission.csv"' in cell.source)
+    submission = SimpleNamespace(make_submission=lambda *arguments: None)
+    names = {"run_folder": tmp_path, "submission": submission, "write_table": write_table}
+    with pytest.raises(KeyboardInterrupt):
+        exec(source, {**names, "predictions": None, "chosen": None, "edition": ""})
+    assert not (tmp_path / "submission.json").exists()
+
+
 @pytest.mark.parametrize("name", ALL)
 def test_a_notebook_opens_with_its_question_and_ends_with_what_the_run_shows(name):
     prose = cells(name, "markdown")
