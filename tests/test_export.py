@@ -95,3 +95,12 @@ def test_what_cannot_be_written_names_what_to_install(model_file, monkeypatch, c
 def test_an_unknown_format_is_named(model_file):
     with pytest.raises(ValueError, match="format is 'pickle'; choose one of onnx, litert"):
         export_model(model_file, "pickle")
+
+
+def test_ctrl_c_ends_it_without_a_traceback(model_file, monkeypatch, capsys):
+    def stop(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(export, "export_model", stop)
+    assert main([str(model_file)]) == 130
+    assert capsys.readouterr().err == ""

@@ -21,7 +21,7 @@ from src.images.augmentation import Augmentation
 from src.images.cache import extract_and_cache
 from src.images.files import natural_order
 from src.networks.saved_model import load_saved_model
-from src.predict import list_pictures, main, predict_pictures
+from src.predict import Prediction, list_pictures, main, predict_pictures
 from src.runs import save_model, write_json
 
 pytestmark = pytest.mark.long
@@ -248,3 +248,26 @@ def test_a_network_that_gives_no_probabilities_is_refused(folder, model_file, tm
     linear.save(path)
     with pytest.raises(ValueError, match="no probabilities"):
         list(predict_pictures(load_saved_model(path), list_pictures(folder)))
+
+
+def test_ctrl_c_ends_it_without_a_traceback(folder, model_file, monkeypatch, capsys):
+    def stop(files):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(predict, "load_saved_model", stop)
+    assert main([str(model_file), str(folder)]) == 130
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_half_a_probability_is_no_vote_for_class_1():
+    assert predict.name_label(Prediction("1.jpg", 0.5, ""), ["cat", "dog"]) == "cat"
+    assert predict.name_label(Prediction("1.jpg", 0.500001, ""), ["cat", "dog"]) == "dog"
+
+
+def test_a_reader_that_has_seen_enough_ends_it_quietly(folder, model_file, monkeypatch, capsys):
+    reader, writer = os.pipe()
+    os.close(reader)  # as `head` does
+    with os.fdopen(writer, "w") as stdout:  # closing it writes what is left
+        monkeypatch.setattr(sys, "stdout", stdout)
+        assert main([str(model_file), str(folder)]) == 1
+    assert "broken" not in capsys.readouterr().err.lower()

@@ -11,22 +11,24 @@ import pandas as pd
 import pytest
 
 from src import transfer
-from src.evaluation import predict_table
+from src.evaluation import cross_entropy, decide, predict_table
 from src.features import extract_features, save_features, split_features
 from src.finalists import load_network, train_finalists
 from src.generators import load_batches
 from src.images.cache import build_cache
 from src.networks.ensemble import average_networks
-from src.pretrained import transfer_spaces
+from src.pretrained import transfer_results, transfer_spaces
 from src.pretrained.backbone_features import Features
 from src.pretrained.transfer_results import (
+    Measured,
     average_validations,
     compare_networks,
     measure_test,
     note_results,
     save_networks,
 )
-from src.pretrained.transfer_spaces import attach_head, build_head
+from src.pretrained.transfer_spaces import FINE_TUNING, HEAD, attach_head, build_head
+from src.results.opening import Opening
 from src.runs import read_json, write_json
 from src.sample import draw_sample
 from src.search import make_search, run_search
@@ -69,9 +71,9 @@ def run(places) -> Path:
     drawn, folder = draw_sample(places / "drawn", number=60, traps=False), places / "run"
     table = split_features(extract_features(drawn))
     save_features(table, folder / "features.csv")
-    cache = build_cache(drawn, table, places / "data" / "cache", 16)
+    cache = build_cache(drawn, table, places / "data" / "cache", 16, "nearest")
     write_json(folder / "data.json", {"folder": str(drawn), "fingerprint": "f"})
-    settings = {"cache": cache.name, "image_size": 16, "first_image_size": 8, "interpolation": "area"}
+    settings = {"cache": cache.name, "image_size": 16, "first_image_size": 8, "interpolation": "nearest"}
     settings.update(batch_size=8, epoch_fraction=0.5, seed=1, workers=1)
     write_json(folder / "input.json", {**settings, "augmentation": {"crop_range": 0.2}})
     transfer.prepare_pictures(folder, SIZE)
@@ -167,6 +169,7 @@ def test_only_an_accelerator_fine_tunes_in_sixteen_bits(accelerator, policy, mon
 
 
 def test_fine_tuning_begins_as_the_frozen_network(stages):
+    assert stages.tuning.patience == 0, "the last epoch's weights are kept"
     network = stages.tuning.build(fixed(stages.chosen[0]["hyperparameters"]))
     pictures = load_batches(stages.run, "validation", input_file=transfer.INPUT)[0][0]
     np.testing.assert_allclose(numbers(network(pictures)), numbers(stages.frozen(pictures)), atol=1e-6)
@@ -514,3 +517,80 @@ def test_a_kill_leaves_no_earlier_result_without_its_predictions(tmp_path, monke
     with pytest.raises(FileNotFoundError, match="input"):
         note_results(tmp_path, "MobileNetV2", {}, {})
     assert not any(file.exists() for file in left)
+
+
+def test_hyperparameters_reach_the_layers_of_a_head():
+    values = {"units": 64, "dropout": 0.3, "l2": 0.02, "learning_rate": 1e-2}
+    head = HEAD.build(fixed(values), features=4, steps=100)
+    hidden, last = head.get_layer("hidden"), head.get_layer("probability")
+    assert [float(layer.kernel_regularizer.l2) for layer in (hidden, last)] == pytest.approx([0.02, 0.02])
+    assert (hidden.units, head.get_layer("dropout").rate) == (64, 0.3)
+    assert float(head.optimizer._learning_rate(10)) == pytest.approx(1e-2)
+
+
+def test_the_learning_rate_warms_up_for_a_tenth_and_falls_like_a_cosine():
+    network = transfer_spaces.compile_network(build_head(4), 1e-2, steps=100)
+    rate = [float(network.optimizer._learning_rate(step)) for step in (0, 5, 10, 55, 100, 120)]
+    half, end = 1e-2 * (1 + 1e-3) / 2, 1e-5
+    assert rate == pytest.approx([4e-4, (4e-4 + 1e-2) / 2, 1e-2, half, end, end], rel=1e-4)
+
+
+def test_hyperparameters_reach_the_fine_tuning(stages):
+    asked = []
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(transfer_spaces, "unfreeze", lambda network, name, blocks: asked.append(blocks))
+        values = {"unfrozen_blocks": 3, "learning_rate": 2e-4, "augmentation_strength": 0.5}
+        network = stages.tuning.build(fixed(values))
+    assert asked == [3]
+    batches = stages.tuning.training_batches(FINE_TUNING.choose_batches(fixed(values)))
+    steps = stages.tuning.epochs * len(batches)
+    assert float(network.optimizer._learning_rate(round(0.1 * steps))) == pytest.approx(2e-4)
+    run_augmentation = load_batches(
+        stages.run, "train", training=True, input_file=transfer.INPUT
+    ).augmentation
+    assert batches.augmentation == run_augmentation.strengthened(0.5)
+
+
+def test_the_head_that_is_used_is_the_one_that_the_search_scored(stages):
+    assert cross_entropy(transfer.validate_head(stages.head, stages.features)) == pytest.approx(
+        stages.winner.score, abs=1e-4
+    )
+
+
+def test_a_head_is_built_again_from_its_own_arguments():
+    values = {"units": 4, "dropout": 0.3, "l2": 0.02}
+    kept = transfer.head_arguments(build_head(10, **values), {**values, "learning_rate": 1e-2})
+    assert kept == {"features": 10, **values}
+
+
+def test_figures_that_keras_does_not_confirm_are_not_written(tmp_path, monkeypatch):
+    predictions = decide(table(0.1, 0.2, 0.9, 0.4))  # 3 of 4 are right
+    opened = Opening(predictions, {"loss": 1.0, "accuracy": 1.0}, pd.DataFrame())
+    monkeypatch.setattr(transfer_results, "open_test", lambda *arguments: opened)
+    with pytest.raises(ValueError, match="Keras measured 1"):
+        measure_test(tmp_path, "transfer", 1.0)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("best", "weights"), [("averaged", "none"), ("frozen", "imagenet")])
+def test_each_network_is_noted_once_under_its_own_name(best, weights, tmp_path, monkeypatch):
+    noted = {}
+
+    def note(run, name, title, predictions, facts):
+        noted[title] = (name, predictions, facts)
+
+    monkeypatch.setattr(transfer_results, "load_batches", lambda *arguments, **more: None)
+    monkeypatch.setattr(transfer_results, "measure_cost", lambda file, batches, minutes: {"minutes": minutes})
+    monkeypatch.setattr(transfer_results, "note_result", note)
+    saved = {"transfer": best, "transfer_frozen": "frozen"}
+    measured = {}
+    for minutes, stem in enumerate(saved):
+        write_json(tmp_path / f"{stem}.json", {"weights": weights})
+        measured[stem] = Measured(f"of {stem}", {"loss": 0.5, "training_minutes": minutes})
+    note_results(tmp_path, "ResNet50", saved, measured)
+    untrained = " (random weights)" if weights == "none" else ""
+    expected = {f"ResNet50, {name}{untrained}": f"of {stem}" for stem, name in saved.items()}
+    assert {title: predictions for title, (_, predictions, _) in noted.items()} == expected
+    for name, predictions, facts in noted.values():
+        assert predictions == f"of {name}"
+        assert facts == {"loss": 0.5, "minutes": list(saved).index(name)}
