@@ -49,3 +49,16 @@ def test_a_network_may_take_squares_of_its_own_size_or_of_any(side, tmp_path):
     if side:
         with pytest.raises(ValueError, match=r"of pictures \(None, 24, 24, 3\); run notebook 04 again"):
             open_network(tmp_path / "model.keras", 24)
+
+
+def test_a_network_that_was_trained_with_code_of_its_own_predicts_without_it(tmp_path, model_facts):
+    def own_loss(codes, probabilities):
+        return keras.ops.mean(probabilities - codes)
+
+    given = keras.Input((24, 24, 3))
+    answer = keras.layers.Dense(1, "sigmoid")(keras.layers.GlobalAveragePooling2D()(given))
+    network = keras.Model(given, answer)
+    network.compile(loss=own_loss)
+    network.save(tmp_path / "model.keras")
+    (tmp_path / "model.json").write_text(json.dumps(model_facts))
+    assert load_saved_model(tmp_path / "model.keras").class_names == ["cat", "dog"]

@@ -65,6 +65,15 @@ def test_a_grid_reaches_its_top(name):
     assert short == ({"dropout_2"} if name == "published" else set())  # the published search lost it too
 
 
+@pytest.mark.parametrize("name", [*SPACES, "head"])
+def test_a_range_of_a_power_of_ten_or_more_is_drawn_by_its_logarithm(name):
+    """Drawn evenly, hardly any value would be a low one."""
+    ranges = [entry for entry in space_of(name).space if hasattr(entry, "sampling") and not entry.step]
+    for entry in ranges:
+        assert (entry.sampling == "log") == (entry.max_value >= 10 * entry.min_value), entry.name
+    assert ranges
+
+
 def test_the_described_space_gives_each_layer_its_own_penalty_and_dropout_2_both_values():
     entries = {entry.name: entry for entry in space_of("described").space}
     assert len(entries) == 14

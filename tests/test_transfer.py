@@ -6,6 +6,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import keras
+import keras_tuner
 import numpy as np
 import pandas as pd
 import pytest
@@ -34,6 +35,7 @@ from src.sample import draw_sample
 from src.search import make_search, run_search
 from src.searches.planning import candidates
 from src.searches.trials import TrialRecord, best_trial
+from src.session import computing_in
 from src.spaces import fixed
 
 pytestmark = pytest.mark.long
@@ -525,7 +527,16 @@ def test_hyperparameters_reach_the_layers_of_a_head():
     hidden, last = head.get_layer("hidden"), head.get_layer("probability")
     assert [float(layer.kernel_regularizer.l2) for layer in (hidden, last)] == pytest.approx([0.02, 0.02])
     assert (hidden.units, head.get_layer("dropout").rate) == (64, 0.3)
+    assert hidden.activation is keras.activations.relu
     assert float(head.optimizer._learning_rate(10)) == pytest.approx(1e-2)
+
+
+def test_a_probability_has_32_bits_whatever_the_network_computes_in():
+    """In 16 bits one near 1 rounds to 1, and its cross-entropy loses its gradient."""
+    with computing_in("mixed_bfloat16"):
+        head = build_head(4, units=8)
+    assert head.get_layer("hidden").compute_dtype == "bfloat16"
+    assert head.outputs[0].dtype == "float32"
 
 
 def test_the_learning_rate_warms_up_for_a_tenth_and_falls_like_a_cosine():
@@ -541,7 +552,9 @@ def test_hyperparameters_reach_the_fine_tuning(stages):
         patched.setattr(transfer_spaces, "unfreeze", lambda network, name, blocks: asked.append(blocks))
         values = {"unfrozen_blocks": 3, "learning_rate": 2e-4, "augmentation_strength": 0.5}
         network = stages.tuning.build(fixed(values))
-    assert asked == [3]
+        stages.tuning.build(space := keras_tuner.HyperParameters())
+    assert asked == [3, 5], "untuned, a default of five blocks"
+    assert next(entry for entry in space.space if entry.name == "learning_rate").sampling == "log"
     batches = stages.tuning.training_batches(FINE_TUNING.choose_batches(fixed(values)))
     steps = stages.tuning.epochs * len(batches)
     assert float(network.optimizer._learning_rate(round(0.1 * steps))) == pytest.approx(2e-4)
@@ -579,8 +592,8 @@ def test_each_network_is_noted_once_under_its_own_name(best, weights, tmp_path, 
     def note(run, name, title, predictions, facts):
         noted[title] = (name, predictions, facts)
 
-    monkeypatch.setattr(transfer_results, "load_batches", lambda *arguments, **more: None)
-    monkeypatch.setattr(transfer_results, "measure_cost", lambda file, batches, minutes: {"minutes": minutes})
+    monkeypatch.setattr(transfer_results, "load_batches", lambda run, part, input_file: (part, input_file))
+    monkeypatch.setattr(transfer_results, "measure_cost", lambda *arguments: {"cost": arguments})
     monkeypatch.setattr(transfer_results, "note_result", note)
     saved = {"transfer": best, "transfer_frozen": "frozen"}
     measured = {}
@@ -593,4 +606,5 @@ def test_each_network_is_noted_once_under_its_own_name(best, weights, tmp_path, 
     assert {title: predictions for title, (_, predictions, _) in noted.items()} == expected
     for name, predictions, facts in noted.values():
         assert predictions == f"of {name}"
-        assert facts == {"loss": 0.5, "minutes": list(saved).index(name)}
+        cost = (tmp_path / f"{name}.keras", ("validation", transfer.INPUT), list(saved).index(name))
+        assert facts == {"loss": 0.5, "cost": cost}
