@@ -159,6 +159,8 @@ def test_every_picture_is_a_row_in_the_order_of_its_number(folder, model_file, c
         assert label == ("dog" if float(probability) > 0.5 else "cat")
     assert "ignored, not pictures by their names (1): notes.txt" in printed.err
     assert printed.err.count("broken.jpg cannot be read, probability 0.5: truncated") == 1
+    assert printed.err.count("cannot be read") == 1
+    assert "\n27 of 27 pictures\n" in printed.err
 
 
 def test_a_batch_at_a_time_is_in_memory(folder, model_file, monkeypatch):
@@ -271,3 +273,26 @@ def test_a_reader_that_has_seen_enough_ends_it_quietly(folder, model_file, monke
         monkeypatch.setattr(sys, "stdout", stdout)
         assert main([str(model_file), str(folder)]) == 1
     assert "broken" not in capsys.readouterr().err.lower()
+
+
+@pytest.mark.parametrize(("bias", "label"), [(-200.0, "cat"), (200.0, "dog")])
+def test_a_network_may_be_sure_to_the_last_bit(bias, label, folder, model_file, tmp_path, capsys):
+    given = keras.Input((SIDE, SIDE, 3))
+    last = keras.layers.Dense(1, "sigmoid", bias_initializer=keras.initializers.Constant(bias))
+    path = damaged(model_file, tmp_path)
+    keras.Model(given, last(keras.layers.GlobalAveragePooling2D()(given * 0.0))).save(path)
+    assert main([str(path), str(folder / "test1")]) == 0
+    probability = "1.00000000" if label == "dog" else "0.00000000"
+    assert read_table(capsys.readouterr().out)[1:] == [
+        [name, probability, label] for name in ("2.jpg", "10.jpg")
+    ]
+
+
+def test_names_of_any_script_are_printed_whatever_the_terminal_speaks(
+    folder, model_file, tmp_path, monkeypatch
+):
+    (tmp_path / "кот.jpg").write_bytes((folder / "dog.0.jpg").read_bytes())
+    printed = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(printed, encoding="ascii"))
+    assert main([str(model_file), str(tmp_path)]) == 0
+    assert printed.getvalue().decode("utf-8").splitlines()[1].startswith("кот.jpg,0.")
