@@ -67,10 +67,10 @@ def residual(image_size: int | None = SIDE) -> keras.Model:
     return red_against_blue(build_residual_cnn(image_size, width=8, stages=2, pooling="both"))
 
 
-def pretrained(pooled_inside: bool) -> keras.Model:
+def pretrained(pooled_inside: bool, strides: int = 1) -> keras.Model:
     """Returns a head on a nested backbone, which pools by itself or leaves that to the head."""
     picture = keras.Input((SIDE, SIDE, 3))
-    inside = layers.Conv2D(4, 3, padding="same", activation="relu")(picture)
+    inside = layers.Conv2D(4, 3, strides, padding="same", activation="relu")(picture)
     pool = layers.GlobalAveragePooling2D
     backbone = keras.Model(picture, pool()(inside) if pooled_inside else inside, name="backbone")
     taken = keras.Input((SIDE, SIDE, 3))
@@ -156,10 +156,17 @@ def test_a_map_is_the_rule_worked_out_by_hand(pictures):
     kernel, bias = np.array([[0.5, 0.2, 0.1], [-0.3, 0.1, 0.7]]).T[None, None], np.array([30.0, 20.0])
     last = np.array([[1.0], [-0.4]])
     network.set_weights([kernel, bias, last, np.zeros(1)])
+    pictures = pictures * np.array([1.0, 0.5])[:, None, None, None]  # each map has its own maximum
     values = np.maximum(pictures @ kernel[0, 0] + bias, 0)
     expected = np.maximum(values @ last[:, 0], 0)
     expected /= expected.max(axis=(1, 2), keepdims=True)
     assert class_maps(network, pictures, [1, 1]) == pytest.approx(expected, abs=1e-5)
+
+
+def test_a_map_is_that_of_the_last_features_wherever_they_are_pooled(pictures):
+    inside, outside = (pretrained(pooled_inside=where, strides=4) for where in (True, False))
+    expected = class_maps(outside, pictures, [1, 0])
+    assert class_maps(inside, pictures, [1, 0]) == pytest.approx(expected, abs=1e-5)
 
 
 def test_a_saved_network_is_explained_as_the_one_in_memory(pictures, tmp_path):
