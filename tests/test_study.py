@@ -403,6 +403,13 @@ def test_values_are_those_of_keras_tuners_own_grid(drawn):
     assert min(values["any_float"] for values, *_ in drawn) < 1e-4  # a log scale
 
 
+def test_a_range_of_whole_numbers_without_steps_is_drawn_whole():
+    """KerasTuner lists ten samples of it where a grid is asked for; the default is none of them."""
+    study = optuna.create_study(sampler=make_sampler("random", 0, 0, {"units": 100}))
+    hp = SuggestedHyperParameters(study.ask())
+    assert hp.Int("units", 16, 512, sampling="log", default=100) == 100
+
+
 def test_a_scope_not_entered_has_no_value_and_a_second_look_finds_the_same(drawn):
     for values, kept, second in drawn:
         assert values == second

@@ -44,7 +44,7 @@ def suggest(trial: optuna.Trial, entry):
     limits = {"step": distribution.step, "log": distribution.log}
     value = draw(entry.name, distribution.low, distribution.high, **limits)
     # Optuna's 0.30000000000000004 may be KerasTuner's 0.3, so snap to KerasTuner's own grid.
-    return min(grid(entry), key=lambda place: abs(place - value)) if distribution.step else value
+    return min(grid(entry), key=lambda place: abs(place - value)) if entry.step else value
 
 
 def distribution_of(entry) -> BaseDistribution | None:
