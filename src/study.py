@@ -81,11 +81,11 @@ class StudySearch:
                 time.sleep(WAIT)
             else:
                 outlast_cuts(partial(self._report, number, deadline.seconds_left()))
-            if deadline.passed and (ended := outlast_cuts(self._ended)) < self.claims.max_trials:
+            if deadline.passed and not outlast_cuts(self._is_over):
                 logger.info(
                     "the search stopped after %g minutes with %d trials; run this notebook again to continue",
                     minutes,
-                    ended,
+                    outlast_cuts(self._ended),
                 )
                 return
 

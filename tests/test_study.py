@@ -317,6 +317,28 @@ def test_a_trial_beyond_those_asked_for_is_not_waited_for(tmp_path, monkeypatch)
     assert statuses == ["completed", "completed", "running"]
 
 
+def test_the_time_limit_holds_where_trials_beyond_those_asked_for_have_ended(tmp_path, monkeypatch):
+    """The second trial runs elsewhere; the third, asked for at the time, has ended meanwhile."""
+    found, waits = search(tmp_path, max_trials=1), []
+    found.claims.max_trials = 3
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setattr(os, "getpid", os.getppid)
+        found.claims.take()
+
+    def wait(seconds):
+        waits.append(seconds)
+        if len(waits) > 1:
+            raise TimeoutError
+
+    monkeypatch.setattr("src.study.time.sleep", wait)
+    with pytest.raises(TimeoutError):
+        found.run_for()
+    assert [record.status for record in found.records()] == ["completed", "running", "completed"]
+    waits.clear()
+    search(tmp_path, max_trials=2, minutes=1e-9)
+    assert len(waits) == 1
+
+
 def test_another_search_begins_beside_the_old_one_in_the_same_database(tmp_path, caplog):
     first = search(tmp_path, max_trials=1)
     with caplog.at_level(logging.WARNING):
