@@ -18,7 +18,7 @@ import pytest
 from search_in_process import Training, run_search, serve, tables
 
 from src.running.locks import hold
-from src.searches.search_folder import IN_VAIN, MOST_DEATHS, counting_deaths
+from src.searches.search_folder import IN_VAIN, MOST_DEATHS, counting_deaths, reason_of
 from src.searches.trials import best_trial
 from src.spaces import fixed
 from src.tuning import TUNERS
@@ -164,6 +164,18 @@ def test_a_failing_trial_is_a_row_with_its_reason_and_the_search_goes_on(
     assert failed["reason"].str.contains(word).all()
     assert set(table[table.index <= 8]["status"]) == {"completed"}
     assert best_of(search).hyperparameters["units"] <= 8
+
+
+def test_an_error_that_does_not_call_itself_one_is_told_as_well(tmp_path, monkeypatch):
+    """OpenCV's is `cv2.error`; without any error, the objective was not a number."""
+
+    def fit(*arguments, **settings):
+        raise Exception("the picture is upside down")
+
+    monkeypatch.setattr(Training, "fit", fit)
+    table = tables(run_search(tmp_path, max_trials=1))[0]
+    assert table["reason"].tolist() == ["Exception: the picture is upside down"]
+    assert reason_of("") == "the objective was not a number"
 
 
 def test_a_trial_that_ends_its_process_each_time_is_failed_and_the_search_goes_on(finished, tmp_path):

@@ -130,4 +130,5 @@ def reason_of(error: BaseException | str) -> str:
     if isinstance(error, BaseException):
         return f"{type(error).__name__}: {one_line(str(error))}".removesuffix(": ")[:300]
     lines = [line.strip() for line in error.splitlines() if line.strip()]
-    return next((line for line in reversed(lines) if "Error" in line), "the objective was not a number")[:300]
+    last = lines[-1] if lines else "the objective was not a number"
+    return next((line for line in reversed(lines) if "Error" in line), last)[:300]
