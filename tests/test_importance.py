@@ -56,6 +56,16 @@ def test_of_few_trials_a_choice_that_decides_comes_first_and_noise_leaves_everyb
     assert all("may matter as much" in words for words in rivals)
 
 
+def test_the_top_of_a_grid_that_rounding_puts_above_its_range_counts_as_drawn():
+    """KerasTuner's grid to 0.35 in steps of 0.05 ends at 6 x 0.05, which is 0.30000000000000004."""
+    hp = keras_tuner.HyperParameters()
+    hp.Float("dropout", 0.0, 0.35, step=0.05)
+    grid = list(hp.space[0].values)
+    assert grid[-1] > 0.3
+    table = pd.DataFrame({"dropout": grid, "score": grid, "status": "completed"})
+    assert measure_importances(table, hp.space)["importance"].tolist() == [1]
+
+
 def test_fewer_trials_spread_further(space):
     width = {}
     for number in (6, 200):

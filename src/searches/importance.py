@@ -161,4 +161,6 @@ def as_drawn(value, distribution: BaseDistribution):
     """Returns a value of the table as the distribution has it: a missing row makes whole numbers floats."""
     if isinstance(distribution, CategoricalDistribution):
         return next(choice for choice in distribution.choices if choice == value)
-    return int(value) if isinstance(distribution, IntDistribution) else float(value)
+    if isinstance(distribution, IntDistribution):
+        return int(value)
+    return min(float(value), distribution.high)  # KerasTuner's 0.30000000000000004 where Optuna ends at 0.3
