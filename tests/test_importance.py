@@ -127,10 +127,14 @@ def test_whiskers_lie_on_the_bars_of_their_own_hyperparameter():
         ({"filters": 64, "l2": 1e-3}, "No range looks too narrow."),
         ({"filters": 64, "l2": 1e-3, "dropout": 0.2}, "No range looks too narrow."),
         ({"filters": 32, "l2": 1e-5, "units": 16}, "The winner is the space's defaults, so"),
+        ({"l2": 1e-3, "momentum": 0.001}, "No range looks too narrow."),  # none is below 0
+        ({"l2": 1e-3, "exponent": -6}, "Worth widening: exponent = -6 is at the lower edge of -6 to -1."),
     ],
 )
 def test_a_best_value_at_the_edge_is_said_by_the_grid_that_is_really_there(space, best, said):
     hp = keras_tuner.HyperParameters()
     hp.Float("dropout", 0.2, 0.3, step=0.1)  # one value, 0.2: the division by the step loses the other
     hp.Int("units", 0, 48, step=16, default=16)
+    hp.Float("momentum", 0.0, 0.9, default=0.5)
+    hp.Int("exponent", -6, -1, default=-3)
     assert describe_edges({"pooling": "max", "units": 32, **best}, [*space, *hp.space]).startswith(said)

@@ -129,11 +129,12 @@ def at_the_edge(best: dict, space: list) -> list[str]:
             continue
         value, share = best[entry.name], 0.02
         if entry.step:
-            near = {"lower": 0 < values[0] >= value, "upper": value >= values[-1]}  # nothing is below 0
+            near = {"lower": value <= values[0], "upper": value >= values[-1]}
         else:
             scale = math.log if entry.sampling == "log" else float
             place = (scale(value) - scale(values[0])) / (scale(values[-1]) - scale(values[0]))
             near = {"lower": place < share, "upper": place > 1 - share}
+        near["lower"] &= values[0] != 0  # nothing is below 0
         for edge in (edge for edge, holds in near.items() if holds):
             clauses.append(
                 f"{entry.name} = {value:g} is at the {edge} edge of {values[0]:g} to {values[-1]:g}"
