@@ -15,13 +15,13 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
-from search_in_process import Training, run_search, serve, tables
+from search_in_process import Training, build, run_search, serve, tables
 
 from src.running.locks import hold
 from src.searches.search_folder import IN_VAIN, MOST_DEATHS, counting_deaths, reason_of
 from src.searches.trials import best_trial
-from src.spaces import fixed
-from src.tuning import TUNERS
+from src.spaces import Space, as_settled, fixed
+from src.tuning import TUNERS, make_tuner
 
 pytestmark = pytest.mark.long
 
@@ -178,11 +178,10 @@ def test_an_error_that_does_not_call_itself_one_is_told_as_well(tmp_path, monkey
     assert reason_of("") == "the objective was not a number"
 
 
-def test_a_trial_that_ends_its_process_each_time_is_failed_and_the_search_goes_on(finished, tmp_path):
-    project = Path(finished.project_dir)
-    first = Path(project.name) / min(path.name for path in project.glob("trial_*"))
-    mark = tmp_path / first / "begun.json"
-    mark.parent.mkdir(parents=True)
+def test_a_trial_that_ends_its_process_each_time_is_failed_and_the_search_goes_on(tmp_path):
+    first = run_search(tmp_path, minutes=1e-9).records()[0].folder
+    (first / "history.csv").unlink()
+    mark = first / "begun.json"
     mark.write_text(json.dumps({"deaths": MOST_DEATHS - 1}))  # as the last of them has left it
     table = tables(run_search(tmp_path))[0]
     assert table["status"].tolist() == ["failed", "completed", "completed", "completed"]
@@ -330,6 +329,18 @@ def test_where_memory_runs_out_a_trial_is_trained_at_half_its_batches(tmp_path, 
     assert set(table[table.index <= 8]["reason"]) == {""}
 
 
+@pytest.mark.parametrize("tuner", ["random", "grid", "hyperband"])
+def test_what_another_process_has_trained_meanwhile_is_not_trained_again(tuner, tmp_path, monkeypatch):
+    """A notebook that was refused, because the search ran elsewhere, runs only its last cell again."""
+    training = Training(Space(build, as_settled, ()), {}, serve, epochs=3, patience=9)
+    settings = {"max_trials": 3, "epochs": 3, "seed": 3}
+    waiting = make_tuner(tuner, training, tmp_path, {"space_name": "toy"}, **settings)
+    trained = tables(run_search(tmp_path, tuner, **settings))[0]
+    monkeypatch.setattr(Training, "fit", lambda *arguments, **more: pytest.fail("it is trained again"))
+    waiting.run_for()
+    pd.testing.assert_frame_equal(tables(waiting)[0], trained)
+
+
 def test_another_process_on_the_same_search_is_refused(finished, copied, monkeypatch):
     monkeypatch.setattr("src.searches.recorded_search.hold", partial(hold, wait=0.1))
     project = copied / Path(finished.project_dir).name
@@ -370,8 +381,8 @@ def test_state_that_cannot_be_copied_when_a_trial_begins_costs_no_trial(tmp_path
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has a file that is always full")
 def test_a_disk_that_is_full_when_keras_tuner_writes_is_no_lack_of_memory(finished, tmp_path):
     """TensorFlow, which writes its files, has one error for both."""
-    file = tmp_path / Path(finished.project_dir).name / "trial_0" / "build_config.json"
-    file.parent.mkdir(parents=True)
+    file = run_search(tmp_path, max_trials=1, minutes=1e-9).records()[0].folder / "build_config.json"
+    file.unlink()
     file.symlink_to("/dev/full")
     with pytest.raises(OSError, match="the disk of .* is full"):
         run_search(tmp_path, max_trials=1)

@@ -23,7 +23,7 @@ from src.searches.search_folder import (
     recording,
 )
 from src.searches.trials import TrialRecord, drop_weights, give_up, log_trial
-from src.searches.tuner_state import drop_optimizer, keep_state, restore_grid
+from src.searches.tuner_state import drop_optimizer, keep_state, restore_grid, restore_state
 from src.training import PictureTraining
 
 logger = logging.getLogger(__name__)
@@ -47,13 +47,6 @@ class RecordedSearch:
         self.seed_of_search, self.epochs, self.keep_models = seed, epochs, keep_models
         self.deadline = Deadline(math.inf)
         self.oracle.max_consecutive_failed_trials = NEVER
-        if not Path(self._get_tuner_fname()).exists():
-            # KerasTuner first writes its state after the first trial; an earlier kill would lose it.
-            self.oracle.save()
-            self.save()
-        keep_state(Path(self.project_dir))
-        if isinstance(self.oracle, keras_tuner.oracles.GridSearchOracle):
-            restore_grid(self.oracle)
 
     @property
     def space(self) -> list:
@@ -63,10 +56,12 @@ class RecordedSearch:
     def run_for(self, minutes: float = 0) -> None:
         """Runs the remaining trials; with `minutes`, stops after the first epoch past the limit."""
         self.deadline, self.policy = Deadline.after(minutes), keras.config.dtype_policy()
-        asked, done = self.oracle.max_trials, len(self.oracle.end_order)
-        logger.info("search: %d trials done, %s asked for", done, asked or "a bracket or grid")
+        asked = self.oracle.max_trials
         try:
             with hold(Path(self.project_dir)):
+                self._read_state()
+                done = len(self.oracle.end_order)
+                logger.info("search: %d trials done, %s asked for", done, asked or "a bracket or grid")
                 if done:  # a kill may have come before
                     self._drop_checkpoints(self.oracle.end_order[-1])
                 self.search(epochs=self.epochs, verbose=0)
@@ -80,6 +75,20 @@ class RecordedSearch:
                 minutes,
                 len(self.oracle.end_order),
             )
+
+    def _read_state(self) -> None:
+        restore_state(Path(self.project_dir))
+        if Path(self._get_tuner_fname()).exists():
+            # Another process may have continued the search since this object was made.
+            self.oracle.trials.clear()
+            self.reload()
+        else:
+            # KerasTuner first writes its state after the first trial; an earlier kill would lose it.
+            self.oracle.save()
+            self.save()
+        keep_state(Path(self.project_dir))
+        if isinstance(self.oracle, keras_tuner.oracles.GridSearchOracle):
+            restore_grid(self.oracle)
 
     def run_trial(self, trial, *args, **kwargs):
         """Returns the trial's histories; trials are seeded, so a resumed search gives the same scores."""

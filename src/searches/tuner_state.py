@@ -75,6 +75,7 @@ def restore_grid(oracle: GridSearchOracle) -> None:
     def compare(one: str, other: str) -> int:
         return oracle._compare(*(oracle.trials[trial].hyperparameters.values for trial in (one, other)))
 
+    oracle._ordered_ids = type(oracle._ordered_ids)()
     for trial in sorted(oracle.start_order, key=cmp_to_key(compare)):
         oracle._ordered_ids.insert(trial)
     oracle._populate_next = list(oracle.end_order)
