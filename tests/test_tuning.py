@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import random
 import shutil
 import signal
 import subprocess
@@ -19,7 +20,7 @@ from search_in_process import Training, build, run_search, serve, tables
 
 from src.running.locks import hold
 from src.searches.search_folder import IN_VAIN, MOST_DEATHS, counting_deaths, reason_of
-from src.searches.trials import best_trial
+from src.searches.trials import best_trial, finalists
 from src.spaces import Space, as_settled, fixed
 from src.tuning import TUNERS, make_tuner
 
@@ -213,6 +214,35 @@ def test_when_all_trials_fail_the_first_reason_is_told(tmp_path, monkeypatch):
         best_of(search)
 
 
+@pytest.mark.parametrize("tuner", ["optuna", "random"])
+def test_a_search_whose_first_trials_all_fail_ends_and_says_why(tuner, tmp_path, monkeypatch):
+    monkeypatch.setattr("search_in_process.Training.fit", lambda *args, **kwargs: 1 / 0)
+    with pytest.raises(RuntimeError, match="each of the first 5 trials failed.*division by zero"):
+        run_search(tmp_path, tuner, max_trials=9)
+
+
+@pytest.mark.parametrize(("tuner", "epochs"), [("random", 1), ("random", 3), ("optuna", 3)])
+def test_a_search_that_was_stopped_goes_on_in_the_same_notebook(tuner, epochs, tmp_path):
+    """The time is up at the end of the first of two trials, or within it."""
+    search = run_search(tmp_path, tuner, max_trials=2, epochs=epochs, minutes=1e-9)
+    assert tables(search)[0]["status"].tolist() == ["completed" if epochs == 1 else "interrupted"]
+    search.run_for()
+    assert tables(search)[0]["status"].tolist() == ["completed"] * 2
+
+
+@pytest.mark.parametrize("tuner", ["optuna", "random"])
+def test_each_trial_is_trained_by_a_seed_of_its_own(tuner, tmp_path, monkeypatch):
+    drawn, fit = [], Training.fit
+
+    def noting(*arguments, **settings):
+        drawn.append(random.random())
+        return fit(*arguments, **settings)
+
+    monkeypatch.setattr(Training, "fit", noting)
+    run_search(tmp_path, tuner, max_trials=2, epochs=1)
+    assert len(drawn) == len(set(drawn)) == 2
+
+
 def test_the_time_limit_holds_inside_a_trial_and_a_later_run_goes_on(tmp_path, monkeypatch):
     monkeypatch.setenv("SLEEP", "0.4")
     stopped = tables(run_search(tmp_path / "cut", minutes=0.01))[0]  # 0.6 s: less than three epochs
@@ -243,6 +273,13 @@ def test_a_trial_whose_loss_is_nan_when_the_time_is_up_is_failed_for_its_loss(tm
 def test_only_the_best_trials_checkpoint_stays_on_the_disk(finished):
     kept = list(Path(finished.project_dir).glob("trial_*/*.weights.h5"))
     assert [file.parent.name for file in kept] == [best_of(finished).folder.name]
+
+
+def test_optuna_keeps_the_weights_of_as_many_of_the_best_as_it_is_told(tmp_path):
+    search = run_search(tmp_path, "optuna", max_trials=4, keep_models=2, pruner="none")
+    best = finalists(search.records(), "val_accuracy", 2)
+    kept = [file.parent for file in search.folder.glob("trial_*/*.weights.h5")]
+    assert sorted(kept) == sorted(trial.folder for trial in best)
 
 
 def test_weights_that_a_kill_left_are_cleared_when_the_search_is_taken_up_again(finished, copied):
