@@ -4,6 +4,7 @@ import logging
 import math
 import os
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -22,7 +23,7 @@ from pretended_search import Training, accuracy_of, search
 from search_in_process import run_search, tables
 
 from src.images.cache import StalePictures
-from src.searches import claims
+from src.searches import claims, storage
 from src.searches.attempts import Attempts
 from src.searches.callbacks import HistoryFile
 from src.searches.claims import (
@@ -43,6 +44,7 @@ from src.searches.search_folder import fetch_files, read_files, search_folder
 from src.searches.storage import outlast_cuts, storage_url
 from src.searches.suggestions import SuggestedHyperParameters, explore_space
 from src.searches.trials import best_trial
+from src.study import make_study
 
 pytestmark = pytest.mark.long
 
@@ -612,6 +614,34 @@ def test_a_resumed_trial_leaves_hyperband_the_values_that_it_had_at_each_rung(tm
     assert len(rungs[0]) == 2 and rungs[0] == rungs[1]
 
 
+def test_a_new_search_is_compared_with_the_last_one_and_an_earlier_one_is_no_surprise(tmp_path, caplog):
+    steps = [{"seed": 1, "space": "a"}, {"seed": 2, "space": "a"}, {"seed": 2, "space": "b"}]
+    for moment, identity in enumerate([*steps, steps[0]]):
+        file = search_folder(tmp_path, identity) / "search.json"
+        os.utime(file, (moment, moment))
+    assert re.findall(r"changed: ([^)]*)", caplog.text) == ["seed", "space"]
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        *({"objective": "val_loss"}, {"epochs": 5}, {"seed": 6}, {"sampler": "random"}, {"pruner": "none"}),
+        *({"patience": 4}, {"settings": {"data": "y"}}, {"build": lambda self, hp: hp.Int("units", 2, 18)}),
+    ],
+)
+def test_what_a_trial_may_come_out_differently_by_is_another_search(changed, tmp_path):
+    def folder(**asked) -> Path:
+        class Changed(Training):
+            patience = asked.pop("patience", 3)
+            build = asked.pop("build", Training.build)
+
+        return make_study(Changed(), tmp_path, asked.pop("settings", {"data": "x"}), **asked).folder
+
+    first = folder(epochs=6, seed=5)
+    assert folder(**{"epochs": 6, "seed": 5, **changed}) != first
+    assert folder(epochs=6, seed=5, max_trials=3, keep_models=1) == first
+
+
 def test_more_threads_are_the_same_search(tmp_path):
     folders = {
         search_folder(tmp_path, {"seed": seed, "pictures": {"batch_size": 32, "workers": workers}})
@@ -672,16 +702,44 @@ def test_what_a_trial_left_elsewhere_replaces_what_was_begun_here(tmp_path):
     assert read_files(tmp_path) == {"history.csv": "epoch\n1\n2\n", "record.json": "{}"}
 
 
+def steal(folder: Path) -> None:
+    """Ends the only trial of a search, as the process does that takes it over."""
+    study = optuna.load_study(study_name=None, storage=f"sqlite:///{folder / 'study.db'}")
+    study.tell(0, state=optuna.trial.TrialState.FAIL)
+
+
 def test_a_trial_that_another_process_took_over_ends_quietly(tmp_path, caplog):
-    def steal(values, epoch):
+    def take_over(values, epoch):
         if epoch == 2:
-            optuna.load_study(study_name=None, storage=f"sqlite:///{tmp_path / 'study.db'}").tell(
-                0, state=optuna.trial.TrialState.FAIL
-            )
+            steal(tmp_path)
 
     with caplog.at_level(logging.WARNING):
-        search(tmp_path, Training(steal), max_trials=1)
+        search(tmp_path, Training(take_over), max_trials=1)
     assert "trial 1 was silent for so long that another process took it" in caplog.text
+
+
+def test_a_trial_that_another_process_took_over_after_its_last_epoch_ends_quietly(tmp_path):
+    class Late(Training):
+        def fit(self, *arguments, **settings):
+            history = super().fit(*arguments, **settings)
+            steal(tmp_path)
+            return history
+
+    assert [record.status for record in search(tmp_path, Late(), max_trials=1).records()] == ["failed"]
+
+
+def test_a_hyperparameter_that_only_some_networks_ask_for_is_in_the_space_once_one_has(tmp_path):
+    """Without `conditional_scope`, nobody knows of it before."""
+
+    class Branching(Training):
+        def build(self, hp):
+            if hp.Choice("kind", ["flat", "deep"]) == "deep":
+                hp.Int("depth", 1, 9)
+            return super().build(hp)
+
+    found = search(tmp_path, Branching(), max_trials=6, epochs=1, sampler="random")
+    assert {trial.hyperparameters["kind"] for trial in found.records()} == {"flat", "deep"}
+    assert "depth" in [entry.name for entry in found.space]
 
 
 # The storage
@@ -714,6 +772,27 @@ def test_the_password_of_a_server_that_is_not_there_is_written_nowhere(tmp_path,
     written = [path.read_text(errors="replace") for path in tmp_path.rglob("*") if path.is_file()]
     written += [caplog.text, *capfd.readouterr(), *traceback.format_exception(caught.value)]
     assert not any("s3cr" in text for text in written)
+
+
+def test_a_missing_driver_is_told_at_once_with_how_to_get_it(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    monkeypatch.setattr("src.searches.storage.time.sleep", lambda seconds: pytest.fail("tries again"))
+    with pytest.raises(ConnectionError, match=r"pip install 'psycopg\[binary\]'"):
+        search(tmp_path, storage="postgresql://me@host/db")
+
+
+def test_a_storage_that_another_process_is_creating_is_opened_a_moment_later(tmp_path, monkeypatch):
+    tried, original = [], storage.RDBStorage
+
+    def open_disturbed(*arguments, **settings):
+        tried.append(arguments)
+        if len(tried) < 3:
+            raise sqlalchemy.exc.OperationalError("CREATE TABLE", {}, OSError("table exists"))
+        return original(*arguments, **settings)
+
+    monkeypatch.setattr(storage, "RDBStorage", open_disturbed)
+    monkeypatch.setattr("src.searches.storage.time.sleep", lambda seconds: None)
+    assert len(search(tmp_path, max_trials=1).records()) == 1 and len(tried) == 3
 
 
 def test_addresses(tmp_path, monkeypatch):
