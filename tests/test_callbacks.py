@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from src.runs import write_json
 from src.searches.callbacks import Deadline, EpochProgress, HistoryFile, StopAtNaN
 from src.searches.search_folder import read_record, recording
 
@@ -119,3 +120,13 @@ def test_an_interrupted_trial_has_begun_as_long_ago_as_all_its_attempts_took(tmp
     record = read_record(tmp_path)
     ago = datetime.now(UTC) - datetime.fromisoformat(record["started"])
     assert record["seconds"] >= 600 and abs(ago.total_seconds() - record["seconds"]) < 5
+
+
+@pytest.mark.parametrize("identity", [None, {}])
+def test_what_an_earlier_attempt_has_recorded_is_not_taken_for_this_ones(identity, tmp_path):
+    """A kill now would leave it; the epochs stay only where they are resumed."""
+    write_json(tmp_path / "record.json", {"stopped_at": 1})
+    (tmp_path / "history.csv").touch()
+    with recording(tmp_path, "trial", 3, Deadline.after(0), identity):
+        assert read_record(tmp_path) == {}
+        assert (tmp_path / "history.csv").exists() == (identity is not None)

@@ -23,6 +23,7 @@ from src.networks.normalization import settle_normalization
 from src.results.averaging import average_predictions, averaging_gains, choose_members, finalists_table
 from src.runs import read_json
 from src.searches.callbacks import Deadline, HistoryFile
+from src.searches.halving import halve
 from src.searches.pace import RESERVE, KeepPace
 from src.searches.planning import (
     candidates,
@@ -229,6 +230,67 @@ def test_a_finalist_goes_on_in_the_minutes_that_it_has_left_and_not_beyond_them(
     assert (row["epochs"] == 5) == (spent > 1)
     if spent < 1:
         assert deadline.moment - time.monotonic() < 60 * 0.7, "a minute, less what was spent before"
+
+
+def kill_in_epoch_3(monkeypatch) -> None:
+    """Ends each training as a kill would, in its third epoch."""
+    fit = PictureTraining.fit
+
+    def end(epoch, logs):
+        if epoch == 2:
+            raise KeyboardInterrupt
+
+    def kill(self, hp, model, epochs, callbacks, **more):
+        return fit(self, hp, model, epochs, [*callbacks, keras.callbacks.LambdaCallback(end)], **more)
+
+    monkeypatch.setattr(PictureTraining, "fit", kill)
+
+
+def test_an_interrupted_finalist_keeps_its_plan_and_counts_its_seconds_before(tmp_path, monkeypatch):
+    """The machine is slower now: planned anew, fewer epochs would fit, and the state would not."""
+    slow, minute = {**FINALISTS[0], "seconds_an_epoch": 8.0}, {"minutes": 1.0}
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        kill_in_epoch_3(patched)
+        train_finalist(make(12), slow, 1, tmp_path, **minute)
+    restore = HistoryFile.restore
+
+    def long_ago(self, rows):
+        restore(self, rows)
+        self.earlier = 30.0
+
+    monkeypatch.setattr(HistoryFile, "restore", long_ago)
+    row = train_finalist(make(12), slow, 1, tmp_path, **minute, pace=3.0)
+    assert row["planned_epochs"] == 6 and row["seconds"] >= 30
+
+
+def test_a_finalist_that_fails_after_a_kill_has_spent_the_minutes_before_it_as_well(tmp_path, monkeypatch):
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        kill_in_epoch_3(patched)
+        train_finalist(make(), FINALISTS[0], 1, tmp_path, math.inf)
+    history = pd.read_csv(tmp_path / "history.csv")
+    history.assign(seconds=[100.0, 200.0]).to_csv(tmp_path / "history.csv", index=False)
+    failed = FailedTrialError("the loss was nan in epoch 3")
+    monkeypatch.setattr(PictureTraining, "fit", lambda *parts, **more: (_ for _ in ()).throw(failed))
+    with pytest.raises(FailedTrialError):
+        train_finalist(make(), FINALISTS[0], 1, tmp_path, math.inf)
+    assert read_json(tmp_path / "result.json")["seconds"] == 200
+
+
+def test_pictures_come_in_another_order_with_each_seed(tmp_path, monkeypatch):
+    orders, fit = [], PictureTraining.fit
+
+    def note(self, *parts, **more):
+        orders.append(tuple(self.training_batches({}).positions(0)))
+        return fit(self, *parts, **more)
+
+    monkeypatch.setattr(PictureTraining, "fit", note)
+    train(tmp_path, seeds=(1, 2), epochs=1, finalists=FINALISTS[:1])
+    assert len(set(orders)) == 2
+
+
+def test_half_of_a_batch_of_one_picture_is_one_picture():
+    halved = halve(make())
+    assert [halved.training_batches({"batch_size": size}).batch_size for size in (8, 1)] == [4, 1]
 
 
 def test_a_training_whose_minutes_are_over_and_whose_state_is_lost_trains_an_epoch(tmp_path):

@@ -102,11 +102,13 @@ def test_the_line_of_a_trial_says_its_score_the_best_and_the_minutes_left(tmp_pa
         log_trial(records[1], records[:2], "val_accuracy", asked=10)
         log_trial(records[1], records[:2], "val_accuracy", asked=10, seconds_left=90)
         log_trial(records[2], records, "val_accuracy", asked=0)
+        log_trial(records[0], records, "val_accuracy", asked=2)  # more had been asked for before
     # 8 trials are left at (1 + 3) / 2 minutes each.
     assert caplog.messages == [
         "trial 2 of 10: val_accuracy 0.7000, best so far 0.8000, 3.0 min, about 16.0 min left",
         "trial 2 of 10: val_accuracy 0.7000, best so far 0.8000, 3.0 min, about 1.5 min left",
         "trial 3 of the search: pruned (after epoch 1), best so far 0.8000, 0.5 min",
+        "trial 1 of 2: val_accuracy 0.8000, best so far 0.8000, 1.0 min, about 0.0 min left",
     ]
 
 
