@@ -47,7 +47,11 @@ HINTS = {
     dict: "a mapping",
 }
 SWITCHES = {
-    *("keep_test_folder", "leave_out_duplicates", "horizontal_flip", "isolate_trials", "mirrored_views"),
+    "keep_test_folder",
+    "leave_out_duplicates",
+    "horizontal_flip",
+    "isolate_trials",
+    "mirrored_views",
     "temperature_scaling",
 }
 PATTERNS = {"class_pattern", "group_pattern"}
