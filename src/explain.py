@@ -17,9 +17,9 @@ from keras import ops
 from src.evaluation import confident_mistakes
 from src.generators import PictureBatches
 from src.images.preprocessing import preprocess
+from src.networks.probability import log_odds
 from src.results.opening import load_classifier
 
-SMALLEST = 1e-7  # probabilities are clipped this far from 0 and 1 before their log odds are taken
 LIFT = 256.0  # keeps small gradients of 16-bit networks from underflowing; maps are rescaled in the end
 
 
@@ -147,7 +147,7 @@ def _split(network: keras.Model) -> tuple[Callable, Callable]:
         kernel = operation.kernel  # the bias shifts the score, not its gradient
         return to_map, lambda value: ops.matmul(ops.cast(to_hidden(value), "float32"), kernel)
     to_map, to_output = _split_at(picture, output)
-    return to_map, lambda value: _log_odds(to_output(value))
+    return to_map, lambda value: log_odds(to_output(value))
 
 
 def _split_at(picture, output) -> tuple[Callable, Callable]:
@@ -192,8 +192,3 @@ def _is_map(tensor) -> bool:
 def _path(start, end) -> Callable:
     # A Model, because Keras 3.13's Function cannot start in the middle of a graph.
     return (lambda value: value) if start is end else keras.Model(start, end)
-
-
-def _log_odds(probability):
-    kept = ops.clip(ops.cast(probability, "float32"), SMALLEST, 1 - SMALLEST)
-    return ops.log(kept) - ops.log(1 - kept)

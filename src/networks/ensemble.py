@@ -6,6 +6,7 @@ from pathlib import Path
 import keras
 from keras import layers, ops
 
+from src.networks.probability import log_odds
 from src.running.devices import without_xla
 from src.running.resources import check_space
 from src.running.writing import replacing
@@ -40,7 +41,7 @@ def average_networks(
     mean = layers.Average(dtype="float32", name="probability")
     average = mean(probabilities) if len(probabilities) > 1 else probabilities[0]
     if temperature != 1:
-        average = _divide_logit(average, temperature)
+        average = ops.sigmoid(log_odds(average) / temperature)
     model = keras.Model(pictures, average, name="averaged")
     # Only to be evaluated: SGD alone has no state, so loading the file does not warn that it is missing.
     model.compile("sgd", loss="binary_crossentropy", metrics=["accuracy"])
@@ -48,11 +49,6 @@ def average_networks(
     compiled = {**model.get_compile_config(), "jit_compile": "auto"}
     model.get_compile_config = lambda: compiled
     return without_xla(model)
-
-
-def _divide_logit(probability, temperature: float):
-    kept = ops.clip(probability, 1e-7, 1 - 1e-7)
-    return ops.sigmoid((ops.log(kept) - ops.log(1 - kept)) / temperature)
 
 
 def without_optimizer(network: keras.Model, name: str | None = None) -> keras.Model:

@@ -5,6 +5,7 @@ from functools import partial
 import keras
 from keras import ops
 
+SMALLEST = 1e-7  # probabilities are clipped this far from 0 and 1 before their log odds are taken
 FURTHEST = 15.0  # logit: float32 can still tell its probability, 1 - 3e-7, from 1
 
 
@@ -28,6 +29,12 @@ def unsaturated(layer: keras.layers.Dense) -> keras.layers.Dense:
 def log_loss(codes, probabilities):
     """Returns each picture's cross-entropy, without the smoothing and penalties in which trials differ."""
     return keras.losses.binary_crossentropy(ops.reshape(codes, (-1, 1)), probabilities)
+
+
+def log_odds(probability):
+    """Returns the log odds of probabilities, in float32; finite even for 0 and 1."""
+    kept = ops.clip(ops.cast(probability, "float32"), SMALLEST, 1 - SMALLEST)
+    return ops.log(kept) - ops.log(1 - kept)
 
 
 def _give_probability(layer, inputs, training=None):
