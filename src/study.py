@@ -83,7 +83,7 @@ class StudySearch:
                 outlast_cuts(partial(self._report, number, deadline.seconds_left()))
             if deadline.passed and not outlast_cuts(self._is_over):
                 logger.info(
-                    "the search stopped after %g minutes with %d trials; run this notebook again to continue",
+                    "the search stopped after %g minutes with %d trials done",
                     minutes,
                     outlast_cuts(self._ended),
                 )

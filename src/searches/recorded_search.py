@@ -71,9 +71,7 @@ class RecordedSearch:
             self.oracle.max_trials = asked
         if self.deadline.passed and (not asked or len(self.oracle.end_order) < asked):
             logger.info(
-                "the search stopped after %g minutes with %d trials; run this notebook again to continue",
-                minutes,
-                len(self.oracle.end_order),
+                "the search stopped after %g minutes with %d trials done", minutes, len(self.oracle.end_order)
             )
 
     def _read_state(self) -> None:
