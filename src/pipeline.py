@@ -20,7 +20,7 @@ from src.running.locks import check_no_workers, hold
 from src.running.messages import quote, refuse_passwords
 from src.running.parameters import check_pairs, check_value, read_setting, read_yaml_profile, split_settings
 from src.running.stamp import check_settings
-from src.runs import summarize
+from src.runs import refuse_other_source, summarize
 
 logger = logging.getLogger(__name__)
 
@@ -144,7 +144,8 @@ def run_all(
 ) -> Path:
     """Returns the run's folder after running notebooks 01 to 05, like `make run`, and 06 and 07 on request.
 
-    Several processes search together, one per GPU, before notebook 03 shows what they found.
+    Several processes search together, one per GPU, before notebook 03 shows what they found. A folder that
+    is in use, or holds a complete run of other data of the same name, raises RuntimeError.
     """
     data = str(Path(data).resolve()) if os.path.exists(data) else data
     steps = [*STEPS, *MORE[:1] * transfer, *MORE[1:] * submission]
@@ -155,6 +156,7 @@ def run_all(
     os.environ["RUN_COMMAND"] = shlex.join(["run_all", *words])  # for the notebooks' kernels
     with hold(folder, wait=0):
         check_no_workers(folder)
+        refuse_other_source(folder, values["data"])
         for step in steps:
             if step == "03_tuning" and processes > 1:
                 spent = pass_on("workers", str(folder), "--number", str(processes), *words) / 60

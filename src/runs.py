@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import shutil
 import zipfile
 from collections.abc import Callable
@@ -114,6 +115,15 @@ def _replace_model(path: Path, about: dict[str, Any], write: Callable[[Path], ob
         write(unfinished)
         said.unlink(missing_ok=True)  # so that it never describes another model
     write_json(said, about)
+
+
+def refuse_other_source(run: Path, data: str) -> None:
+    """Raises RuntimeError if a run is complete and of other data, because its results would be replaced."""
+    complete = (run / "05_evaluation.ipynb").exists() and (run / "data.json").exists()
+    if complete and os.path.realpath(was := read_json(run / "data.json")["data"]) != os.path.realpath(data):
+        raise RuntimeError(
+            f"{run} holds a whole run of other pictures ({was}): rename that folder or these pictures"
+        )
 
 
 def check_same_data(model_file: Path, run: Path, input_file: str = "") -> None:

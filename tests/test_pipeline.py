@@ -160,6 +160,27 @@ def test_one_session_runs_the_later_notebooks_where_they_are_asked_for(wanted, m
     assert all(values["edition"] == "labels" and values["run"] == "sample-sample" for _, values in ran)
 
 
+def test_one_session_does_not_replace_a_whole_run_of_other_pictures_of_the_same_name(tmp_path, monkeypatch):
+    """`/kaggle/input/one/train.zip` and `/kaggle/input/other/train.zip`, say."""
+    places = [tmp_path / name / "pets" for name in ("one", "other")]
+    for place in places:
+        place.mkdir(parents=True)
+
+    def note(step, output, values):
+        output.parent.mkdir(parents=True, exist_ok=True)
+        write_json(output.parent / "data.json", {"data": values["data"]})
+        (output.parent / f"{step}.ipynb").touch()
+
+    monkeypatch.setenv("OUTPUT_ROOT", str(tmp_path / "output"))
+    monkeypatch.setattr(pipeline, "run_notebook", note)
+    folder = pipeline.run_all("sample", str(places[0]))
+    assert pipeline.run_all("sample", str(places[0])) == folder
+    with pytest.raises(RuntimeError, match=rf"sample-pets holds a whole run of other .*{places[0]}.*rename"):
+        pipeline.run_all("sample", str(places[1]))
+    (folder / "05_evaluation.ipynb").unlink()  # an unfinished one holds no results
+    assert pipeline.run_all("sample", str(places[1])) == folder
+
+
 @pytest.mark.long
 def test_a_whole_notebook_appears_under_its_name_with_its_parameter(one_notebook, tmp_path):
     one_notebook("import os; print(x, os.environ['HEADLESS'], os.environ['NOTEBOOK_RUN'], os.getcwd())")
