@@ -66,6 +66,38 @@ def test_the_top_of_a_grid_that_rounding_puts_above_its_range_counts_as_drawn():
     assert measure_importances(table, hp.space)["importance"].tolist() == [1]
 
 
+@pytest.fixture
+def branches() -> list:
+    """A space whose two branches each have a rate, of ranges that do not meet, and one word of their own."""
+    hp = keras_tuner.HyperParameters()
+    hp.Choice("optimizer", ["sgd", "adam"])
+    for name, low, high in (("sgd", 1e-2, 1.0), ("adam", 1e-5, 1e-3)):
+        with hp.conditional_scope("optimizer", [name]):
+            hp.Float("rate", low, high, sampling="log")
+            hp.Choice("word", [name, "other"])
+            hp.Int("fixed_or_not", 1, 9) if name == "sgd" else hp.Fixed("fixed_or_not", 5)
+    return hp.space
+
+
+def test_a_name_that_branches_of_a_space_share_is_one_hyperparameter(branches):
+    random = np.random.default_rng(0)
+    table = pd.DataFrame({"optimizer": ["sgd", "adam"] * 10, "word": ["sgd", "adam", "other", "other"] * 5})
+    table["rate"] = np.where(table["optimizer"] == "sgd", 0.1, 1e-4) * random.uniform(0.2, 5, 20)
+    table = table.assign(score=np.log10(table["rate"]), status="completed", fixed_or_not=[1, 5, 9, 5] * 5)
+    found = measure_importances(table, branches)
+    assert {*found["name"]} == {"rate", "optimizer"}, "what words of two branches share is unknown"
+
+
+def test_only_the_ranges_of_the_branch_that_won_are_looked_at(branches):
+    rate = {"optimizer": "adam", "rate": 0.99e-3, "word": "adam", "fixed_or_not": 5}
+    assert describe_edges(rate, branches).startswith(
+        "Worth widening: rate = 0.00099 is at the upper edge of 1e-05"
+    )
+    assert describe_edges({**rate, "rate": 1e-4}, branches) == "No range looks too narrow."
+    first = {"optimizer": "sgd", "rate": 1e-2, "word": "sgd", "fixed_or_not": 1}
+    assert describe_edges(first, branches).startswith("The winner is the space's defaults, so")
+
+
 def test_fewer_trials_spread_further(space):
     width = {}
     for number in (6, 200):

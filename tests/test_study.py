@@ -197,7 +197,7 @@ def test_the_time_limit_holds_inside_a_trial_and_later_runs_go_on_to_the_same_en
         ["interrupted", "stopped by max_minutes after epoch 1"]
     ]
     assert "trial 1 of 12: interrupted (stopped by max_minutes after epoch 1)" in caplog.text
-    assert "stopped after 1e-09 minutes with 0 trials; run this notebook again" in caplog.text
+    assert "stopped after 1e-09 minutes with 0 trials done" in caplog.text
     best = best_trial(cut.records(), "val_accuracy")  # better than nothing, and said so
     assert best.score == pytest.approx(accuracy_of(best.hyperparameters, 1), abs=0.01)
     assert "no trial was completed: trial 1 is taken" in caplog.text
@@ -726,6 +726,26 @@ def test_a_trial_that_another_process_took_over_after_its_last_epoch_ends_quietl
             return history
 
     assert [record.status for record in search(tmp_path, Late(), max_trials=1).records()] == ["failed"]
+
+
+def test_branches_of_a_space_may_share_a_name_and_each_has_its_own_range(tmp_path):
+    """Optuna alone refuses another list of words under a name that it knows."""
+
+    class Branching(Training):
+        def build(self, hp):
+            for name, low, high in (("sgd", 1e-2, 1.0), ("adam", 1e-4, 1e-3)):
+                if hp.Choice("optimizer", ["adam", "sgd"]) == name:
+                    with hp.conditional_scope("optimizer", [name]):
+                        hp.Float("speed", low, high, sampling="log")
+                        hp.Choice("word", [f"{name} a", f"{name} b", f"{name} c"], default=f"{name} b")
+            return super().build(hp)
+
+    found = search(tmp_path, Branching(), max_trials=16, epochs=1).records()
+    assert [trial.status for trial in found] == ["completed"] * 16
+    values = [trial.hyperparameters for trial in found]
+    assert all(value["word"].startswith(value["optimizer"]) for value in values)
+    assert {value["optimizer"]: value["speed"] < 2e-3 for value in values} == {"adam": True, "sgd": False}
+    assert (values[0]["speed"], values[0]["word"]) == (1e-4, "adam b"), "the first trial has the defaults"
 
 
 def test_a_hyperparameter_that_only_some_networks_ask_for_is_in_the_space_once_one_has(tmp_path):

@@ -82,9 +82,13 @@ def test_without_a_completed_trial_the_best_interrupted_one_is_taken_and_said(ca
 @pytest.mark.parametrize(
     ("records", "words"),
     [
-        ([], "none of the 0 trials.*no trial has run"),
+        ([], "none of the 0 trials.*no trial has run to its end$"),
         ([record(1, 0.9, "pruned", "after epoch 2")], "none of the 1 trials.*after epoch 2"),
-        ([record(1, status="interrupted"), record(2, status="failed", reason="MemoryError")], "MemoryError"),
+        ([record(1, status="interrupted"), record(2, status="failed", reason="MemoryError")], "MemoryError$"),
+        (
+            [record(1, status="failed", reason="NameError: x", folder=Path("run/search/ab12/trial_0000"))],
+            "NameError: x; when its cause is mended, delete run/search and run again$",
+        ),
     ],
 )
 def test_without_any_score_to_go_by_the_first_reason_is_told(records, words):

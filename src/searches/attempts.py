@@ -21,7 +21,7 @@ from src.searches.halving import HALVED, LACK, halve, is_halved, note_lack
 from src.searches.objectives import lower_is_better
 from src.searches.samplers import PRUNERS, ReportEpochs, make_sampler
 from src.searches.search_folder import read_files, read_record, reason_of, recording
-from src.searches.suggestions import SuggestedHyperParameters
+from src.searches.suggestions import SuggestedHyperParameters, name_in_study
 from src.searches.trials import ENDED, TrialRecord, drop_weights
 from src.training import PictureTraining
 
@@ -66,7 +66,8 @@ class Attempts:
             StalePictures: notebook 01 has been run again in the meantime.
         """
         place = trial.user_attrs[PLACE]
-        sampler = make_sampler(self.sampler, self.seed, place, self.hyperparameters.values)
+        defaults = {name_in_study(entry): entry.default for entry in self.hyperparameters.space}
+        sampler = make_sampler(self.sampler, self.seed, place, defaults)
         self.claims.study.sampler = sampler
         hp, score, folder = SuggestedHyperParameters(trial), None, self.folder_of(place)
         halved = is_halved(folder)

@@ -5,7 +5,12 @@ import math
 import numpy as np
 import optuna
 import pandas as pd
-from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
 from optuna.importance import FanovaImportanceEvaluator
 
 from src.searches.suggestions import distribution_of
@@ -85,9 +90,23 @@ def comparable(trials: pd.DataFrame, space: list) -> tuple[pd.DataFrame, dict[st
     completed = trials[(trials["status"] == "completed") & trials["score"].notna()]
     if len(completed) < FEWEST or completed["score"].nunique() < 2:
         return completed, {}
-    entries = {entry.name: distribution_of(entry) for entry in space if entry.name in completed}
-    varied = {name: kind for name, kind in entries.items() if kind and len(set(completed[name].dropna())) > 1}
+    names = dict.fromkeys(entry.name for entry in space if entry.name in completed)
+    kinds = {
+        name: _joined([distribution_of(entry) for entry in space if entry.name == name]) for name in names
+    }
+    varied = {name: kind for name, kind in kinds.items() if kind and len(set(completed[name].dropna())) > 1}
     return completed, varied
+
+
+def _joined(kinds: list[BaseDistribution | None]) -> BaseDistribution | None:
+    """Returns a distribution that holds the values of all: each branch of a space may have its own range."""
+    first, *others = kinds
+    if not others:
+        return first
+    if any(kind is None or isinstance(kind, CategoricalDistribution) for kind in kinds):
+        return None  # nothing says how the values of one branch compare with those of another
+    ends = min(kind.low for kind in kinds), max(kind.high for kind in kinds)
+    return FloatDistribution(*ends, log=all(kind.log for kind in kinds))
 
 
 def describe_importance(importances: pd.DataFrame, spread: pd.DataFrame) -> str:
@@ -111,16 +130,21 @@ def describe_edges(best: dict, space: list) -> str:
         best: the best hyperparameters.
         space: KerasTuner's entries, as in `search.space`.
     """
-    if all(best.get(entry.name, entry.default) == entry.default for entry in space):
+    if all(best.get(entry.name, entry.default) == entry.default for entry in _active(best, space)):
         return "The winner is the space's defaults, so the search says nothing yet about a range too narrow."
     edges = at_the_edge(best, space)
     return f"Worth widening: {'; '.join(edges)}." if edges else "No range looks too narrow."
 
 
+def _active(values: dict, space: list) -> list:
+    """Returns the entries that belong to the branches of the space that these values chose."""
+    return [entry for entry in space if all(parent.is_active(values) for parent in entry.conditions)]
+
+
 def at_the_edge(best: dict, space: list) -> list[str]:
     """Returns a clause for each best value that lies on the edge of its range; as of `describe_edges`."""
     clauses = []
-    for entry in space:
+    for entry in _active(best, space):
         if not hasattr(entry, "min_value") or entry.name not in best or entry.min_value == entry.max_value:
             continue
         # The last value that the grid really has: steps can lose the top of a range.

@@ -28,7 +28,7 @@ def make_sampler(name: str, seed: int, place: int, defaults: dict) -> optuna.sam
         name: tpe or random.
         seed: of the search.
         place: of the trial (0-based); the first trial uses the defaults of the space.
-        defaults: a value for each hyperparameter.
+        defaults: a value for each hyperparameter, by its name in the study.
     """
     # Mixed, because seed + place would give neighbouring seeds the same proposals, shifted by one trial.
     mixed = int(np.random.SeedSequence((seed, place)).generate_state(1)[0])

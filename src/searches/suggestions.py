@@ -38,13 +38,20 @@ def suggest(trial: optuna.Trial, entry):
     distribution = distribution_of(entry)
     if distribution is None:
         return entry.default
+    name = name_in_study(entry)
     if isinstance(distribution, CategoricalDistribution):
-        return trial.suggest_categorical(entry.name, distribution.choices)
+        return trial.suggest_categorical(name, distribution.choices)
     draw = trial.suggest_int if isinstance(distribution, IntDistribution) else trial.suggest_float
     limits = {"step": distribution.step, "log": distribution.log}
-    value = draw(entry.name, distribution.low, distribution.high, **limits)
+    value = draw(name, distribution.low, distribution.high, **limits)
     # Optuna's 0.30000000000000004 may be KerasTuner's 0.3, so snap to KerasTuner's own grid.
     return min(grid(entry), key=lambda place: abs(place - value)) if entry.step else value
+
+
+def name_in_study(entry) -> str:
+    """Returns the name under which a study knows an entry: two branches of a space may share a plain name."""
+    conditions = [f"{parent.name}: {' or '.join(map(str, parent.values))}" for parent in entry.conditions]
+    return f"{entry.name} ({', '.join(conditions)})" if conditions else entry.name
 
 
 def distribution_of(entry) -> BaseDistribution | None:

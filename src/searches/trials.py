@@ -110,7 +110,9 @@ def best_trial(records: list[TrialRecord], objective: str) -> TrialRecord:
         return best
     reasons = [trial.reason for trial in records if trial.reason]
     first = reasons[0] if reasons else "no trial has run to its end"
-    raise RuntimeError(f"none of the {len(records)} trials was completed; the first: {first}")
+    raise RuntimeError(
+        f"none of the {len(records)} trials was completed; the first: {first}{_remedy(records)}"
+    )
 
 
 def give_up(records: list[TrialRecord]) -> None:
@@ -119,7 +121,15 @@ def give_up(records: list[TrialRecord]) -> None:
     if len(ended) >= FIRST_FAILURES and all(trial.status == "failed" for trial in ended):
         raise RuntimeError(
             f"each of the first {len(ended)} trials failed, so the search ends; the first: {ended[0].reason}"
+            f"{_remedy(ended)}"
         )
+
+
+def _remedy(records: list[TrialRecord]) -> str:
+    """Returns the end of a message that all trials failed: a search never trains those again."""
+    if {trial.status for trial in records} != {"failed"}:
+        return ""
+    return f"; when its cause is mended, delete {records[0].folder.parent.parent} and run again"
 
 
 def drop_weights(records: list[TrialRecord], objective: str, keep_models: int) -> None:
