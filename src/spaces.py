@@ -97,7 +97,8 @@ class Space(NamedTuple):
     """What a search may choose.
 
     Attributes:
-        build: function of `hp` and the settings that returns a compiled network.
+        build: function of `hp` and the settings that returns a compiled network, functional or sequential,
+            of one float32 probability per picture, that of code 1, with the metric accuracy.
         choose_batches: function of `hp` that returns arguments for `load_batches`.
         settings: names of the settings that `build` takes besides `image_size`.
         settles_normalization: whether batch-norm statistics are recomputed before each validation.

@@ -9,7 +9,7 @@ import keras_tuner
 
 from src.generators import PictureBatches, load_batches
 from src.images.growth import growing_sizes, grown_size, relative_costs, spans
-from src.networks.building import build_metrics
+from src.networks.building import build_metrics, check_output
 from src.networks.normalization import SettledNormalization
 from src.running.devices import without_xla
 from src.running.parameters import read_input
@@ -64,6 +64,7 @@ class PictureTraining(keras_tuner.HyperModel):
         known = {**self.settings, "steps": self.epochs * len(self.training_batches(choices))}
         names = ("image_size", *self.space.settings)
         model = self.space.build(hp, **{name: known[name] for name in names if name in known})
+        check_output(model)
         if "tuner/trial_id" in hp.values:  # Hyperband resumes that trial, including the optimizer's state
             model.optimizer.build(model.trainable_variables)
         return without_xla(model)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from src.generators import PictureBatches
-from src.networks.building import build_metrics
+from src.networks.building import build_metrics, check_output
 
 pytestmark = pytest.mark.long
 
@@ -39,3 +39,27 @@ def test_two_epochs_of_a_training_are_two_passes(batches, network):
     build_metrics(network, batches)
     network.fit(batches, epochs=2, shuffle=False, verbose=0)
     assert batches.epoch == 2
+
+
+@pytest.mark.parametrize(
+    ("last", "said"),
+    [
+        (keras.layers.Dense(2, "softmax"), r"outputs of shape \(None, 2\); give \(None, 1\)"),
+        (keras.layers.Reshape((8, 24)), r"outputs of shape \(None, 8, 24\)"),
+        (keras.layers.Dense(1, "sigmoid", dtype="mixed_bfloat16"), "probability in bfloat16"),
+    ],
+)
+def test_a_network_without_one_float32_probability_is_refused_before_it_is_trained(last, said):
+    layers = [keras.Input((8, 8, 3))] if isinstance(last, keras.layers.Reshape) else [keras.Input((8,))]
+    with pytest.raises(ValueError, match=said):
+        check_output(keras.Sequential([*layers, last]))
+
+
+def test_a_network_of_its_own_class_is_refused():
+    """Notebook 05 could neither open it without its code nor look into it."""
+
+    class Network(keras.Model):
+        """Has no layers yet."""
+
+    with pytest.raises(ValueError, match="outputs of shape None; give"):
+        check_output(Network())

@@ -92,6 +92,47 @@ def test_a_search_killed_with_its_kernel_goes_on_and_ends_with_the_asked_trials(
     assert (run / "features.csv").read_bytes() == before
 
 
+SPACE = '''
+
+def mine(hp: keras_tuner.HyperParameters, **settings) -> keras.Model:
+    """Returns a small network of a space whose two branches have a rate each."""
+    layers = [keras.Input((settings["image_size"],) * 2 + (3,)), keras.layers.Rescaling(1 / 128)]
+    for place in range(hp.Int("depth", 1, 2)):
+        layers.append(keras.layers.Conv2D(hp.Int(f"filters_{place}", 4, 8), 3, strides=2, activation="relu"))
+    layers += [keras.layers.Flatten(), keras.layers.Dense(1, "sigmoid", dtype="float32")]
+    optimizer = hp.Choice("optimizer", ["SGD", "Adam"])
+    for name, low, high in (("SGD", 1e-3, 1e-1), ("Adam", 1e-4, 1e-2)):
+        if optimizer == name:
+            with hp.conditional_scope("optimizer", [name]):
+                rate = hp.Float("rate", low, high, sampling="log")
+    model = keras.Sequential(layers)
+    model.compile(getattr(keras.optimizers, optimizer)(rate), "binary_crossentropy", metrics=["accuracy"])
+    return model
+
+
+SPACES["mine"] = Space(mine, as_settled, ())
+'''
+
+
+def test_a_space_of_ones_own_runs_to_a_measured_network(places):
+    """In a copy of the project, as a fork is, changed as the README says."""
+    fork, run = places / "fork", places / "output" / "small"
+    for folder in ("src", "notebooks"):
+        shutil.copytree(PROJECT / folder, fork / folder)
+    with (fork / "src" / "spaces.py").open("a") as file:
+        file.write(SPACE)
+    allowed = fork / "src" / "running" / "allowed.py"
+    allowed.write_text(
+        allowed.read_text().replace('"described", "modern"]', '"described", "modern", "mine"]')
+    )
+    settings = ["--profile", "sample", "--data", "sample", "--set", *SMALL, "space=mine", "max_trials=5"]
+    for step in STEPS:
+        subprocess.run(step_command(run, step, *settings), cwd=fork, check=True)
+    trials = pd.read_csv(run / "trials.csv")
+    assert set(trials["optimizer"]) == {"SGD", "Adam"} and (trials["status"] == "completed").all()
+    assert read_json(run / "results" / "model.json")["result"] == "mine"
+
+
 def test_one_session_on_kaggle_reads_its_zips_and_writes_to_working_alone(places):
     """`00_run_all`, with the roots moved to an imitation of Kaggle's: zips in a read-only input."""
     source = places / "kaggle" / "input" / "dogs-vs-cats"
