@@ -98,7 +98,8 @@ class Space(NamedTuple):
 
     Attributes:
         build: function of `hp` and the settings that returns a compiled network, functional or sequential,
-            of one float32 probability per picture, that of code 1, with the metric accuracy.
+            with the metric accuracy. It takes the pictures that `src.images.preprocessing` makes, and gives
+            one probability per picture, that of code 1, in float32.
         choose_batches: function of `hp` that returns arguments for `load_batches`.
         settings: names of the settings that `build` takes besides `image_size`.
         settles_normalization: whether batch-norm statistics are recomputed before each validation.
