@@ -718,6 +718,15 @@ def test_a_trial_that_another_process_took_over_ends_quietly(tmp_path, caplog):
     assert "trial 1 was silent for so long that another process took it" in caplog.text
 
 
+def test_ctrl_c_ends_the_search_even_in_a_trial_that_another_process_took_over(tmp_path):
+    def take_over(values, epoch):
+        steal(tmp_path)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        search(tmp_path, Training(take_over), max_trials=2)
+
+
 def test_a_trial_that_another_process_took_over_after_its_last_epoch_ends_quietly(tmp_path):
     class Late(Training):
         def fit(self, *arguments, **settings):

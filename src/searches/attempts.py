@@ -79,8 +79,7 @@ class Attempts:
             raise  # not the trial's fault: it can be taken again, or already has been
         except Exception as error:
             if isinstance(error, OSError | StalePictures):  # like a full disk, not the trial's fault
-                with suppress(Exception):
-                    self._end(trial, TrialState.FAIL, None, {INTERRUPTED: reason_of(error)})
+                self.interrupt(trial, reason_of(error))
                 if is_full(error):
                     raise full_disk(self.folder) from error
                 raise
@@ -89,7 +88,7 @@ class Attempts:
             why = {INTERRUPTED: LACK} if lacks else {REASON: reason_of(error)}
             state, attributes = TrialState.FAIL, {VALUES: hp.values, **why}
         except BaseException as error:  # Ctrl-C, or the end of the notebook
-            self._end(trial, TrialState.FAIL, None, {INTERRUPTED: f"stopped by {type(error).__name__}"})
+            self.interrupt(trial, f"stopped by {type(error).__name__}")
             raise
         if attributes.get(INTERRUPTED) == LACK:
             note_lack(folder)
@@ -132,6 +131,11 @@ class Attempts:
         if self.keep_models:
             save_weights(model, folder / "model.weights.h5")
         return TrialState.COMPLETE, score, {REASON: note} if note else {}
+
+    def interrupt(self, trial: optuna.Trial, reason: str) -> None:
+        """Tells the study that a trial is to be taken again, if it can still be told."""
+        with suppress(Exception):  # the disk may be full, or another process may have taken it over
+            self._end(trial, TrialState.FAIL, None, {INTERRUPTED: reason})
 
     def _end(self, trial: optuna.Trial, state: TrialState, score: float | None, attributes: dict) -> None:
         if self.leaves_files and INTERRUPTED not in attributes:
