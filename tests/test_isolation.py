@@ -13,6 +13,7 @@ from types import SimpleNamespace
 import h5py
 import psutil
 import pytest
+import sqlalchemy
 from optuna.exceptions import StorageInternalError
 from search_in_process import run_search, tables
 
@@ -20,6 +21,7 @@ from src.search import run_search as run_any_search
 from src.searches import isolation
 from src.searches.callbacks import Deadline
 from src.searches.isolation import FULL_DISK, NO_FAULT, IsolatedTrials, cause
+from src.searches.search_folder import MOST_DEATHS
 
 pytestmark = pytest.mark.long
 
@@ -41,9 +43,13 @@ QUIET = {"deterministic": "no", "precision": "float32"}
 def test_what_ends_a_trials_process_is_a_row_and_the_search_goes_on(trouble, reason, tmp_path, monkeypatch):
     monkeypatch.setenv("TROUBLE", trouble)
     settings = {"seed": 10, "sampler": "random"}
-    run_search(tmp_path, "optuna", max_trials=1, **settings)  # in this process, which takes less time
+    search = run_search(tmp_path, "optuna", max_trials=1, **settings)  # here, which takes less time
     isolate = {"timeout_minutes": 0.3 if trouble == "hang" else 0, **QUIET}
+    left = search.folder / "trial_0001" / "checkpoint.npz"
+    left.parent.mkdir()
+    left.touch()
     trials = tables(run_search(tmp_path, "optuna", max_trials=3, isolate=isolate, **settings))[0]
+    assert not left.exists(), "it takes as much of the disk as the network"
     big = trials["units"] > 8
     assert big.tolist() == [False, True, False], "the seed draws one with trouble between two without"
     assert set(trials[big]["status"]) == {"completed" if trouble == "memory" else "failed"}
@@ -157,15 +163,52 @@ def test_forty_isolated_trials_leave_the_memory_as_it_was(tmp_path):
     assert len(memory) >= 40 and max(memory[3:]) - memory[3] < 200
 
 
-def test_a_process_without_a_trial_is_no_row_but_an_error(tmp_path, monkeypatch):
+@pytest.fixture
+def idle(tmp_path, monkeypatch):
+    """A search with one trial of two, whose next process ends at once."""
     search = run_search(tmp_path, "optuna", max_trials=1)
     search.claims.max_trials = 2
-    # A call without sense: the process ends at once, and without a search in its recipe imports no Keras.
+    # A call without sense, and without a search in its recipe the process imports no Keras.
     monkeypatch.setattr("src.searches.isolation.train_one", subprocess.run)
     search.recipe = {}
-    with pytest.raises(RuntimeError, match="ended before it had a trial.*code 1"):
-        search.run_for(0, IsolatedTrials(search, **QUIET))
-    assert [record.status for record in search.records()] == ["completed"]
+    return search
+
+
+@pytest.mark.parametrize(("hangs", "why"), [(False, "with code 1"), (True, "no epoch was over in 2 minutes")])
+def test_a_process_without_a_trial_is_no_row_but_an_error(hangs, why, idle, monkeypatch):
+    if hangs:
+        monkeypatch.setattr(IsolatedTrials, "_watch", lambda self, process: True)
+    with pytest.raises(RuntimeError, match=f"ended before it had a trial.*{why}"):
+        idle.run_for(0, IsolatedTrials(idle, 2.0, **QUIET))
+    assert [record.status for record in idle.records()] == ["completed"]
+
+
+def test_ctrl_c_interrupts_an_isolated_trial_and_is_no_death_of_its_process(idle, monkeypatch):
+    def press(self, process):
+        with monkeypatch.context() as in_it:
+            in_it.setattr(os, "getpid", lambda: process.pid)
+            self.search.claims.take()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(IsolatedTrials, "_watch", press)
+    for _ in range(MOST_DEATHS + 1):
+        with pytest.raises(KeyboardInterrupt):
+            idle.run_for(0, IsolatedTrials(idle, **QUIET))
+        last = idle.records()[-1]
+        assert (last.number, last.status, last.reason) == (2, "interrupted", "stopped by KeyboardInterrupt")
+
+
+def test_a_server_that_goes_away_while_a_process_is_watched_does_not_end_it(monkeypatch):
+    looks, watched = [], SimpleNamespace(is_alive=lambda: len(looks) < 3, join=lambda seconds: None)
+
+    def look(self, process):
+        looks.append(process)
+        if len(looks) == 1:
+            cut = sqlalchemy.exc.OperationalError("SELECT", {}, OSError(), connection_invalidated=True)
+            raise StorageInternalError("in the commit") from cut
+
+    monkeypatch.setattr(IsolatedTrials, "_progress_of", look)
+    assert not IsolatedTrials(None)._watch(watched) and len(looks) == 3
 
 
 @pytest.mark.parametrize(

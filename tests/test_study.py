@@ -652,7 +652,7 @@ def test_more_threads_are_the_same_search(tmp_path):
 
 def test_a_search_killed_between_a_pruning_and_its_row_prunes_again(whole, tmp_path, monkeypatch):
     """Killed when the checkpoint of the pruned epoch is written and the study does not know of it yet."""
-    original = Attempts._end
+    original = Attempts.end
 
     def die(self, trial, state, *arguments):
         if state is optuna.trial.TrialState.PRUNED:
@@ -660,7 +660,7 @@ def test_a_search_killed_between_a_pruning_and_its_row_prunes_again(whole, tmp_p
         original(self, trial, state, *arguments)
 
     with monkeypatch.context() as killed, pytest.raises(SystemExit):
-        killed.setattr(Attempts, "_end", die)
+        killed.setattr(Attempts, "end", die)
         search(tmp_path)
     monkeypatch.setattr(claims, "is_alive", lambda *process: False)
     for ours, theirs in zip(tables(search(tmp_path)), tables(whole), strict=True):

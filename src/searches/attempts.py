@@ -92,7 +92,7 @@ class Attempts:
             raise
         if attributes.get(INTERRUPTED) == LACK:
             note_lack(folder)
-        self._end(trial, state, score, attributes)
+        self.end(trial, state, score, attributes)
 
     def _train(
         self,
@@ -135,9 +135,10 @@ class Attempts:
     def interrupt(self, trial: optuna.Trial, reason: str) -> None:
         """Tells the study that a trial is to be taken again, if it can still be told."""
         with suppress(Exception):  # the disk may be full, or another process may have taken it over
-            self._end(trial, TrialState.FAIL, None, {INTERRUPTED: reason})
+            self.end(trial, TrialState.FAIL, None, {INTERRUPTED: reason})
 
-    def _end(self, trial: optuna.Trial, state: TrialState, score: float | None, attributes: dict) -> None:
+    def end(self, trial: optuna.Trial, state: TrialState, score: float | None, attributes: dict) -> None:
+        """Tells the study how a trial ended, and deletes its checkpoint unless it is to be taken again."""
         if self.leaves_files and INTERRUPTED not in attributes:
             attributes = {**attributes, FILES: read_files(self.folder_of(trial.user_attrs[PLACE]))}
         # Attributes first: after a kill in between, the trial is taken again and nothing is lost.

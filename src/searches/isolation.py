@@ -65,22 +65,26 @@ class IsolatedTrials:
         process.start()
         try:
             hangs = self._watch(process)
+        except KeyboardInterrupt:
+            end(process)
+            if trial := self._trial_of(process):
+                self.search.attempts.interrupt(self._live(trial), "stopped by KeyboardInterrupt")
+            raise
         finally:
             end(process)
         if process.exitcode == FULL_DISK:
             raise full_disk(self.search.folder)  # not the trial's fault: it will be taken again
         if process.exitcode == NO_FAULT:
             raise OSError(reasons.recv() if reasons.poll() else cause(process.exitcode))
-        trial = self._trial_of(process)
+        trial, reason = self._trial_of(process), cause(process.exitcode)
         if trial is None and process.exitcode == 0:
             return None  # another process was faster
+        if hangs:
+            reason = f"no epoch was over in {self.timeout_minutes:g} minutes: its process was ended"
         if trial is None:
-            raise RuntimeError(f"a trial's process ended before it had a trial ({cause(process.exitcode)})")
+            raise RuntimeError(f"a trial's process ended before it had a trial ({reason})")
         if trial.state is TrialState.RUNNING:
-            reason = cause(process.exitcode)
-            if hangs:
-                reason = f"no epoch was over in {self.timeout_minutes:g} minutes: its process was ended"
-            self._fail(trial, reason)
+            self.search.attempts.end(self._live(trial), TrialState.FAIL, None, {REASON: reason})
         return trial.user_attrs[PLACE] + 1
 
     def _watch(self, process: BaseProcess) -> bool:
@@ -88,7 +92,7 @@ class IsolatedTrials:
         moved, seen = time.monotonic(), None
         while process.is_alive():
             process.join(LOOK)
-            now = self._progress_of(process)
+            now = outlast_cuts(partial(self._progress_of, process))
             if now != seen:
                 moved, seen = time.monotonic(), now
             if self.timeout_minutes and time.monotonic() - moved > 60 * self.timeout_minutes:
@@ -113,10 +117,8 @@ class IsolatedTrials:
         ]
         return mine[-1] if mine else None
 
-    def _fail(self, trial: FrozenTrial, reason: str) -> None:
-        trial = optuna.Trial(self.search.claims.study, trial._trial_id)
-        trial.set_user_attr(REASON, reason)
-        self.search.claims.study.tell(trial, state=TrialState.FAIL, skip_if_finished=True)
+    def _live(self, trial: FrozenTrial) -> optuna.Trial:
+        return optuna.Trial(self.search.claims.study, trial._trial_id)
 
 
 def train_one(recipe: dict, moment: float, deterministic: str, precision: str, tell: Connection) -> None:
