@@ -19,6 +19,7 @@ import pytest
 from search_in_process import Training, build, run_search, serve, tables
 
 from src.running.locks import hold
+from src.search import make_search
 from src.searches.search_folder import IN_VAIN, MOST_DEATHS, counting_deaths, reason_of
 from src.searches.trials import best_trial, finalists
 from src.spaces import Space, as_settled, fixed
@@ -136,9 +137,13 @@ def test_a_killed_search_goes_on_to_the_same_end(tuner, max_trials, epochs, tmp_
 
 def test_a_finished_search_trains_nothing_more_and_more_trials_are_added_to_it(finished, copied):
     pd.testing.assert_frame_equal(tables(finished)[0], tables(run_search(copied))[0])
+    run_search(copied, max_trials=5, minutes=1e-9)
+    fewer = tables(run_search(copied))[0]
+    pd.testing.assert_frame_equal(fewer.head(4), tables(finished)[0])
+    assert fewer["status"].tolist()[4:] == ["interrupted"], "four are asked for, and four are there"
     more = tables(run_search(copied, max_trials=5))[0]
     pd.testing.assert_frame_equal(more.head(4)[VALUES], tables(finished)[0][VALUES])
-    assert len(more) == 5
+    assert more["status"].tolist()[4:] == ["completed"]
 
 
 def test_another_search_is_told_apart_and_the_old_trials_stay(finished, copied, caplog):
@@ -228,6 +233,26 @@ def test_a_search_that_was_stopped_goes_on_in_the_same_notebook(tuner, epochs, t
     assert tables(search)[0]["status"].tolist() == ["completed" if epochs == 1 else "interrupted"]
     search.run_for()
     assert tables(search)[0]["status"].tolist() == ["completed"] * 2
+
+
+@pytest.mark.parametrize("tuner", ["optuna", "random"])
+@pytest.mark.parametrize("epochs", [0, 2])
+def test_a_trial_that_ctrl_c_stopped_is_an_interrupted_row(tuner, epochs, tmp_path, monkeypatch):
+    def fit(self, hp, model, callbacks, fit=Training.fit, **settings):
+        def press(epoch, logs=None):
+            if epoch == epochs:
+                raise KeyboardInterrupt
+
+        watching = [*callbacks, keras.callbacks.LambdaCallback(on_epoch_begin=press)]
+        return fit(self, hp, model, callbacks=watching, **settings)
+
+    monkeypatch.setattr(Training, "fit", fit)
+    search = make_search(tuner, Training(Space(build, as_settled, ()), {}, serve, epochs=3), tmp_path, {})
+    with pytest.raises(KeyboardInterrupt):
+        search.run_for()
+    table = tables(search)[0]
+    assert table["status"].tolist() == ["interrupted"] and "stopped by" in table["reason"][0]
+    assert table["epochs"].tolist() == [epochs] and table["score"].notna().tolist() == [epochs > 0]
 
 
 @pytest.mark.parametrize("tuner", ["optuna", "random"])

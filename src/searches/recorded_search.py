@@ -64,7 +64,8 @@ class RecordedSearch:
                 logger.info("search: %d trials done, %s asked for", done, asked or "a bracket or grid")
                 if done:  # a kill may have come before
                     self._drop_checkpoints(self.oracle.end_order[-1])
-                self.search(epochs=self.epochs, verbose=0)
+                if not asked or done < asked:  # one may be left from when more were asked for
+                    self.search(epochs=self.epochs, verbose=0)
         except CutByDeadline as cut:
             self._report(cut.args[0])
         finally:
@@ -151,10 +152,12 @@ class RecordedSearch:
             score, reason = trial.score, kept.get("note", "")
         elif status == "failed":  # even if the deadline passed in the same epoch
             reason = reason_of(trial.message or "")
-        elif stopped_at := kept.get("stopped_at"):
-            executions = read_history(folder).groupby("execution")[objective.name]
-            status, score = "interrupted", executions.agg(objective.direction).mean()
-            reason = f"stopped by max_minutes after epoch {stopped_at}"
+        elif kept:  # its training ended, which did not end the trial
+            status, history = "interrupted", read_history(folder)
+            if len(history):
+                score = history.groupby("execution")[objective.name].agg(objective.direction).mean()
+            by = f"max_minutes after epoch {at}" if (at := kept["stopped_at"]) else "Ctrl-C or an error"
+            reason = f"stopped by {by}"
         values = {k: v for k, v in trial.hyperparameters.values.items() if not k.startswith("tuner/")}
         return TrialRecord(int(trial.trial_id) + 1, values, status, score, reason, folder)
 
