@@ -288,6 +288,25 @@ def test_a_grid_goes_on_where_it_was_stopped_in_a_trial_or_between_two(tmp_path)
     pd.testing.assert_frame_equal(resumed[VALUES], whole[VALUES])
 
 
+def test_bayesian_proposes_the_same_after_a_stop_to_the_last_digit(tmp_path, monkeypatch):
+    """With one hyperparameter its first 3 are random; KerasTuner does not save where the others begin."""
+
+    def propose(name: str, max_trials: int) -> list[float]:
+        space = Space(lambda hp: build(fixed({"trouble": "none", "units": 2, **rate(hp)})), as_settled, ())
+        training, settings = Training(space, {}, serve, epochs=1), {"max_trials": max_trials, "epochs": 1}
+        search = make_tuner("bayesian", training, tmp_path / name, {}, **settings)
+        search.run_for()
+        return [record.hyperparameters["rate"] for record in search.records()]
+
+    def rate(hp) -> dict:
+        return {"rate": hp.Float("rate", 1e-3, 1e-1, sampling="log")}
+
+    monkeypatch.setattr(Training, "fit", lambda self, hp, *more, **settings: -abs(hp.get("rate") - 0.02))
+    whole = propose("whole", 5)
+    propose("cut", 4)
+    assert propose("cut", 5) == whole
+
+
 def test_a_trial_whose_loss_is_nan_when_the_time_is_up_is_failed_for_its_loss(tmp_path, monkeypatch):
     monkeypatch.setenv("TROUBLE", "nan")
     table = tables(run_search(tmp_path, seed=1, minutes=1e-9))[0]

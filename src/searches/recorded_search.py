@@ -6,6 +6,7 @@ from pathlib import Path
 
 import keras
 import keras_tuner
+import numpy as np
 
 from src.images.cache import StalePictures
 from src.running.locks import hold
@@ -80,7 +81,8 @@ class RecordedSearch:
         if Path(self._get_tuner_fname()).exists():
             # Another process may have continued the search since this object was made.
             self.oracle.trials.clear()
-            self.reload()
+            self.reload()  # in any order of the trials, on which `bayesian` depends in its last digits
+            self.oracle.trials = dict(sorted(self.oracle.trials.items(), key=lambda item: int(item[0])))
         else:
             # KerasTuner first writes its state after the first trial; an earlier kill would lose it.
             self.oracle.save()
@@ -88,6 +90,10 @@ class RecordedSearch:
         keep_state(Path(self.project_dir))
         if isinstance(self.oracle, keras_tuner.oracles.GridSearchOracle):
             restore_grid(self.oracle)
+
+    def pre_create_trial(self) -> None:
+        """Seeds each proposal of `bayesian`, whose random state KerasTuner does not save."""
+        self.oracle._random_state = np.random.RandomState(self.oracle.seed + len(self.oracle.trials))
 
     def run_trial(self, trial, *args, **kwargs):
         """Returns the trial's histories; trials are seeded, so a resumed search gives the same scores."""
