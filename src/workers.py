@@ -14,6 +14,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -62,7 +63,7 @@ class Worker:
         self.process = subprocess.Popen(self.command, env=self.environment, **pipes)
         threading.Thread(target=self._pass_on, args=(self.process.stdout,), daemon=True).start()
 
-    def _pass_on(self, lines) -> None:
+    def _pass_on(self, lines: Iterable[str]) -> None:
         for line in lines:
             with suppress(OSError, ValueError):  # nobody reads them any more; unread, the process would wait
                 sys.stdout.write(f"{self.name}: {line}")
@@ -77,7 +78,7 @@ class Worker:
             return True
         if not self.again_at:
             self.again_at = time.monotonic() + PAUSE
-            sys.stdout.write(f"{self.name}: ended with code {code}; started again in {PAUSE:g} s\n")
+            self._pass_on([f"ended with code {code}; started again in {PAUSE:g} s\n"])
         if time.monotonic() >= self.again_at:
             self.restarts, self.again_at = self.restarts + 1, 0.0
             self._start()

@@ -98,7 +98,13 @@ def test_a_process_that_cannot_be_started_leaves_none_behind(tmp_path, monkeypat
     assert started[0].process.wait(timeout=20) != 0
 
 
-def test_one_that_always_dies_is_given_up(monkeypatch):
+@pytest.mark.parametrize("reader", ["gone", "there"])
+def test_one_that_always_dies_is_given_up(reader, monkeypatch):
+    def write(text):
+        raise BrokenPipeError
+
+    if reader == "gone":
+        monkeypatch.setattr(sys.stdout, "write", write)
     monkeypatch.setattr(workers, "PAUSE", 0.0)
     monkeypatch.setattr(workers, "RESTARTS", 2)
     worker = Worker([sys.executable, "-c", "raise SystemExit(5)"], "host-1", {})
