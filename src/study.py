@@ -19,7 +19,7 @@ from src.searches.samplers import PRUNERS, SAMPLERS, make_pruner
 from src.searches.search_folder import fetch_files, search_folder
 from src.searches.storage import open_study, outlast_cuts, storage_url
 from src.searches.suggestions import explore_space, log_space
-from src.searches.trials import ENDED, TrialRecord, drop_weights, give_up, log_trial
+from src.searches.trials import ENDED, TrialRecord, give_up, log_trial
 from src.training import PictureTraining
 
 logger = logging.getLogger(__name__)
@@ -69,7 +69,7 @@ class StudySearch:
             OSError: the disk is full.
         """
         deadline = Deadline.after(minutes)
-        self.attempts.clear(outlast_cuts(self.records))
+        self.attempts.clear(outlast_cuts(self.records))  # a kill may have come before
         logger.info("search: %d trials done, %d asked for", outlast_cuts(self._ended), self.claims.max_trials)
         waits = False
         while not outlast_cuts(self._is_over):
@@ -109,7 +109,7 @@ class StudySearch:
         records, attempts = self.records(), self.attempts
         mine = next(record for record in records if record.number == number)
         log_trial(mine, records, attempts.objective, self.claims.max_trials, seconds_left)
-        drop_weights(records, attempts.objective, attempts.keep_models)
+        attempts.clear(records)
         give_up(records)
 
     def _is_over(self) -> bool:

@@ -1,5 +1,6 @@
 """An Optuna search that can be killed, shared and pruned, and still gives the trials that it should."""
 
+import dataclasses
 import logging
 import math
 import os
@@ -107,6 +108,7 @@ def test_every_trial_is_a_row_and_the_best_is_a_completed_one(whole):
         epochs = history[history["trial"] == trial.trial]["val_accuracy"]
         assert (trial.epochs, trial.score) == (len(epochs), pytest.approx(epochs.max()))
         assert trial.epochs == EPOCHS if trial.status == "completed" else trial.epochs < EPOCHS
+    assert not list(whole.folder.glob("trial_*/checkpoint.npz*")), "it is for a trial that goes on"
     completed = trials[trials["status"] == "completed"]
     best = best_trial(whole.records(), "val_accuracy")
     assert (best.score, best.status) == (completed["score"].max(), "completed")
@@ -288,6 +290,21 @@ def test_a_failing_trial_is_a_row_with_its_reason_and_the_search_goes_on(tmp_pat
     assert set(trials[big | middle]["status"]) == {"failed"} and trials[big | middle]["score"].isna().all()
     assert set(trials[~(big | middle)]["status"]) == {"completed"}
     assert "failed (MemoryError: no room for this model)" in caplog.text
+
+
+def test_a_score_that_is_no_number_is_a_failure_in_all_epochs_alone(tmp_path, monkeypatch):
+    monkeypatch.setattr("src.searches.callbacks.StopAtNaN.on_epoch_end", lambda *epoch, **logs: None)
+    scores = [[math.nan] * 6, [math.nan, 0.5, math.nan, 0.7, 0.6, math.nan]]
+
+    def score(values, epoch):
+        return scores[values["rate"] != 1e-3][epoch - 1]
+
+    found = search(tmp_path, Training(score), max_trials=4, pruner="none", sampler="random")
+    failed, *others = found.records()
+    assert (failed.status, failed.reason) == ("failed", "ValueError: val_accuracy was not a number")
+    assert {(trial.status, trial.score) for trial in others} == {("completed", 0.7)}
+    assert math.isnan(found.attempts.best([])) and math.isnan(found.attempts.best([math.nan]))
+    assert dataclasses.replace(found.attempts, objective="val_loss").best([math.nan, 0.5, 0.7]) == 0.5
 
 
 def test_when_all_trials_fail_the_first_reason_is_told(tmp_path):
@@ -539,9 +556,12 @@ def test_a_trial_that_kills_its_process_each_time_becomes_a_failed_row(tmp_path,
     for number in range(claims.MOST_DEATHS):
         attributes = {PROCESS: [machine(), 1, str(number)], AGAIN: number, PLACE: 0}
         study.add_trial(optuna.create_trial(state=optuna.trial.TrialState.RUNNING, user_attrs=attributes))
+    left = found.folder / "trial_0000" / "checkpoint.npz"
+    assert left.exists()
     found = search(tmp_path, max_trials=2)
     assert [trial.status for trial in found.records()] == ["failed", "completed"]
     assert found.records()[0].reason == "its process died 5 times in a row, and it came no further"
+    assert not left.exists()
 
 
 def test_attempts_in_a_row_that_came_no_further_count_as_deaths():

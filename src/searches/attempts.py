@@ -52,7 +52,7 @@ class Attempts:
         return (min if lower_is_better(self.objective) else max)(finite, default=math.nan)
 
     def clear(self, records: list[TrialRecord]) -> None:
-        """Deletes checkpoints and weights that a kill left behind for trials that had already ended."""
+        """Deletes the checkpoints of the trials that have ended, and all weights but those of the best."""
         for record in records:
             if record.status in ENDED:
                 delete_checkpoint(record.folder)
@@ -138,12 +138,10 @@ class Attempts:
             self.end(trial, TrialState.FAIL, None, {INTERRUPTED: reason})
 
     def end(self, trial: optuna.Trial, state: TrialState, score: float | None, attributes: dict) -> None:
-        """Tells the study how a trial ended, and deletes its checkpoint unless it is to be taken again."""
+        """Tells the study how a trial ended."""
         if self.leaves_files and INTERRUPTED not in attributes:
             attributes = {**attributes, FILES: read_files(self.folder_of(trial.user_attrs[PLACE]))}
         # Attributes first: after a kill in between, the trial is taken again and nothing is lost.
         for name, value in attributes.items():
             trial.set_user_attr(name, value)
         self.claims.study.tell(trial, score, state, skip_if_finished=True)
-        if INTERRUPTED not in attributes:
-            delete_checkpoint(self.folder_of(trial.user_attrs[PLACE]))
