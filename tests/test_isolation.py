@@ -11,16 +11,19 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import h5py
+import optuna
 import psutil
 import pytest
 import sqlalchemy
 from optuna.exceptions import StorageInternalError
+from optuna.trial import TrialState
 from search_in_process import run_search, tables
 
 from src.search import run_search as run_any_search
 from src.searches import isolation
 from src.searches.callbacks import Deadline
-from src.searches.isolation import FULL_DISK, NO_FAULT, IsolatedTrials, cause
+from src.searches.claims import PROCESS, machine
+from src.searches.isolation import FULL_DISK, NO_FAULT, IsolatedTrials, cause, end
 from src.searches.search_folder import MOST_DEATHS
 
 pytestmark = pytest.mark.long
@@ -209,6 +212,53 @@ def test_a_server_that_goes_away_while_a_process_is_watched_does_not_end_it(monk
 
     monkeypatch.setattr(IsolatedTrials, "_progress_of", look)
     assert not IsolatedTrials(None)._watch(watched) and len(looks) == 3
+
+
+@pytest.mark.parametrize(
+    ("minutes", "seconds_an_epoch", "hangs"), [(1.0, 50, False), (1.0, 70, True), (0.0, 70, False)]
+)
+def test_a_process_hangs_if_an_epoch_takes_longer_than_it_may(minutes, seconds_an_epoch, hangs, monkeypatch):
+    clock = [0.0]
+
+    def wait(seconds):
+        clock[0] += seconds
+
+    monkeypatch.setattr(isolation, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    monkeypatch.setattr(IsolatedTrials, "_progress_of", lambda self, process: clock[0] // seconds_an_epoch)
+    process = SimpleNamespace(is_alive=lambda: clock[0] < 300, join=wait)
+    assert IsolatedTrials(None, minutes)._watch(process) is hangs
+
+
+def test_no_process_is_started_while_other_processes_train_what_is_left(idle, monkeypatch):
+    idle.claims.max_trials = 1
+    monkeypatch.setattr(multiprocessing, "get_context", lambda how: pytest.fail("it is started"))
+    assert IsolatedTrials(idle)(Deadline.after(0)) is None
+
+
+def test_the_trial_of_a_process_is_the_last_that_it_has_got(idle, monkeypatch):
+    """Not one of an earlier process with its id, or of one on another machine, nor one that was surplus."""
+    isolated, process = IsolatedTrials(idle), SimpleNamespace(pid=os.getppid())
+    isolated._before = 1
+    assert isolated._trial_of(process) is None
+    with monkeypatch.context() as in_it:
+        in_it.setattr(os, "getpid", lambda: process.pid)
+        numbers = [idle.claims.take().number for _ in range(2)]
+    mark = {PROCESS: [machine(), process.pid, "surplus"]}
+    idle.claims.study.add_trial(optuna.create_trial(state=TrialState.RUNNING, user_attrs=mark))
+    assert numbers == [1, 2] and isolated._trial_of(process).number == 2
+    monkeypatch.setattr(isolation, "machine", lambda: "another one")
+    assert isolated._trial_of(process) is None
+    monkeypatch.setattr(isolation, "machine", machine)
+    isolated._before = 3
+    assert isolated._trial_of(process) is None
+
+
+@pytest.mark.parametrize("heeds", ["terminate", "kill"])
+def test_a_process_that_does_not_end_when_asked_to_is_killed(heeds):
+    asked, waited = [], []
+    ways = {way: lambda way=way: asked.append(way) for way in ("terminate", "kill")}
+    end(SimpleNamespace(is_alive=lambda: heeds not in asked, join=waited.append, **ways))
+    assert asked == ["terminate", "kill"][: len(waited)] and asked[-1] == heeds
 
 
 @pytest.mark.parametrize(

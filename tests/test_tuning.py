@@ -236,6 +236,15 @@ def test_a_search_that_was_stopped_goes_on_in_the_same_notebook(tuner, epochs, t
 
 
 @pytest.mark.parametrize("tuner", ["optuna", "random"])
+def test_a_search_whose_time_is_up_with_its_last_trial_is_not_to_be_continued(tuner, tmp_path, caplog):
+    with caplog.at_level(logging.INFO):
+        run_search(tmp_path, tuner, max_trials=1, epochs=1, minutes=1e-9)
+        assert "run this notebook again" not in caplog.text
+        run_search(tmp_path, tuner, max_trials=3, epochs=1, minutes=1e-9)
+        assert "stopped after 1e-09 minutes with 2 trials; run this notebook again" in caplog.text
+
+
+@pytest.mark.parametrize("tuner", ["optuna", "random"])
 @pytest.mark.parametrize("epochs", [0, 2])
 def test_a_trial_that_ctrl_c_stopped_is_an_interrupted_row(tuner, epochs, tmp_path, monkeypatch):
     def fit(self, hp, model, callbacks, fit=Training.fit, **settings):

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from pretended_search import Training, search
@@ -37,13 +38,17 @@ def test_each_process_gets_its_gpu_or_its_share_of_the_cores(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,GPU-5")
     seen = [worker_environment(number, 3)["CUDA_VISIBLE_DEVICES"] for number in range(3)]
     assert seen == ["2", "GPU-5", "2"]
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    assert "CUDA_VISIBLE_DEVICES" not in worker_environment(0, 3)  # as it is: none
+    for none in ("", "-1"):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", none)
+        assert "CUDA_VISIBLE_DEVICES" not in worker_environment(0, 3)  # as it is: none
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
     monkeypatch.setattr(workers, "count_gpus", lambda: 0)
     monkeypatch.setattr("os.cpu_count", lambda: 8)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     assert worker_environment(1, 3)["OMP_NUM_THREADS"] == "2"
+    assert worker_environment(1, 9)["OMP_NUM_THREADS"] == "1"
+    monkeypatch.setenv("OMP_NUM_THREADS", "5")
+    assert worker_environment(1, 3)["OMP_NUM_THREADS"] == "5", "as the user has set it"
 
 
 def wait(worker: Worker) -> None:
@@ -124,6 +129,39 @@ def test_bad_settings_are_named_before_anything_starts(arguments, words, tmp_pat
     monkeypatch.setenv("OUTPUT_ROOT", str(tmp_path))
     assert main([str(tmp_path / "run"), *arguments]) == 1
     assert words in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("codes", "wanted"), [([0, 0], 0), ([0, 3], 1)])
+def test_each_process_searches_with_what_the_command_was_given(codes, wanted, tmp_path, monkeypatch):
+    started, searched = [], []
+
+    class Noted:
+        def __init__(self, command, name, environment):
+            started.append(command)
+            code = codes[len(started) - 1]
+            self.process = SimpleNamespace(terminate=lambda: None, wait=lambda: code)
+
+        def is_over(self) -> bool:
+            return True
+
+    monkeypatch.setenv("OUTPUT_ROOT", str(tmp_path))
+    monkeypatch.setattr(workers, "Worker", Noted)
+    asked = ["--profile", "sample", "--data", "x.zip", "--set", "seed=7 max_trials=9", "pruner=none"]
+    assert main([str(tmp_path / "run"), "--number", "2", *asked]) == wanted
+    monkeypatch.setattr(workers, "run_notebook", lambda *notebook: searched.append(notebook))
+    for command in started:
+        assert command[:3] == [sys.executable, "-m", "src.workers"] and main(command[3:]) == 0
+    assert len({output for _, output, _ in searched}) == 2, "each has a notebook of its own"
+    for name, _, values in searched:
+        told = [values[word] for word in ("run", "data", "seed", "max_trials", "pruner", "space")]
+        assert name == "03_tuning" and told == [
+            "run",
+            "x.zip",
+            7,
+            9,
+            "none",
+            "described",
+        ]  # as in the profile
 
 
 @pytest.mark.slow
