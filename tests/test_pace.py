@@ -138,6 +138,14 @@ def test_where_everything_takes_half_as_long_each_epoch_is_trained_twice_or_near
     assert 60 * 21 * 0.9 <= clock[0] - began <= 60 * 21
 
 
+def test_epochs_that_may_not_be_added_do_not_delay_those_to_be_left_out(clock, tmp_path, monkeypatch):
+    """Half of the time would do, until the machine becomes five times as slow."""
+    monkeypatch.setitem(globals(), "MOST", EPOCHS)
+    watch, _ = train(clock, tmp_path, lambda epoch: cost(epoch) * (1 + 4 * (epoch >= 14)), minutes=39)
+    assert watch.steps[:14] == list(range(1, 15)) and watch.steps[-1] == EPOCHS
+    assert np.diff(watch.steps).max() <= 3, "evenly, as soon as it is slow"
+
+
 def test_a_pause_is_caught_up_with(clock, tmp_path):
     watch, _ = train(clock, tmp_path, lambda epoch: cost(epoch) + 400 * (epoch == 10), minutes=21)
     assert watch.steps[-1] == EPOCHS and len(watch.steps) >= EPOCHS - 8

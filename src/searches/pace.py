@@ -71,15 +71,15 @@ class KeepPace(keras.callbacks.Callback):
         if self.model.stop_training:  # out of time or out of patience
             return
         rest = len(self.expected) - done
-        number = self._count_excess(done) if self._recent else 0
-        number = min(max(number, epoch + 1 + rest - self.most), rest - 1)  # the last one is always trained
+        number = self._count_excess(done, self.most - (epoch + 1 + rest)) if self._recent else 0
+        number = min(number, rest - 1)  # the last one is always trained
         if number and rest:
             self._shift(number, epoch + 1 + rest - number)
         if epoch + 1 + self.skipped >= self.part_end:
             self.ends_part = self.model.stop_training = True
 
-    def _count_excess(self, done: int) -> int:
-        """Returns how many epochs to skip now (negative: to add), spread over all remaining epochs."""
+    def _count_excess(self, done: int, allowed: int) -> int:
+        """Returns how many epochs to skip now, spread over all that remain; negative: to add, if allowed."""
         taken, expected = map(sum, zip(*self._recent, strict=True))
         needed = sum(self.expected[done:]) * taken / max(expected, 1e-3)
         left = max(self.deadline.seconds_left(), 1e-3)
@@ -88,6 +88,8 @@ class KeepPace(keras.callbacks.Callback):
             self._behind += needed / left - 1
         elif share < EARLY:
             self._behind += share - 1
+        # Those not allowed are forgotten, or a machine that became slow would have to make up for them first.
+        self._behind = max(self._behind, -allowed)
         return round(self._behind)
 
     def _shift(self, number: int, total: int) -> None:
