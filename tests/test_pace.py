@@ -1,6 +1,7 @@
 """A training that is slower than planned: its learning rate comes down all the same, in its minutes."""
 
 import logging
+import re
 import time
 
 import keras
@@ -163,13 +164,21 @@ def test_the_deadline_ends_a_training_that_has_no_time_left_for_its_plan(clock, 
 
 
 @pytest.mark.parametrize(("factor", "killed_in"), [(0.6, 3), (0.6, 12), (0.6, 30), (2, 3), (2, 6), (2, 9)])
-def test_an_interrupted_one_knows_what_it_has_added_or_left_out(factor, killed_in, clock, tmp_path):
+def test_an_interrupted_one_knows_what_it_has_added_or_left_out(
+    factor, killed_in, clock, tmp_path, monkeypatch, caplog
+):
+    monkeypatch.setenv("HEADLESS", "1")
+    caplog.set_level(logging.INFO)
+
     def seconds(epoch):
         return factor * cost(epoch)
 
     watch, _ = train(clock, tmp_path, seconds, minutes=21, killed_in=killed_in)
     used = (clock[0] - 1000) / 60
+    caplog.clear()
     again, pace = train(clock, tmp_path, seconds, minutes=21 - used)
+    lines = re.findall(r"epoch (\d+) of (\d+)", caplog.text)
+    assert lines and all(int(epoch) <= int(epochs) for epoch, epochs in lines)
     assert again.steps[0] == watch.steps[-1] + 1
     assert again.steps[-1] == EPOCHS and len(again.steps) + killed_in + pace.skipped == EPOCHS
     assert again.sizes == sorted(again.sizes) and again.sizes[-1] == 8

@@ -57,6 +57,8 @@ class KeepPace(keras.callbacks.Callback):
     def on_train_begin(self, logs=None):
         """Marks the next epoch as the first at this picture size: compiling makes it slower."""
         self.ends_part, self._is_first = False, True
+        # A resumed training may have skipped or added some.
+        self.progress.epochs = len(self.expected) - self.skipped
 
     def on_epoch_begin(self, epoch, logs=None):
         """Records when the epoch starts."""
@@ -71,14 +73,14 @@ class KeepPace(keras.callbacks.Callback):
         if self.model.stop_training:  # out of time or out of patience
             return
         rest = len(self.expected) - done
-        number = self._count_excess(done, self.most - (epoch + 1 + rest)) if self._recent else 0
+        number = self._count_excess(done) if self._recent else 0
         number = min(number, rest - 1)  # the last one is always trained
         if number and rest:
-            self._shift(number, epoch + 1 + rest - number)
+            self._shift(number)
         if epoch + 1 + self.skipped >= self.part_end:
             self.ends_part = self.model.stop_training = True
 
-    def _count_excess(self, done: int, allowed: int) -> int:
+    def _count_excess(self, done: int) -> int:
         """Returns how many epochs to skip now, spread over all that remain; negative: to add, if allowed."""
         taken, expected = map(sum, zip(*self._recent, strict=True))
         needed = sum(self.expected[done:]) * taken / max(expected, 1e-3)
@@ -89,11 +91,12 @@ class KeepPace(keras.callbacks.Callback):
         elif share < EARLY:
             self._behind += share - 1
         # Those not allowed are forgotten, or a machine that became slow would have to make up for them first.
-        self._behind = max(self._behind, -allowed)
+        self._behind = max(self._behind, self.progress.epochs - self.most)
         return round(self._behind)
 
-    def _shift(self, number: int, total: int) -> None:
-        self.skipped, self._behind, self.progress.epochs = self.skipped + number, self._behind - number, total
+    def _shift(self, number: int) -> None:
+        self.skipped, self._behind = self.skipped + number, self._behind - number
+        self.progress.epochs = len(self.expected) - self.skipped
         steps = self.model.optimizer.iterations
         steps.assign(int(keras.ops.convert_to_numpy(steps)) + number * self.params["steps"])
         way = ("faster", "added") if number < 0 else ("slower", "skipped")
