@@ -200,7 +200,7 @@ def test_predictions_that_are_not_finite_fail_one_training_and_its_minutes_are_s
 
 @pytest.mark.parametrize("spent", [0.3, 2.0])
 def test_a_finalist_goes_on_in_the_minutes_that_it_has_left_and_not_beyond_them(spent, tmp_path, monkeypatch):
-    """Killed after its fifth epoch, or when its minute was over and only the result was to be written."""
+    """Killed after its fifth epoch, or when its minute was over; the state of a sixth was not yet written."""
     seen, fit = [], PictureTraining.fit
     candidate = {**FINALISTS[0], "seconds_an_epoch": 0.5, "seconds_a_validation": 0.0}
 
@@ -219,11 +219,13 @@ def test_a_finalist_goes_on_in_the_minutes_that_it_has_left_and_not_beyond_them(
     with pytest.raises(KeyboardInterrupt):
         train_finalist(make(12), candidate, 1, tmp_path, minutes=1.0)
     history = pd.read_csv(tmp_path / "history.csv")
+    history = pd.concat([history, history.tail(1).assign(epoch=6)])
     history.assign(seconds=history["seconds"] * 60 * spent / history["seconds"].max()).to_csv(
         tmp_path / "history.csv", index=False
     )
     monkeypatch.setattr(PictureTraining, "fit", note)
     row = train_finalist(make(12), candidate, 1, tmp_path, minutes=1.0)
+    assert pd.read_csv(tmp_path / "history.csv")["epoch"].tolist() == list(range(1, row["epochs"] + 1))
     deadline = next(each for each in seen if isinstance(each, Deadline))
     pace = next(each for each in seen if isinstance(each, KeepPace))
     assert pace.deadline is deadline and pace.most == 12

@@ -76,8 +76,9 @@ class HistoryFile(keras.callbacks.Callback):
         return self
 
     def restore(self, rows: list[dict]) -> None:
-        """Restores the rows of an interrupted training run that is now being resumed."""
+        """Restores the rows of an interrupted training run that is now being resumed, in the file as well."""
         self.rows, self.earlier = rows, rows[-1]["seconds"]
+        write_table(pd.DataFrame(rows), self.path)  # it may hold an epoch whose state was lost
 
     def on_train_begin(self, logs=None):
         """Records the parameter count, even if all epochs were trained before this process resumed."""
