@@ -78,8 +78,7 @@ def train_finalists(
     with hold(folder):
         for number, (candidate, seed) in enumerate(waiting):
             spent = (lost + sum(row["seconds"] for row in rows)) / 60
-            left = minutes - spent if minutes else math.inf
-            share = max(left, 0) / (len(waiting) - number)
+            share = max(minutes - spent, 0) / (len(waiting) - number) if minutes else math.inf
             place = folder / f"trial_{candidate['trial']}-seed_{seed}"
             try:
                 rows.append(train_finalist(training, candidate, seed, place, share, pace))
@@ -128,7 +127,7 @@ def train_finalist(
     write_json(place / "plan.json", plan)
     started = time.monotonic()
     try:
-        row = within_memory(training, partial(_train, candidate, seed, place, plan), place)
+        row = within_memory(training, partial(_train, candidate, seed, place, plan, started), place)
     except FailedTrialError as error:
         earlier = read_history(place).get("seconds", [])  # including an interrupted process's
         failure = {"failure": str(error), "seconds": max([time.monotonic() - started, *earlier])}
@@ -144,7 +143,9 @@ def train_finalist(
     return row
 
 
-def _train(candidate: dict, seed: int, place: Path, plan: dict, training: PictureTraining) -> dict:
+def _train(
+    candidate: dict, seed: int, place: Path, plan: dict, started: float, training: PictureTraining
+) -> dict:
     training, most = copy.copy(training), training.epochs
     training.epochs, training.seed = plan["epochs"], seed
     keras.utils.set_random_seed(seed)
@@ -162,7 +163,6 @@ def _train(candidate: dict, seed: int, place: Path, plan: dict, training: Pictur
     if plan["minutes"] and "steps" in training.space.settings:  # its learning rate decays with its epochs
         expected = seconds_of_epochs(training, candidate, training.epochs)
         watching.append(KeepPace(deadline, expected, most, progress))
-    started = time.monotonic()
     last = training.fit(hp, model, training.epochs, [*watching, checkpoint]).history
     if training.space.settles_normalization:
         settle_normalization(model, training.untransformed())

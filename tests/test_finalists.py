@@ -278,6 +278,20 @@ def test_a_finalist_that_fails_after_a_kill_has_spent_the_minutes_before_it_as_w
     assert read_json(tmp_path / "result.json")["seconds"] == 200
 
 
+def test_the_seconds_before_memory_ran_out_count_as_well(tmp_path, monkeypatch):
+    """Else the trainings after it would be given minutes that are over."""
+    fit, clock = PictureTraining.fit, time.monotonic
+
+    def lack(self, *parts, **more):
+        if self.batch_divisor == 1:
+            monkeypatch.setattr(time, "monotonic", lambda: clock() + 100)
+            raise MemoryError("the large pictures")
+        return fit(self, *parts, **more)
+
+    monkeypatch.setattr(PictureTraining, "fit", lack)
+    assert train_finalist(make(epochs=1), FINALISTS[0], 1, tmp_path, math.inf)["seconds"] >= 100
+
+
 def test_pictures_come_in_another_order_with_each_seed(tmp_path, monkeypatch):
     orders, fit = [], PictureTraining.fit
 
