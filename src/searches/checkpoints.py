@@ -92,7 +92,6 @@ class Checkpoint(keras.callbacks.Callback):
         if self.stopping and self._patience:
             for name, value in self._patience.items():
                 setattr(self.stopping, name, value)
-            self._patience = None
 
     def on_epoch_end(self, epoch, logs=None):
         """Saves the state."""
