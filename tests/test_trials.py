@@ -43,7 +43,14 @@ def test_columns_are_in_order_though_a_later_trial_has_another_hyperparameter(re
     first, failed = table.loc[0], table.loc[2]
     assert (first["best_epoch"], first["epochs"], first["parameters"], first["seconds"]) == (2, 3, 7, 60)
     assert math.isnan(failed["score"]) and failed["epochs"] == 0 and failed["best_epoch"] is pd.NA
+    assert (first["started"], failed["started"]) == ("2026-01-01", "")
     assert trials_table(records, "val_loss").loc[0, "best_epoch"] == 3  # the lowest, here
+
+
+def test_a_trial_without_a_score_has_no_best_epoch_whatever_epochs_it_had(tmp_path):
+    folder = leave(tmp_path / "1", 60, epoch=[1, 2], val_accuracy=[0.5, 0.5])
+    failed = trials_table([record(1, status="failed", folder=folder)], "val_accuracy").loc[0]
+    assert failed["epochs"] == 2 and failed["best_epoch"] is pd.NA
 
 
 def test_the_epochs_of_all_trials_are_one_table_and_none_is_an_empty_one(records):
@@ -101,14 +108,17 @@ def test_the_line_of_a_trial_says_its_score_the_best_and_the_minutes_left(tmp_pa
         record(1, 0.8, folder=leave(tmp_path / "1", 60, epoch=[1])),
         record(2, 0.7, folder=leave(tmp_path / "2", 180, epoch=[1])),
         record(3, 0.6, "pruned", "after epoch 1", leave(tmp_path / "3", 30, epoch=[1])),
+        record(4, status="running", folder=tmp_path / "4"),  # in another process
     ]
     with caplog.at_level(logging.INFO):
+        log_trial(records[0], records[:1], "val_accuracy", asked=10)
         log_trial(records[1], records[:2], "val_accuracy", asked=10)
         log_trial(records[1], records[:2], "val_accuracy", asked=10, seconds_left=90)
         log_trial(records[2], records, "val_accuracy", asked=0)
         log_trial(records[0], records, "val_accuracy", asked=2)  # more had been asked for before
-    # 8 trials are left at (1 + 3) / 2 minutes each.
+    # 9 trials are left at a minute each, then 8 at (1 + 3) / 2 minutes.
     assert caplog.messages == [
+        "trial 1 of 10: val_accuracy 0.8000, best so far 0.8000, 1.0 min, about 9.0 min left",
         "trial 2 of 10: val_accuracy 0.7000, best so far 0.8000, 3.0 min, about 16.0 min left",
         "trial 2 of 10: val_accuracy 0.7000, best so far 0.8000, 3.0 min, about 1.5 min left",
         "trial 3 of the search: pruned (after epoch 1), best so far 0.8000, 0.5 min",

@@ -70,7 +70,7 @@ def trials_table(records: list[TrialRecord], objective: str) -> pd.DataFrame:
 def history_table(records: list[TrialRecord]) -> pd.DataFrame:
     """Returns one row per epoch of every trial: trial, execution, epoch, losses, metrics, seconds."""
     tables = [read_history(trial.folder).assign(trial=trial.number) for trial in records]
-    tables = [table for table in tables if len(table)] or tables
+    tables = [table for table in tables if len(table)]
     table = pd.concat(tables or [pd.DataFrame(columns=["trial", "execution", "epoch"])], ignore_index=True)
     return table[["trial", *table.columns.drop("trial")]]
 
