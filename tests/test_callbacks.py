@@ -35,15 +35,20 @@ def test_headless_each_epoch_is_one_line(monkeypatch, caplog, capsys):
         f"trial 2 of 5, epoch {epoch} of 3" for epoch in (1, 2, 3)
     ]
     assert all("loss" in line for line in lines)
+    assert all(0 <= int(line.rsplit("(")[1].split()[0]) < 60 for line in lines), "seconds since it began"
     assert capsys.readouterr().err == ""
 
 
 def test_by_hand_it_is_a_bar_and_no_lines(monkeypatch, caplog, capsys):
     monkeypatch.delenv("HEADLESS", raising=False)
+    progress = EpochProgress("trial 2 of 5", 4)
+    plan = keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: setattr(progress, "epochs", 3))
     with caplog.at_level(logging.INFO):
-        train(EpochProgress("trial 2 of 5", 3))
+        train(plan, progress)
     assert not caplog.records
-    assert "trial 2 of 5" in capsys.readouterr().err
+    shown = capsys.readouterr().err
+    assert "trial 2 of 5" in shown and "loss=" in shown
+    assert "3/3" in shown, "the last epoch of as many as there are now"
 
 
 def test_the_history_is_on_the_disk_after_each_epoch_and_counts_executions(tmp_path):
@@ -52,12 +57,12 @@ def test_the_history_is_on_the_disk_after_each_epoch_and_counts_executions(tmp_p
     read = keras.callbacks.LambdaCallback(
         on_epoch_end=lambda epoch, logs: seen.append(len(pd.read_csv(tmp_path / "history.csv")))
     )
-    for _ in range(2):
+    for _ in range(3):
         train(copy.deepcopy(history), read)  # KerasTuner copies callbacks for each execution
     table = pd.read_csv(tmp_path / "history.csv")
-    assert seen == [1, 2, 3, 4, 5, 6]
-    assert table["execution"].tolist() == [0, 0, 0, 1, 1, 1]
-    assert table["epoch"].tolist() == [1, 2, 3, 1, 2, 3]
+    assert seen == list(range(1, 10))
+    assert table["execution"].tolist() == [0, 0, 0, 1, 1, 1, 2, 2, 2]
+    assert table["epoch"].tolist() == [1, 2, 3] * 3
     assert history.parameters == 4
 
 
