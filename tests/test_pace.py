@@ -21,6 +21,7 @@ pytestmark = pytest.mark.long
 
 EPOCHS, MOST, STEPS = 24, 40, 2  # 16 pictures, 8 a batch
 SIZES = [4] * 8 + [8] * 16
+LINE = r"epoch (\d+) of (\d+): .*\((\d+) s\)"
 
 
 class Killed(Exception):
@@ -177,8 +178,9 @@ def test_an_interrupted_one_knows_what_it_has_added_or_left_out(
     used = (clock[0] - 1000) / 60
     caplog.clear()
     again, pace = train(clock, tmp_path, seconds, minutes=21 - used)
-    lines = re.findall(r"epoch (\d+) of (\d+)", caplog.text)
-    assert lines and all(int(epoch) <= int(epochs) for epoch, epochs in lines)
+    lines = [[int(number) for number in line] for line in re.findall(LINE, caplog.text)]
+    assert lines and all(epoch <= epochs for epoch, epochs, _ in lines)
+    assert lines == sorted(lines, key=lambda line: line[-1]), "seconds go on at another picture size"
     assert again.steps[0] == watch.steps[-1] + 1
     assert again.steps[-1] == EPOCHS and len(again.steps) + killed_in + pace.skipped == EPOCHS
     assert again.sizes == sorted(again.sizes) and again.sizes[-1] == 8
