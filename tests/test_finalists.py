@@ -4,6 +4,7 @@ import math
 import shutil
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -21,6 +22,7 @@ from src.images.growth import growing_sizes, grown_size, relative_costs, spans
 from src.networks.ensemble import average_networks
 from src.networks.normalization import settle_normalization
 from src.results.averaging import average_predictions, averaging_gains, choose_members, finalists_table
+from src.running.locks import hold
 from src.runs import read_json
 from src.searches.callbacks import Deadline, HistoryFile
 from src.searches.halving import halve
@@ -112,8 +114,9 @@ def test_every_finalist_is_trained_with_every_seed(trained):
     folder, table = trained
     assert set(zip(table["trial"], table["seed"], strict=True)) == {(4, 1), (4, 2), (2, 1), (2, 2)}
     assert (table["epochs"] == 3).all()
-    for name in table["folder"]:
-        assert len(pd.read_csv(folder / name / "history.csv")) == 3
+    for name, unaveraged in zip(table["folder"], table["val_accuracy_unaveraged"], strict=True):
+        history = pd.read_csv(folder / name / "history.csv")
+        assert len(history) == 3 and history["val_accuracy"].iloc[-1] == unaveraged
 
 
 def test_a_second_run_trains_nothing_and_a_changed_one_all(trained, monkeypatch):
@@ -125,6 +128,27 @@ def test_a_second_run_trains_nothing_and_a_changed_one_all(trained, monkeypatch)
         assert set(train(folder, finalists=another_search)["first_score"]) == {0.5}
         with pytest.raises(ZeroDivisionError):
             train(folder, epochs=4)
+        for changed in ({"patience": 1}, {"validation_freq": 2}):
+            with pytest.raises(ZeroDivisionError):
+                train_finalists(make(3, **changed), FINALISTS, [1], folder, {"data": "x"})
+
+
+def test_two_processes_do_not_train_the_same_finalists(tmp_path, monkeypatch):
+    def train_too(self, *parts, **more):
+        with hold(next(tmp_path.glob("*/search.json")).parent, wait=0):
+            pass
+
+    monkeypatch.setattr(PictureTraining, "fit", train_too)
+    with pytest.raises(RuntimeError, match="is being worked on by process"):
+        train(tmp_path)
+
+
+def test_a_training_that_the_disk_has_no_room_for_is_not_begun(tmp_path, monkeypatch):
+    """HDF5 would end the process where it ends."""
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=100))
+    monkeypatch.setattr(PictureTraining, "fit", lambda *parts, **more: pytest.fail("it was begun"))
+    with pytest.raises(OSError, match="trial_4-seed_1 is full; free some space"):
+        train(tmp_path)
 
 
 def test_the_state_that_a_kill_left_beside_a_result_is_deleted(trained, tmp_path):
