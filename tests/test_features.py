@@ -353,6 +353,21 @@ def test_groups_of_all_sizes_give_parts_of_their_shares_which_the_seed_draws():
     assert often.max() <= 20, "and none in all of them"
 
 
+@pytest.mark.parametrize(
+    ("sizes", "part"), [([10, 10, 10], ""), ([10, 10, 80], ""), ([5, 5, 10, 80], ""), ([10, 10], "train/")]
+)
+def test_three_groups_of_a_class_are_enough_for_three_parts(sizes, part):
+    """Two small ones are nearer to a fifth than one, or none nearer to a quarter than one of the last two."""
+    ill = [patients(range(3 * n, 3 * n + 1), part, size) for n, size in enumerate(sizes)]
+    well = patients([number for number in range(100, 200) if number % 3], part)
+    tested = [patients(range(300, 302), "test/", 10)] * bool(part)
+    table = pd.concat([*ill, well, *tested], ignore_index=True)
+    for seed in range(5):
+        parts = split_features(table, seed, "p[0-9]+", keep_test_folder=bool(part))
+        assert (parts.groupby("split")["category"].nunique() == 2).all()
+        assert parts.groupby("group")["split"].nunique().max() == 1
+
+
 def test_an_empty_finding_is_no_group_and_what_did_not_take_part_is_not_in_its_name():
     names = pd.Series(["a/p1.jpg", "a/x.jpg", "a/y.jpg", "a/p1b.jpg", "a/q2.jpg"])
     for pattern in ("(p[0-9])?", "(p[0-9])|(z)", "p[0-9]|"):

@@ -95,7 +95,7 @@ def draw_parts(
         if groups is not None:
             _leave_out_tested(parts, groups, given)
     elif groups is not None:
-        parts.loc[_draw_groups(category, groups, 1 / FIFTHS, seed), "split"] = "test"
+        parts.loc[_draw_groups(category, groups, 1 / FIFTHS, 2, seed), "split"] = "test"
     rest = parts["split"] == "train"
     counts = category[rest].value_counts().reindex(sorted(category.unique()), fill_value=0)
     if counts.min() < 2 or counts.sum() < FIFTHS:  # a quarter of 4 is one picture
@@ -103,7 +103,7 @@ def draw_parts(
             f"the test part leaves too few pictures for the others ({counts.to_dict()}): {remedy}"
         )
     if groups is not None:
-        validation = _draw_groups(category[rest], groups[rest], 1 / (FIFTHS - 1), seed)
+        validation = _draw_groups(category[rest], groups[rest], 1 / (FIFTHS - 1), 1, seed)
     elif keep_test_folder:
         validation = _draw(category[rest], 1 / (FIFTHS - 1), seed)
     else:
@@ -177,8 +177,11 @@ def _draw(category: pd.Series, share: float, seed: int) -> pd.Index:
     return train_test_split(category.index, test_size=share, stratify=category, random_state=seed)[1]
 
 
-def _draw_groups(category: pd.Series, groups: pd.Series, share: float, seed: int) -> pd.Index:
-    """Returns the rows of whole groups, as close to that share of each class as the best of `DRAWS` comes."""
+def _draw_groups(category: pd.Series, groups: pd.Series, share: float, others: int, seed: int) -> pd.Index:
+    """Returns the rows of whole groups, as close to that share of each class as the best of `DRAWS` comes.
+
+    Each class is among them and left for as many other parts, if that is possible.
+    """
     counts = pd.crosstab(groups, category)
     if len(counts) * share < 1:
         raise ValueError(
@@ -190,6 +193,8 @@ def _draw_groups(category: pd.Series, groups: pd.Series, share: float, seed: int
         order = random.permutation(len(counts))
         shares = counts.to_numpy()[order].cumsum(axis=0) / counts.to_numpy().sum(axis=0)
         errors = np.square(shares[:-1] - share).sum(axis=1)  # after each group, in this order
+        have = (counts.to_numpy()[order] > 0).cumsum(axis=0)  # groups with each class
+        errors[((have < 1) | (have[-1] - have < others)).any(axis=1)[:-1]] += 2  # no error is that large
         found.append((errors.min(), order[: errors.argmin() + 1]))
     best = min(found, key=lambda draw: draw[0])[1]
     return category.index[groups.isin(counts.index[best])]
