@@ -381,6 +381,17 @@ def test_upper_case_and_parted_accents_are_found_as_they_are_typed(tmp_path, pat
     assert found == tmp_path / "d"
 
 
+@pytest.mark.parametrize("names", [["train/Größe/0.jpg", "train/zu/0.jpg"], ["größe.0.jpg", "zu.0.jpg"]])
+def test_a_class_is_one_however_its_accents_are_stored(names, tmp_path, paths):
+    """macOS parts a letter and its accent; a picture added on another system has them in one."""
+    fill(tmp_path / "d", [unicodedata.normalize("NFD", name) for name in names])
+    if "/" in names[0]:
+        fill(tmp_path / "d", ["test/größe/1.jpg", "test/zu/1.jpg"])
+    found = data.find_data(str(tmp_path / "d"), paths)
+    read = [read_label(path.relative_to(found).as_posix()) for path in found.rglob("*.jpg")]
+    assert found == tmp_path / "d" and set(read) == {"größe", "zu"}
+
+
 def test_a_refusal_that_has_to_name_hundreds_of_classes_keeps_its_remedy(tmp_path, paths):
     fill(
         tmp_path / "d", [f"patient{number}_{kind}/0.jpg" for number in range(300) for kind in ("ill", "well")]

@@ -487,3 +487,6 @@ def test_the_positive_class_is_the_one_that_was_asked_for():
     assert asked.tolist() == [1, 0, pd.NA, 1] and asked.dtype == "Int64"
     with pytest.raises(ValueError, match="positive_class is 'sick'; give one of 'ill', 'well'"):
         splitting.set_positive_class(table, "sick")
+    accents = table.assign(category=["café", "bar", "", "café"])
+    typed = splitting.set_positive_class(accents, "Cafe\u0301")["code"].tolist()
+    assert typed == [1, 0, pd.NA, 1], "as some keyboards spell it"

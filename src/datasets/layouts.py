@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from src.config import PART_NAMES, TEST_NAMES
 from src.datasets.copies import Files, drop_copies, is_below
-from src.datasets.patterns import find_class
+from src.datasets.patterns import find_class, name_class
 from src.images.files import is_picture
 
 FLAT_NAME = re.compile(r"([^\W\d_]+)\.\d+\.\w+")  # cat.0.jpg
@@ -102,7 +102,7 @@ def _find_class_tops(folders: Iterable[PurePosixPath]) -> set[PurePosixPath]:
     classes: dict[PurePosixPath, set[str]] = defaultdict(set)
     for folder in folders:
         if folder.name and folder.name.lower() not in PART_NAMES:
-            classes[folder.parent].add(folder.name.lower())
+            classes[folder.parent].add(name_class(folder.name))
     data_sets: dict[PurePosixPath, list[PurePosixPath]] = defaultdict(list)
     for parent in classes:
         data_sets[_above_parts(parent)].append(parent)
@@ -140,7 +140,7 @@ def is_in_test_folder(name: str, category: str) -> bool:
     exactly `train` or `test` takes precedence over those with such a word in their name.
     """
     folders = PurePosixPath(name).parts[:-1]
-    if folders and folders[-1].lower() == category:
+    if folders and name_class(folders[-1]) == category:
         folders = folders[:-1]
     plain = [folder for folder in folders if folder.lower() in PART_NAMES]
     parts = plain or [folder for folder in folders if _is_part(folder)]
@@ -156,7 +156,7 @@ def _count_classes(tops: set[PurePosixPath], files: Files) -> dict[PurePosixPath
         if folder.name.lower() not in PART_NAMES:
             for top in folder.parents:
                 if top in classes:
-                    classes[top][folder.name.lower()] += len(names)
+                    classes[top][name_class(folder.name)] += len(names)
     return classes
 
 
@@ -176,5 +176,5 @@ def _count_beside(top: PurePosixPath, inside: int, files: Files) -> Counter:
 
 def read_prefix(name: str) -> str | None:
     """Returns the category in a name like `cat.0.jpg`, in lower case; None if there is none."""
-    match = FLAT_NAME.fullmatch(name)
-    return match[1].lower() if match else None
+    match = FLAT_NAME.fullmatch(name_class(name))
+    return match[1] if match else None

@@ -10,7 +10,7 @@ import pandas as pd
 
 from src.config import PART_NAMES
 from src.datasets.layouts import is_in_test_folder, read_prefix
-from src.datasets.patterns import find_class
+from src.datasets.patterns import find_class, name_class
 from src.images.files import content_hash, is_hidden, refuse_file
 from src.images.hashing import perceptual_hash
 from src.images.pictures import decode_picture
@@ -81,7 +81,7 @@ def read_label(name: str, class_pattern: str = "") -> str:
         return find_class(class_pattern, name)
     *parents, file = name.split("/")
     if parents:
-        return "" if parents[-1].lower() in PART_NAMES else parents[-1].lower()
+        return "" if parents[-1].lower() in PART_NAMES else name_class(parents[-1])
     return read_prefix(file) or ""
 
 

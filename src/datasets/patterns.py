@@ -45,3 +45,8 @@ def find_class(pattern: str, name: str) -> str:
         ValueError: the pattern is not a valid regular expression.
     """
     return find_text(compile_pattern(pattern, "class_pattern", "the data", re.IGNORECASE), name).lower()
+
+
+def name_class(text: str) -> str:
+    """Returns the name of a class as tables hold it: in lower case, accented letters as single characters."""
+    return unicodedata.normalize("NFC", text).lower()

@@ -8,7 +8,7 @@ from sklearn.model_selection import train_test_split
 
 from src.config import PUBLISHED_HELD_BACK
 from src.datasets.listing import LEFT_OUT, USED, in_test_folder
-from src.datasets.patterns import compile_pattern, find_text
+from src.datasets.patterns import compile_pattern, find_text, name_class
 from src.running.messages import quote
 
 logger = logging.getLogger(__name__)
@@ -137,9 +137,9 @@ def set_positive_class(table: pd.DataFrame, name: str) -> pd.DataFrame:
     classes = sorted(set(table.loc[table["status"] == USED, "category"]))
     if not name:
         return table
-    if name.lower() not in classes:
+    if name_class(name) not in classes:
         raise ValueError(f"positive_class is {quote(name)}; give one of {', '.join(map(quote, classes))}")
-    codes = table["category"].map({category: int(category == name.lower()) for category in classes})
+    codes = table["category"].map({category: int(category == name_class(name)) for category in classes})
     return table.assign(code=codes.astype("Int64"))
 
 
