@@ -73,7 +73,7 @@ def leave_out_duplicates(table: pd.DataFrame) -> pd.DataFrame:
             " group_pattern in one part",
             len(reasons),
             used,
-            members["content_hash"].duplicated().sum(),
+            members["content_hash"].duplicated(keep=False)[list(reasons)].sum(),
         )
     return _leave_out(table, reasons)
 
