@@ -128,6 +128,7 @@ def test_the_table_holds_this_run_and_its_neighbours_on_the_same_pictures_only(t
 def test_the_published_figures_stand_beside_cats_and_dogs_alone(tmp_path):
     note(tmp_path / "a", "one", table([True, False] * 20))
     assert "0.7484" in describe_published(["cats", "dogs"]) and describe_published(["benign", "ill"]) == ""
+    assert describe_published(["dog", "cat"]) == describe_published(["cat", "dog"])
     assert len(collect_results(tmp_path / "a")) == 2
     note(tmp_path / "other" / "b", "one", table([True, False] * 20), classes=("benign", "ill"))
     assert collect_results(tmp_path / "other" / "b")["run"].tolist() == ["b"]
