@@ -354,7 +354,7 @@ def test_groups_of_all_sizes_give_parts_of_their_shares_which_the_seed_draws():
 
 
 @pytest.mark.parametrize(
-    ("sizes", "part"), [([10, 10, 10], ""), ([10, 10, 80], ""), ([5, 5, 10, 80], ""), ([10, 10], "train/")]
+    ("sizes", "part"), [([10, 10, 10], ""), ([1, 1, 40], ""), ([5, 5, 10, 80], ""), ([10, 10], "train/")]
 )
 def test_three_groups_of_a_class_are_enough_for_three_parts(sizes, part):
     """Two small ones are nearer to a fifth than one, or none nearer to a quarter than one of the last two."""
@@ -407,7 +407,7 @@ def test_a_rare_class_is_told_with_what_is_to_be_done(caplog):
     )
 
 
-def test_a_kept_test_folder_is_the_test_part_and_a_quarter_of_the_rest_validates():
+def test_a_kept_test_folder_is_the_test_part_and_a_quarter_of_the_rest_validates(caplog):
     table = pd.concat([patients(range(100), "train/"), patients(range(200, 230), "test_set/")])
     table = split_features(table.reset_index(drop=True), keep_test_folder=True)
     is_given = table["image_name"].str.startswith("test_set")
@@ -418,6 +418,7 @@ def test_a_kept_test_folder_is_the_test_part_and_a_quarter_of_the_rest_validates
     assert ((table["split"] == "test") == is_given).all()
     assert table.groupby("group")["split"].nunique().max() == 1
     assert 92 <= (table["split"] == "validation").sum() <= 108
+    assert "left out" not in caplog.text
 
 
 def test_pictures_of_a_group_of_the_kept_test_folder_are_left_out_of_the_rest(tmp_path, caplog):
@@ -432,6 +433,16 @@ def test_pictures_of_a_group_of_the_kept_test_folder_are_left_out_of_the_rest(tm
     assert (table["status"][tested] == "left out").all() and (table["split"][tested] == "").all()
     assert (table["status"][~tested] == "used").all() and (table["split"][~tested] != "").all()
     assert (table["split"] == "test").sum() == 120
+
+
+def test_as_many_groups_and_pictures_as_it_takes_are_enough():
+    table = patients(range(5), pictures=20)  # 0 and 3 are ill
+    table.loc[table.index % 2 == 0, "category"] = "ill"  # and half of the others' pictures
+    split = split_features(table, group_pattern="p[0-9]+")
+    assert split.groupby("split")["group"].nunique().to_dict() == {"train": 3, "validation": 1, "test": 1}
+    table = pd.concat([patients(range(20), "test/"), patients([0], pictures=2), patients([1], pictures=5)])
+    split = split_features(table.reset_index(drop=True), keep_test_folder=True)
+    assert split["split"].value_counts()[["train", "validation"]].tolist() == [5, 2]  # one of each class
 
 
 def test_a_split_that_cannot_be_made_is_refused_with_the_parameter():

@@ -47,9 +47,7 @@ def find_groups(names: pd.Series, pattern: str) -> pd.Series:
     return texts.where(found, names.map("alone: {}".format))
 
 
-def draw_parts(
-    used: pd.DataFrame, seed: int, group_pattern: str = "", keep_test_folder: bool = False
-) -> pd.DataFrame:
+def draw_parts(used: pd.DataFrame, seed: int, group_pattern: str, keep_test_folder: bool) -> pd.DataFrame:
     """Returns the columns `split` (train, validation, test), `status`, `reason` and, with a pattern, `group`.
 
     One by one, as published: 40 % are held back, stratified by category, then halved. By group: a fifth of
@@ -115,7 +113,7 @@ def draw_parts(
     for name in PARTS:
         found = sorted(category[parts["split"] == name].unique())
         if len(found) < category.nunique():
-            alone = ", ".join(map(quote, found)) or "no class"
+            alone = ", ".join(map(quote, found))
             raise ValueError(f"the {name} part would hold {alone} alone: {remedy}")
     return parts if groups is None else parts.assign(group=groups)
 
