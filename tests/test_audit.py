@@ -117,6 +117,7 @@ def test_so_many_copies_that_they_may_be_none_are_told(caplog):
         rows = {f"{n:03d}": ("cat", "0" if n <= copies else str(n), "") for n in range(100)}
         caplog.clear()
         leave_out_duplicates(mark_duplicates(make_table(**rows)))
+        assert bool(caplog.text) == (copies == 6)
     assert "6 of 100 pictures are left out as copies of others, 6 byte for byte: look" in caplog.text
     assert "leave_out_duplicates = False keeps them" in caplog.text
     both = {f"{n:02d}": (("cat", "dog")[n < 4], str(n % 4), "") for n in range(8)}
@@ -155,8 +156,14 @@ def test_none_is_left_out_where_a_tie_makes_it_arbitrary(caplog):
     assert (drop_extreme_aspect(shapes(0.1, 0.2, 0.2, 1.0), 3)["status"] == "left out").sum() == 3
 
 
+def test_none_is_left_out_and_nothing_said_where_none_was_asked_for(caplog):
+    """Of pictures that are all square, or of which none is left, too."""
+    assert (drop_extreme_aspect(shapes(1.0, 1.0), 0)["status"] == "used").all()
+    assert drop_extreme_aspect(shapes(1.0).assign(status="left out"), 0)["reason"].tolist() == [""]
+    assert caplog.text == ""
+
+
 def test_numbers_that_make_no_sense_are_refused():
-    assert (drop_extreme_aspect(shapes(0.1, 0.2), 0)["status"] == "used").all()
     for number in (-1, 2):
         with pytest.raises(ValueError, match=f"drop_extreme_aspect is {number}"):
             drop_extreme_aspect(shapes(0.1, 0.2), number)
