@@ -63,9 +63,18 @@ def test_what_lies_in_another_folder_beside_is_not_taken_for_it(tmp_path, paths)
         find_unlabelled("auto", str(train), paths)
 
 
-def test_it_lies_in_the_same_zip(tmp_path, paths):
-    whole = fill(tmp_path / "given" / "all.zip", [*LABELLED, *UNLABELLED])
-    folder = find_unlabelled("auto", str(whole), paths)
+@pytest.mark.parametrize("zips_within", [True, False])
+@pytest.mark.parametrize("data", ["given/all.zip", "given"])
+def test_it_lies_in_the_same_zip(tmp_path, paths, data, zips_within):
+    """The data set is the zip or the folder that it was downloaded to; Kaggle's holds a zip of each part."""
+    inside, parts = [*LABELLED, *UNLABELLED], tmp_path / "parts"
+    if zips_within:
+        inside = [fill(parts / "train.zip", LABELLED), fill(parts / "test1.zip", UNLABELLED)]
+    (tmp_path / "given").mkdir()
+    with zipfile.ZipFile(tmp_path / "given" / "all.zip", "w") as archive:
+        for each in inside:
+            archive.write(each, each.name) if zips_within else archive.writestr(each, each)
+    folder = find_unlabelled("auto", str(tmp_path / data), paths)
     assert found(folder) == UNLABELLED and (paths.data / "unpacked") in folder.parents
 
 

@@ -46,10 +46,13 @@ def find_unlabelled(pictures: str, data: str, paths: Paths, class_pattern: str =
 
 def _choose(source: Path, unpacked: Path, class_pattern: str) -> Path:
     """Returns the one folder or zip of unlabelled pictures in a data set or, failing that, beside it."""
-    found = _find(source, list_names(source), class_pattern)
-    if source.is_file() and found:  # inside the zip, already unpacked with the data set
-        folder = _unpack(source, unpacked)
-        found = _find(folder, list_names(folder), class_pattern)
+    names, is_folder = list_names(source), source.is_dir()
+    found = _find(source, names, class_pattern) if is_folder else []
+    if not found:  # inside a zip, which was unpacked with the data set
+        zips = [source / name for name in names if is_zip(name)] if is_folder else [source]
+        holding = [path for path in zips if _find(path, list_names(path), class_pattern)]
+        folders = [_unpack(path, unpacked) for path in holding]
+        found = [path for folder in folders for path in _find(folder, list_names(folder), class_pattern)]
     if not found:
         found = _find(source.parent, _list_near(source.parent), class_pattern)
     if not found:
