@@ -207,7 +207,7 @@ def test_kinds_within_a_class_are_not_taken_for_the_classes(one, other, tmp_path
 @pytest.mark.parametrize("name", ["test", "test1", "test_set"])
 def test_an_unlabelled_test_part_beside_labelled_parts_is_no_class_and_no_data_set(name, tmp_path, paths):
     labelled = [f"{part}/{picture}" for part in ("training_set", "validation_set") for picture in CLASSES]
-    fill(tmp_path / "pets", [*labelled, f"{name}/1.jpg", f"{name}/2.jpg"])
+    fill(tmp_path / "pets", [*labelled, f"{name}/1.jpg", f"{name}/2.jpg", "overview.jpg"])
     assert data.find_data(str(tmp_path / "pets"), paths) == tmp_path / "pets"
     fill(tmp_path / "plain", [*CLASSES, f"{name}/1.jpg"])
     assert data.find_data(str(tmp_path / "plain"), paths) == tmp_path / "plain"
@@ -219,6 +219,11 @@ def test_an_unlabelled_test_part_beside_labelled_parts_is_no_class_and_no_data_s
 def test_pictures_that_are_no_class_do_no_harm(names, tmp_path, paths):
     fill(tmp_path / "pets", [f"PetImages/{name}" for name in CLASSES] + names)
     assert data.find_data(str(tmp_path / "pets"), paths) == tmp_path / "pets" / "PetImages"
+
+
+def test_a_few_names_like_cat_0_in_a_class_folder_are_no_classes(tmp_path, paths):
+    fill(tmp_path / "pets", [*CLASSES, "Cat/felix.1.jpg", "Cat/tom.1.jpg"])
+    assert data.find_data(str(tmp_path / "pets"), paths) == tmp_path / "pets"
 
 
 def test_a_few_pictures_beside_many_do_no_harm(tmp_path, paths):
@@ -310,6 +315,7 @@ def test_a_pattern_that_names_what_lies_above_a_copy_is_not_refused(tmp_path, pa
     for inside in ("set", "set/set"):
         fill(tmp_path / "x", CLASSES, inside)
     assert data.find_data(str(tmp_path / "x"), paths, "/(cat|dog)/") == tmp_path / "x"
+    assert data.find_data(str(tmp_path / "x"), paths, "cat|/dog") == tmp_path / "x", "one of the two does"
     assert data.find_data(str(tmp_path / "x"), paths, "(cat|dog)/") == tmp_path / "x" / "set" / "set"
 
 

@@ -387,6 +387,7 @@ def test_the_part_is_the_folder_above_the_class_whatever_lies_above_it(top):
     kinds |= {"valid/cats/1.jpg": False, "validation_set/Cats/1.jpg": False}
     assert {name: is_in_test_folder(top + name, "cats") for name in kinds} == kinds
     assert not is_in_test_folder(top + "train/test_strip/1.jpg", "test_strip")
+    assert not is_in_test_folder("test_strip/1.jpg", "test_strip")
 
 
 @pytest.mark.parametrize("top", ["", "my test data/"])
