@@ -97,8 +97,10 @@ def test_an_interval_that_reaches_the_overall_accuracy_is_no_fall(hundred):
     assert words == "There are too few pictures to tell where accuracy falls."
 
 
-def test_a_class_that_is_never_predicted_has_no_precision_and_no_recall():
+def test_a_class_that_is_never_rightly_predicted_has_no_precision_and_no_recall():
     predictions = pd.DataFrame({"code": [0, 0, 1, 1, 1, 1], "predicted": [1, 1, 1, 1, 1, 0]})
     table = measure_classes(predictions, ["ill", "well"])
     assert table.loc["ill"].tolist() == [2, 1, 0, 0, 0]
     assert table.loc["well"].tolist() == [4, 5, 3 / 5, 3 / 4, pytest.approx(2 * 3 / (4 + 5))]
+    never = measure_classes(predictions.assign(predicted=1), ["ill", "well"])
+    assert never.loc["ill"].tolist() == [2, 0, 0, 0, 0]

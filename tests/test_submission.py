@@ -50,6 +50,8 @@ def test_a_picture_that_cannot_be_read_has_its_row():
     assert labels.to_csv(index=False) == "id,label\n1,1\n2,1\n3,1\n4,0\n", "most of the others are 1"
     assert make_submission(rows[1:], AS_IT_IS, "labels")["label"].tolist() == [0, 1, 0], "a draw"
     assert make_submission(rows[1:2], AS_IT_IS, "labels")["label"].tolist() == [0], "no other"
+    undecided = told(("1.jpg", 0.5), ("2.jpg", 0.6))
+    assert make_submission(undecided, AS_IT_IS, "labels")["label"].tolist() == [0, 1], "as src.predict says"
 
 
 def test_where_a_name_is_no_number_the_ids_are_names_in_order():
@@ -218,6 +220,8 @@ def test_the_doubtful_and_the_sure_are_readable_pictures():
     assert submission.least_certain(rows, 2)["image_name"].tolist() == ["3.jpg", "5.jpg"]
     assert submission.surest(rows, 1)["image_name"].tolist() == ["4.jpg", "1.jpg"]
     assert submission.surest(rows, 6)["image_name"].tolist() == ["4.jpg", "3.jpg", "1.jpg", "5.jpg"]
+    undecided = told(("1.jpg", 0.5), ("2.jpg", 0.6))
+    assert submission.surest(undecided)["image_name"].tolist() == ["1.jpg", "2.jpg"]
 
 
 def test_pictures_of_few_groups_are_believed_no_more_than_as_many_pictures():

@@ -80,9 +80,9 @@ def test_known_labels_say_where_they_are_and_whether_they_were_found():
         }
     )
     suspected = pd.DataFrame({"image_name": ["Cat/8736.jpg", "Dog/5604.jpg"], "rank": [1, 2]})
-    # Of their own labels' probabilities the four that were judged got 0.9, 0.1, 0.15 and 0.15.
+    # Of their own labels' probabilities the four that were judged got 0.9, 0.1, 0.25 and 0.25.
     judged = pd.DataFrame({"image_name": ["Cat/4338.jpg", "Cat/8736.jpg", "Dog/5604.jpg", "Cat/2.jpg"]})
-    judged = judged.assign(code=[0, 0, 1, 0], probability=[0.1, 0.9, 0.15, 0.85])
+    judged = judged.assign(code=[0, 0, 1, 0], probability=[0.1, 0.9, 0.25, 0.75])
     found = find_known(features, judged, suspected, KNOWN_WRONG_LABELS)
     assert found["name"].tolist() == ["cat.1450", "cat.4338", "dog.8736", "dog.5604"]
     assert found["part"].tolist() == ["train", "validation", "left out: both labels", "test"]
