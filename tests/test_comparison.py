@@ -81,6 +81,7 @@ def test_mcnemar_of_groups_counts_those_that_differ():
     groups = np.repeat(np.arange(35), 2)
     first = table([True] * 70).assign(group=groups)
     assert mcnemar(first, table([False] * 10 + [True] * 60)) == pytest.approx(2 / 2**5)  # five of 35
+    assert mcnemar(first, table([False] * 4 + [True] * 66)) == pytest.approx(2 / 2**2)
     assert mcnemar(first, table([False] * 2 + [True] * 68)) == 1.0
     assert mcnemar(first, table([True] * 70)) == 1.0
     # Right on 3, 1 and 1 more of three groups, 1 fewer of another: of 16 patterns, 4 make 4 or more of 6.

@@ -72,11 +72,11 @@ def test_a_half_itself_wins_where_it_is_among_the_cheapest():
 
 
 def test_the_comparison_counts_each_kind_of_mistake():
-    table = compare_thresholds(PREDICTIONS, {"usual": 0.5, "chosen": 0.25}, 2.0, 4.0)
+    table = compare_thresholds(PREDICTIONS, {"usual": 0.5, "chosen": 0.25, "low": 0.15}, 2.0, 4.0)
     assert table.loc["usual", ["false_positives", "false_negatives"]].tolist() == [1, 1]
     assert table.loc["chosen", ["false_positives", "false_negatives"]].tolist() == [1, 0]
-    assert table["accuracy"].tolist() == pytest.approx([4 / 6, 5 / 6])
-    assert table["mean_cost"].tolist() == pytest.approx([(2 + 4) / 6, 2 / 6])
+    assert table["accuracy"].tolist() == pytest.approx([4 / 6, 5 / 6, 4 / 6])
+    assert table["mean_cost"].tolist() == pytest.approx([(2 + 4) / 6, 2 / 6, 2 * 2 / 6])
 
 
 def test_a_probability_at_the_threshold_is_not_above_it():

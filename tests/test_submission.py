@@ -131,7 +131,8 @@ def test_a_validation_part_without_mistakes_allows_no_certainty():
 
 
 def test_a_given_clip_is_kept_and_an_impossible_one_named():
-    assert calibrate(sure_too_much(200), clip=0.03).clip == 0.03
+    for clip in (0.03, 0.49):
+        assert calibrate(sure_too_much(200), clip=clip).clip == clip
     for clip in (-0.1, 0.5, float("nan")):
         with pytest.raises(ValueError, match="clip is .*; give 0 to have it chosen"):
             calibrate(sure_too_much(200), clip=clip)
@@ -150,7 +151,8 @@ def test_the_table_shows_the_gain_also_on_pictures_that_it_was_not_chosen_on():
     assert table.loc["temperature", "log_loss"] <= held_out["temperature"]
 
 
-def test_pictures_of_a_group_are_in_one_half(monkeypatch):
+@pytest.mark.parametrize("groups", [2, 6])
+def test_pictures_of_a_group_are_in_one_half(groups, monkeypatch):
     halves = []
 
     def calibrate_half(half, clip, independent):
@@ -159,10 +161,10 @@ def test_pictures_of_a_group_are_in_one_half(monkeypatch):
         return Calibration(1.0, 0.0)
 
     monkeypatch.setattr(calibration, "calibrate", calibrate_half)
-    validation = sure_too_much(60).assign(group=[f"patient {number % 6}" for number in range(60)])
+    validation = sure_too_much(60).assign(group=[f"patient {number % groups}" for number in range(60)])
     log_loss_table(validation, Calibration(1.0, 0.0), 0.0, seed=3)
     first, second = (set(half["group"]) for half in halves)
-    assert len(first) == len(second) == 3 and not first & second
+    assert len(first) == len(second) == groups / 2 and not first & second
 
 
 def test_validation_pictures_of_one_group_are_halved_one_by_one(caplog):
@@ -231,6 +233,9 @@ def test_pictures_of_few_groups_are_believed_no_more_than_as_many_pictures():
     grouped = table.assign(group=np.repeat(np.arange(20), 50))
     assert calibrate(table).clip == pytest.approx(1 / 1002, rel=0.01)
     assert calibrate(grouped).clip == pytest.approx(1 / 22, rel=0.01)
+    assert calibrate(table, independent=20).clip == pytest.approx(1 / 22, rel=0.01)
+    halves = table.assign(group=np.repeat(["a", "b"], 500))
+    assert calibration.count_independent(halves) == 2
     assert calibrate(table).temperature < calibrate(grouped).temperature < 1
     uneven = table.assign(group=np.r_[np.zeros(900), np.arange(1, 101)])  # 1,000 ** 2 / (900 ** 2 + 100)
     assert calibrate(uneven).clip == calibration.LARGEST_CLIP, "1.2 groups say nothing"
