@@ -20,6 +20,7 @@ from src.features import (
     save_features,
     split_features,
 )
+from src.images.files import content_hash
 from src.images.hashing import perceptual_hash
 from src.images.pictures import decode_picture
 
@@ -65,7 +66,9 @@ def test_published_columns_equal_a_plain_loop_over_the_files(tmp_path):
     assert list(table) == COLUMNS
     assert COLUMNS[:5] == ["image_name", "category", "code", "size", "aspect_ratio"]
     compare_with_plain_loop(tmp_path, table)
-    assert list(table["bytes"]) == [(tmp_path / name).stat().st_size for name in table["image_name"]]
+    contents = [(tmp_path / name).read_bytes() for name in table["image_name"]]
+    assert list(table["bytes"]) == list(map(len, contents))
+    assert list(table["content_hash"]) == list(map(content_hash, contents))
 
 
 @pytest.mark.photographs
@@ -80,7 +83,7 @@ def test_published_columns_equal_a_plain_loop_over_real_photographs(tmp_path):
     compare_with_plain_loop(tmp_path, extract_features(tmp_path))
 
 
-def test_class_folders_give_the_label_and_unique_names(tmp_path):
+def test_class_folders_give_the_label_and_unique_names(tmp_path, caplog):
     for index in range(10):
         write_picture(tmp_path / "train" / "Wolf" / f"{index}.jpg", index)
         write_picture(tmp_path / "validation" / "Dog" / f"{index}.jpg", 50 + index)
@@ -93,6 +96,7 @@ def test_class_folders_give_the_label_and_unique_names(tmp_path):
     assert table.loc["test/1.jpg", "reason"] == "no label: test names a part"
     assert table.loc["test/1.jpg", "size"] == (24, 32)
     assert pd.isna(table.loc["test/1.jpg", "code"])
+    assert caplog.text == "", "no word of a class_pattern"
 
 
 @pytest.mark.parametrize(("other", "positive"), [("apple", "zebra"), ("wolves", "dogs")])
