@@ -474,7 +474,13 @@ def test_many_folders_are_told_apart_in_seconds(tmp_path, paths, monkeypatch):
 def test_auto_does_not_draw_pictures_where_some_were_attached(paths, monkeypatch):
     monkeypatch.setattr(data, "draw_sample", lambda folder: fill(folder, KAGGLE))
     fill(paths.input / "figures-of-others", ["a.png", "b.png"])
+    fill(paths.input, ["notes.txt"])
     assert data.find_data("auto", paths) == paths.data / "sample"
+    pack(paths.input / "packed" / "one-class.zip", TEST)
+    fill(paths.input / "packed", ["README.txt"])
+    with pytest.raises(ValueError, match="/packed: not understood as one data set"):
+        data.find_data("auto", paths)
+    shutil.rmtree(paths.input / "packed")
     fill(paths.input / "three", [f"{kind}/{i}.jpg" for kind in "abc" for i in range(9)])
     with pytest.raises(
         ValueError, match=r"/three: not understood as one data set.*give the path .* or 'sample'"

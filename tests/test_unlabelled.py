@@ -43,6 +43,7 @@ def test_kaggles_input_holds_it_beside_train(tmp_path, paths, packed):
         fill(source / "test1.zip", UNLABELLED)
     else:
         fill(source, [*LABELLED, *UNLABELLED])
+    fill(source, ["test.csv"])
     before = sorted(source.rglob("*"))
     assert found(find_unlabelled("auto", "auto", paths)) == UNLABELLED
     assert sorted(source.rglob("*")) == before
@@ -85,7 +86,8 @@ def test_a_zip_and_what_came_out_of_it_count_once(tmp_path, paths):
 
 
 @pytest.mark.parametrize(
-    "names", [["test/cats/1.jpg", "test/dogs/1.jpg"], ["test/cat.7.jpg", "test/dog.7.jpg"], []]
+    "names",
+    [["test/list.csv", "test/cats/1.jpg", "test/dogs/1.jpg"], ["test/cat.7.jpg", "test/dog.7.jpg"], []],
 )
 def test_a_test_part_with_labels_is_not_taken_for_it(tmp_path, paths, names):
     fill(tmp_path / "given", [*LABELLED, *names])
