@@ -38,7 +38,7 @@ def build(hp) -> keras.Model:
     if trouble == "big units" and units > 8:
         raise MemoryError("no room for this model")
     layers = [keras.Input((8, 8, 3)), keras.layers.Flatten(), keras.layers.Rescaling(1 / 128)]
-    layers += [keras.layers.Dense(units, "relu"), keras.layers.Dense(1, "sigmoid")]
+    layers += [keras.layers.Dense(units, "relu"), keras.layers.Dense(1, "sigmoid", dtype="float32")]
     model = keras.Sequential(layers)
     if trouble == "nan" and units > 8:
         rate = float("nan")
