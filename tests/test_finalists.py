@@ -117,6 +117,7 @@ def test_every_finalist_is_trained_with_every_seed(trained):
     for name, unaveraged in zip(table["folder"], table["val_accuracy_unaveraged"], strict=True):
         history = pd.read_csv(folder / name / "history.csv")
         assert len(history) == 3 and history["val_accuracy"].iloc[-1] == unaveraged
+        assert not list((folder / name).glob("checkpoint*")), "megabytes that nobody needs any more"
 
 
 def test_a_second_run_trains_nothing_and_a_changed_one_all(trained, monkeypatch):
@@ -217,6 +218,7 @@ def test_predictions_that_are_not_finite_fail_one_training_and_its_minutes_are_s
     place = next(tmp_path.glob("*/trial_4-seed_1"))
     failed = read_json(place / "result.json")
     assert "not finite" in failed["failure"] and failed["seconds"] > 0
+    assert not list(place.glob("checkpoint*"))
     assert given == [0.5, pytest.approx(1 - failed["seconds"] / 60)]
     monkeypatch.setattr(PictureTraining, "fit", lambda *parts, **more: pytest.fail("it was trained again"))
     pd.testing.assert_frame_equal(train(tmp_path, minutes=1, seeds=(1,)), table)
