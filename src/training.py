@@ -131,8 +131,6 @@ class PictureTraining(keras_tuner.HyperModel):
         sizes, epoch = training.picture_sizes, initial_epoch
         for first, last in spans(sizes, initial_epoch + pace.skipped, epochs):
             is_over = last <= epoch + pace.skipped  # all its epochs are trained or skipped
-            if is_over and last < epochs:
-                continue
             pace.part_end, training.picture_sizes = last, [sizes[min(first, len(sizes) - 1)]]
             validated = self.validated_epochs(epochs - pace.skipped, pace.most)
             training.epoch, validation.epoch = epoch, sum(each <= epoch for each in validated)

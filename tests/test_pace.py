@@ -41,6 +41,7 @@ class Watch(keras.callbacks.Callback):
         if epoch == self.killed_in:
             raise Killed
         self.sizes.append(self.batches.picture_size)
+        assert self.sizes[-1] == SIZES[epoch + self.pace.skipped]
         self.clock[0] += self.seconds(epoch + self.pace.skipped)
 
     def on_epoch_end(self, epoch, logs=None):
@@ -63,7 +64,7 @@ def build(hp, image_size=None) -> keras.Model:
     return model
 
 
-def train(clock, folder, seconds, minutes, killed_in=None):
+def train(clock, folder, seconds, minutes, killed_in=None, is_over=False):
     """Returns what was seen, and the callback, of a training whose plan takes 1,170 s at its own pace."""
     keras.utils.set_random_seed(1)
     training = PictureTraining(Space(build, as_settled, ()), {}, serve, EPOCHS, validation_freq=3)
@@ -73,6 +74,7 @@ def train(clock, folder, seconds, minutes, killed_in=None):
     watch = Watch(clock, seconds, killed_in)
     watch.batches = batches
     deadline = Deadline(clock[0] + 60 * minutes)
+    deadline.is_over = is_over
     progress = EpochProgress("training", EPOCHS)
     pace = KeepPace(deadline, [cost(epoch) for epoch in range(EPOCHS)], MOST, progress)
     history = HistoryFile(folder / "history.csv")
@@ -153,9 +155,11 @@ def test_a_pause_is_caught_up_with(clock, tmp_path):
     assert watch.steps[-1] == EPOCHS and len(watch.steps) >= EPOCHS - 8
 
 
-def test_after_a_long_pause_the_last_epoch_is_trained_all_the_same(clock, tmp_path):
+def test_after_a_long_pause_the_last_epoch_is_trained_all_the_same(clock, tmp_path, monkeypatch):
+    monkeypatch.setitem(globals(), "SIZES", [4] * 5 + [6] + [8] * 18)
     watch, _ = train(clock, tmp_path, lambda epoch: cost(epoch) + 700 * (epoch == 3), minutes=21)
     assert len(watch.steps) < EPOCHS / 2
+    assert set(watch.sizes) == {4, 8}, "a whole picture size has been skipped"
     assert rates(tmp_path)[-1] == pytest.approx(0, abs=1e-9), "of the last epoch, not of one before it"
 
 
@@ -176,6 +180,8 @@ def test_an_interrupted_one_knows_what_it_has_added_or_left_out(
 
     watch, _ = train(clock, tmp_path, seconds, minutes=21, killed_in=killed_in)
     used = (clock[0] - 1000) / 60
+    if killed_in == 12:
+        assert train(clock, tmp_path, seconds, minutes=1, is_over=True)[0].steps == []
     caplog.clear()
     again, pace = train(clock, tmp_path, seconds, minutes=21 - used)
     lines = [[int(number) for number in line] for line in re.findall(LINE, caplog.text)]
