@@ -223,13 +223,13 @@ def test_settings_of_an_earlier_moment_take_the_files_place_and_shorten_all_part
     run, monkeypatch
 ):
     monkeypatch.setenv("DATA_ROOT", str(run))
-    earlier = {**read_input(run), "epoch_fraction": 0.5, "batch_size": 1, "workers": 2}
+    earlier = {**read_input(run), "epoch_fraction": 0.5, "batch_size": 1, "workers": 3}
     parts = {part: load_batches(run, part, settings=earlier) for part in ("train", "validation", "test")}
     sizes = pd.read_csv(run / "features.csv")["split"].value_counts()
     assert len(parts["test"]) == sizes["test"] and not parts["test"].shuffle
     for part in ("train", "validation"):
         assert len(parts[part]) == sizes[part] // 2 and parts[part].shuffle
-        assert parts[part].workers == 2
+        assert parts[part].workers == 3
 
 
 def test_augmentation_is_off_unless_asked_for():
