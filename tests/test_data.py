@@ -164,6 +164,18 @@ def test_hidden_files_and_links_are_not_followed(tmp_path, paths):
     assert data.find_data(str(tmp_path / "d"), paths) == tmp_path / "d"
 
 
+def test_a_folder_that_may_not_be_read_is_named_not_passed_over(tmp_path, paths, monkeypatch):
+    def refuse_one(folder, scan=os.scandir):
+        if Path(folder).name == "Bird":
+            raise PermissionError(13, "Permission denied", str(folder))
+        return scan(folder)
+
+    fill(tmp_path / "d", [*CLASSES, "Bird/1.jpg"])
+    monkeypatch.setattr(os, "scandir", refuse_one)
+    with pytest.raises(PermissionError, match="Permission denied: .*/d/Bird"):
+        data.find_data(str(tmp_path / "d"), paths)
+
+
 @pytest.mark.parametrize(
     ("names", "message"),
     [
