@@ -152,6 +152,13 @@ def test_a_zip_of_any_form_gives_the_same_labels(form, tmp_path, paths):
     assert len(labels(data.find_data(path, paths))) == 5
 
 
+def test_a_zip_of_zips_may_be_given_itself(tmp_path, paths):
+    (tmp_path / "top").mkdir()
+    make_zip_of_zips(tmp_path / "top")
+    found = data.find_data(str(tmp_path / "top" / "dogs-vs-cats.zip"), paths)
+    assert found.relative_to(paths.data).match("unpacked/train-*/train") and len(labels(found)) == 5
+
+
 def test_any_two_class_names_will_do(tmp_path, paths):
     fill(tmp_path / "d", ["Äpfel/1.JPG", "Birnen x/1.png"])
     assert data.find_data(str(tmp_path / "d"), paths) == tmp_path / "d"
@@ -185,6 +192,7 @@ def test_a_folder_that_may_not_be_read_is_named_not_passed_over(tmp_path, paths,
         (["PetImages/Cat/1.jpg"], "PetImages/Cat/"),
         (["a/1.jpg", "b/1.jpg", "c/1.jpg", "c/2.jpg"], r"found 3: .*a 1, b 1, c 2"),
         (["cat.0.jpg", "dog.0.jpg", "bird.0.jpg"], "found 3: .*bird 1, cat 1, dog 1"),
+        ([f"{kind}/1.jpg" for kind in "abcdefgh"], r"found 8: .*g 1, h 1\);"),
         (["Cat/1.jpg", "Dog/1.jpg", "Cat/old/1.jpg"], "found 3: .*old 1"),
         (["x/Cat/1.jpg", "x/Dog/1.jpg", "y/Cat/1.jpg", "y/Dog/1.jpg"], "more than one data set.*x .*y "),
         (["cat.0.jpg", "dog.0.jpg", "x/a/1.jpg", "x/b/1.jpg"], "more than one data set"),
