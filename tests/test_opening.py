@@ -94,6 +94,18 @@ def test_a_missing_model_is_named(tmp_path):
         open_test(tmp_path, tmp_path / "model.keras")
 
 
+@pytest.mark.parametrize("metrics", [None, ["mse"]])
+def test_a_model_that_cannot_be_measured_is_not_shown_the_test_part(run, metrics):
+    layers = [keras.Input((8, 8, 3)), keras.layers.Flatten(), keras.layers.Dense(1, "sigmoid")]
+    model = keras.Sequential(layers)
+    if metrics:
+        model.compile("adam", "binary_crossentropy", metrics=metrics)
+    save_model(model, run / "model.keras", {})
+    with pytest.raises(ValueError, match=r"model\.keras was not compiled with the metric accuracy; run note"):
+        open_test(run, run / "model.keras")
+    assert not (run / "test_openings.csv").exists()
+
+
 def test_a_model_of_an_earlier_split_neither_opens_the_test_part_nor_is_read(run):
     for file, name in (("data.json", "fingerprint"), ("model.json", "data_fingerprint")):
         write_json(run / file, {name: "first split"})
