@@ -55,12 +55,18 @@ def test_a_look_that_is_cut_off_is_a_line_of_the_log_and_the_next_one_another(ru
     assert len(again.log) == 2 and again.keras_figures
 
 
-def test_another_model_is_another_line_of_the_log(run):
+def test_another_model_is_another_line_of_the_log(run, monkeypatch):
+    monkeypatch.delenv("NOTEBOOK_RUN", raising=False)
     open_test(run, run / "model.keras")
     save_new_model(run, seed=2)
+    monkeypatch.setenv("NOTEBOOK_RUN", "05.ipynb")
     log = open_test(run, run / "model.keras").log
     assert log["model"].nunique() == len(log) == 2
     assert list(log) == ["time", "model", "notebook_run"]
+    assert log["notebook_run"].tolist() == ["by hand", "05.ipynb"]
+    (run / "test_openings.csv").write_text("")
+    with pytest.raises(ValueError, match=r"test_openings\.csv is no table .*; put it right, or delete it"):
+        open_test(run, run / "model.keras")
 
 
 @pytest.mark.parametrize("fingerprint", ["0012345678901234", "123456789012e456"])
