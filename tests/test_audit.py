@@ -173,7 +173,7 @@ def test_the_audit_counts_every_row_left_out_by_kind():
     table = shapes(1, 1, 1, 1, 1, 1)
     texts = [
         "duplicate of a.jpg",
-        "duplicate of b: c.jpg",
+        "duplicate of b: c\nd.jpg",
         "zero bytes",
         "too small: 1 x 1 pixels",
         "zero bytes",

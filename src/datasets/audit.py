@@ -112,7 +112,7 @@ def left_out(table: pd.DataFrame) -> pd.DataFrame:
 
 def audit_table(table: pd.DataFrame) -> pd.DataFrame:
     """Returns how many files were left out per kind of reason; columns reason, count; most frequent first."""
-    kinds = left_out(table)["reason"].str.replace(r"(:| of ).*", "", regex=True)
+    kinds = left_out(table)["reason"].str.split(":| of ", n=1, regex=True).str[0]
     counts = kinds.value_counts().rename_axis("reason").reset_index(name="count")
     return counts.sort_values(["count", "reason"], ascending=[False, True], ignore_index=True)
 
