@@ -1,6 +1,8 @@
 """Features: both views of each picture, computed once, nothing lost by a kill, nothing mixed up."""
 
 import logging
+import shutil
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -82,15 +84,52 @@ def counting(monkeypatch, stop_at: int | None = None) -> list[str]:
     return computed
 
 
-def test_a_killed_computation_goes_on_where_it_was(tmp_path, pixels, pictures, monkeypatch):
+def test_a_killed_computation_goes_on_where_it_was(tmp_path, pixels, pictures, monkeypatch, caplog):
+    caplog.set_level(logging.INFO)
     with monkeypatch.context() as patched:
         counting(patched, stop_at=3)
         with pytest.raises(KeyboardInterrupt):
             compute_features(build(), pixels, pictures, tmp_path, "cache.npy")
+    assert "there already" not in caplog.text
     computed = counting(monkeypatch)
     features = compute_features(build(), pixels, pictures, tmp_path, "cache.npy")
     assert computed == ["00003", "00004"]  # 24 pictures are five chunks
+    assert "features of 15 of 24 pictures are there already" in caplog.text
     np.testing.assert_allclose(features.values, halves(pixels, pictures), atol=1e-3)
+
+
+def test_a_headless_run_tells_how_long_it_will_take(tmp_path, pixels, pictures, monkeypatch, caplog):
+    clock = [100.0]
+
+    def compute(backbone, pixels, rows, path):
+        clock[0] += 60
+        return np.zeros((2, len(rows), 3), "float32"), 60.0
+
+    monkeypatch.setenv("HEADLESS", "1")
+    monkeypatch.setattr(backbone_features, "_compute_chunk", compute)
+    monkeypatch.setattr(backbone_features, "LINES", 2)
+    monkeypatch.setattr(backbone_features.time, "monotonic", lambda: clock[0])
+    caplog.set_level(logging.INFO)
+    compute_features(build(), pixels, pictures, tmp_path, "cache.npy")
+    # 15 of 24 in three minutes: 9 will take 1.8
+    assert [message.split(", ")[0::2] for message in caplog.messages] == [
+        ["features of 15 of 24 pictures", "about 1.8 min left"],
+        ["features of 24 of 24 pictures", "about 0.0 min left"],
+    ]
+
+
+def test_too_little_room_is_told_before_anything_is_computed(tmp_path, pixels, pictures, monkeypatch):
+    """24 pictures in two views of three features, four bytes each."""
+    computed, free = counting(monkeypatch), [24 * 2 * 3 * 4 - 1]
+    monkeypatch.setattr(shutil, "disk_usage", lambda place: SimpleNamespace(free=free[0]))
+    with pytest.raises(OSError, match="the features of the pictures takes about 0 MB"):
+        compute_features(build(), pixels, pictures, tmp_path, "cache.npy")
+    assert not computed
+    free[0] += 1
+    compute_features(build(), pixels, pictures, tmp_path, "cache.npy")
+    free[0] = 0  # what is there needs no room
+    compute_features(build(), pixels, pictures, tmp_path, "cache.npy")
+    assert len(computed) == 5
 
 
 def test_a_damaged_chunk_is_named_and_computed_again(tmp_path, pixels, pictures, monkeypatch, caplog):
