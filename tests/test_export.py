@@ -52,6 +52,19 @@ def test_a_file_that_predicts_something_else_is_not_kept(model_file, monkeypatch
     assert {file.name for file in model_file.parent.iterdir()} == {"model.keras", "model.json"}
 
 
+def test_a_file_that_predicts_nearly_the_same_is_kept_and_how_nearly_is_told(model_file, monkeypatch, capsys):
+    network = keras.models.load_model(model_file, compile=False)
+
+    def answer(path, pictures):
+        assert path.suffix == ".onnx" and path.read_bytes() == b"a file"
+        return network.predict_on_batch(pictures) + 5e-5
+
+    pretend(monkeypatch, answer)
+    assert main([str(model_file), "--format", "onnx"]) == 0
+    assert "at most 5.0e-05 from the network's probabilities" in capsys.readouterr().out
+    assert model_file.with_suffix(".onnx").read_bytes() == b"a file"
+
+
 def test_a_file_that_takes_the_colours_for_others_is_not_kept(model_file, monkeypatch):
     network = keras.models.load_model(model_file, compile=False)
     bias = network.get_layer("network_1").get_layer("probability").bias
