@@ -96,6 +96,13 @@ def behind_preparation() -> keras.Model:
     return keras.Model(taken, residual()(layers.Rescaling(1.0)(taken)))
 
 
+def with_a_sigmoid_of_its_own() -> keras.Model:
+    taken = keras.Input((SIDE, SIDE, 3))
+    maps = layers.Conv2D(4, 3, padding="same", activation="relu")(layers.Rescaling(1 / 100)(taken))
+    score = layers.Dense(1)(layers.GlobalAveragePooling2D()(maps))
+    return red_against_blue(keras.Model(taken, layers.Activation("sigmoid")(score)))
+
+
 def of_16_bits() -> keras.Model:
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
@@ -121,6 +128,7 @@ KINDS = {
     "a nested head, whose probability rounds to 1": lambda: with_nested_head(bias=40.0),
     "a nested head, averaged with its mirrored view": lambda: average_networks([with_nested_head()], True),
     "a whole network behind preparation": behind_preparation,
+    "a sigmoid of its own after the last layer": with_a_sigmoid_of_its_own,
 }
 
 
