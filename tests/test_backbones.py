@@ -150,6 +150,7 @@ def _now(inner: keras.Model, path: str) -> np.ndarray:
 def test_weights_come_from_a_file(tmp_path):
     inner_network(build("MobileNetV2")).save_weights(tmp_path / "mine.weights.h5")
     again = build_backbone("MobileNetV2", 64, str(tmp_path / "mine.weights.h5"))  # for pictures of any size
+    assert again.trainable_weights == [], "all of it is frozen"
     fingerprint = weights_fingerprint(build("MobileNetV2"))
     assert weights_fingerprint(again) == fingerprint
     kernel = inner_network(again).get_layer("Conv1").kernel
