@@ -81,15 +81,27 @@ def test_a_full_disk_ends_the_search_and_costs_no_trial(tmp_path, monkeypatch):
     assert trials["status"].tolist() == ["completed"] * 2 and trials["units"].max() > 8
 
 
-def test_a_trials_process_stops_at_the_moment_at_which_its_search_does(monkeypatch):
+def cut_off() -> None:
+    """Raises what Optuna does if its server goes away."""
+    cut = sqlalchemy.exc.OperationalError("SELECT", {}, OSError(), connection_invalidated=True)
+    raise StorageInternalError("in the commit") from cut
+
+
+def test_a_trials_process_stops_at_the_moment_at_which_its_search_does_and_outlasts_cuts(monkeypatch):
     moments = []
-    search = SimpleNamespace(train_one=lambda deadline: moments.append(deadline.moment))
+
+    def train(deadline):
+        moments.append(deadline.moment)
+        if len(moments) == 1:
+            cut_off()
+
+    search = SimpleNamespace(train_one=train)
     monkeypatch.setattr(isolation, "end_with_parent", lambda: None)
     monkeypatch.setattr(isolation, "settle", lambda *settings: time.sleep(0.05))
     monkeypatch.setattr(isolation, "make_study", lambda seed: search)
     moment = Deadline.after(1).moment
     isolation.train_one({"seed": 1}, moment, "no", "float32", None)
-    assert moments == [moment]  # however long the process took to begin
+    assert moments == [moment] * 2  # however long the process took to begin
 
 
 def test_pictures_that_another_split_has_end_the_search_and_its_trials_process(tmp_path, monkeypatch):
@@ -207,8 +219,7 @@ def test_a_server_that_goes_away_while_a_process_is_watched_does_not_end_it(monk
     def look(self, process):
         looks.append(process)
         if len(looks) == 1:
-            cut = sqlalchemy.exc.OperationalError("SELECT", {}, OSError(), connection_invalidated=True)
-            raise StorageInternalError("in the commit") from cut
+            cut_off()
 
     monkeypatch.setattr(IsolatedTrials, "_progress_of", look)
     assert not IsolatedTrials(None)._watch(watched) and len(looks) == 3
@@ -251,6 +262,23 @@ def test_the_trial_of_a_process_is_the_last_that_it_has_got(idle, monkeypatch):
     monkeypatch.setattr(isolation, "machine", machine)
     isolated._before = 3
     assert isolated._trial_of(process) is None
+
+
+def test_a_process_moves_on_when_it_gets_a_trial_and_with_each_epoch(idle, monkeypatch):
+    isolated, process, seen = IsolatedTrials(idle), SimpleNamespace(pid=os.getppid()), []
+    isolated._before = 1
+    seen.append(isolated._progress_of(process))
+    with monkeypatch.context() as in_it:
+        in_it.setattr(os, "getpid", lambda: process.pid)
+        idle.claims.take()
+    seen.append(isolated._progress_of(process))
+    history = idle.attempts.folder_of(1) / "history.csv"
+    history.parent.mkdir()
+    for moment in (1, 2):
+        history.touch()
+        os.utime(history, (moment, moment))
+        seen.append(isolated._progress_of(process))
+    assert len(set(seen)) == 4
 
 
 @pytest.mark.parametrize("heeds", ["terminate", "kill"])

@@ -35,6 +35,7 @@ def test_each_process_gets_its_gpu_or_its_share_of_the_cores(monkeypatch):
     monkeypatch.setattr(workers, "count_gpus", lambda: 2)
     seen = [worker_environment(number, 3)["CUDA_VISIBLE_DEVICES"] for number in range(3)]
     assert seen == ["0", "1", "0"]
+    assert worker_environment(0, 3)["PYTHONUNBUFFERED"], "lines would come late"
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,GPU-5")
     seen = [worker_environment(number, 3)["CUDA_VISIBLE_DEVICES"] for number in range(3)]
     assert seen == ["2", "GPU-5", "2"]
@@ -61,9 +62,11 @@ def wait(worker: Worker) -> None:
 def test_a_process_that_dies_is_started_again_and_its_lines_have_its_name(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(workers, "PAUSE", 0.1)
     code = f"import pathlib, sys; mark = pathlib.Path({str(tmp_path / 'mark')!r})\n"
-    code += "print('again' if mark.exists() else 'first'); first = not mark.exists(); mark.touch()\n"
+    code += "first = not mark.exists(); mark.touch(); import os\n"
+    code += "print('first' if first else os.environ['STORAGE_URL'] + os.environ['OWN'], file=sys.stderr)\n"
     code += "sys.exit(3 if first else 0)"
-    worker = Worker([sys.executable, "-c", code], "host-1", {})
+    monkeypatch.setenv("STORAGE_URL", "aga")
+    worker = Worker([sys.executable, "-c", code], "host-1", {"OWN": "in"})
     wait(worker)
     printed, deadline = "", time.monotonic() + 30
     while "host-1: again" not in printed:  # a thread passes the lines on
@@ -104,7 +107,7 @@ def test_a_process_that_cannot_be_started_leaves_none_behind(tmp_path, monkeypat
 
 
 @pytest.mark.parametrize("reader", ["gone", "there"])
-def test_one_that_always_dies_is_given_up(reader, monkeypatch):
+def test_one_that_always_dies_is_given_up(reader, monkeypatch, capsys):
     def write(text):
         raise BrokenPipeError
 
@@ -115,6 +118,17 @@ def test_one_that_always_dies_is_given_up(reader, monkeypatch):
     worker = Worker([sys.executable, "-c", "raise SystemExit(5)"], "host-1", {})
     wait(worker)
     assert (worker.restarts, worker.process.returncode) == (2, 5)
+    assert capsys.readouterr().out.count("ended with code 5; started again") == 2 * (reader == "there")
+
+
+def test_a_process_that_dies_is_not_started_again_at_once(monkeypatch):
+    worker = Worker([sys.executable, "-c", "raise SystemExit(5)"], "host-1", {})
+    worker.process.wait()
+    assert not worker.is_over() and not worker.is_over() and worker.restarts == 0
+    later = time.monotonic() + workers.PAUSE
+    monkeypatch.setattr(workers, "time", SimpleNamespace(monotonic=lambda: later))
+    assert not worker.is_over() and worker.restarts == 1
+    worker.process.wait()
 
 
 @pytest.mark.parametrize(
@@ -129,25 +143,30 @@ def test_bad_settings_are_named_before_anything_starts(arguments, words, tmp_pat
     monkeypatch.setenv("OUTPUT_ROOT", str(tmp_path))
     assert main([str(tmp_path / "run"), *arguments]) == 1
     assert words in capsys.readouterr().err
+    assert main([str(tmp_path / "elsewhere" / "run"), "--profile", "sample"]) == 1
+    assert f"is not in {tmp_path}" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("codes", "wanted"), [([0, 0], 0), ([0, 3], 1)])
 def test_each_process_searches_with_what_the_command_was_given(codes, wanted, tmp_path, monkeypatch):
-    started, searched = [], []
+    started, searched, left = [], [], []
 
     class Noted:
         def __init__(self, command, name, environment):
             started.append(command)
-            code = codes[len(started) - 1]
-            self.process = SimpleNamespace(terminate=lambda: None, wait=lambda: code)
+            code, self.looks = codes[len(started) - 1], 3 * len(started)
+            self.process = SimpleNamespace(terminate=lambda: left.append(self.looks), wait=lambda: code)
 
         def is_over(self) -> bool:
-            return True
+            self.looks -= self.looks > 0
+            return not self.looks
 
     monkeypatch.setenv("OUTPUT_ROOT", str(tmp_path))
     monkeypatch.setattr(workers, "Worker", Noted)
     asked = ["--profile", "sample", "--data", "x.zip", "--set", "seed=7 max_trials=9", "pruner=none"]
+    monkeypatch.setattr(workers.time, "sleep", lambda seconds: None)
     assert main([str(tmp_path / "run"), "--number", "2", *asked]) == wanted
+    assert left == [0, 0], "until the last one is over, none is ended"
     monkeypatch.setattr(workers, "run_notebook", lambda *notebook: searched.append(notebook))
     for command in started:
         assert command[:3] == [sys.executable, "-m", "src.workers"] and main(command[3:]) == 0
