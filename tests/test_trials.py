@@ -130,5 +130,9 @@ def test_the_line_of_a_trial_says_no_best_where_none_is_completed(tmp_path, capl
     cut = record(1, 0.8, "interrupted", "stopped by max_minutes", leave(tmp_path / "1", 60, epoch=[1]))
     with caplog.at_level(logging.INFO):
         log_trial(cut, [cut], "val_accuracy", asked=4, seconds_left=0)
-    line = "trial 1 of 4: interrupted (stopped by max_minutes), 1.0 min, about 0.0 min left"
-    assert caplog.messages == [line]
+        crashed = record(2, status="failed", reason="SIGSEGV")  # it left nothing in its folder
+        log_trial(crashed, [cut], "val_accuracy", asked=4)
+    assert caplog.messages == [
+        "trial 1 of 4: interrupted (stopped by max_minutes), 1.0 min, about 0.0 min left",
+        "trial 2 of 4: failed (SIGSEGV), about 4.0 min left",
+    ]

@@ -162,13 +162,13 @@ def log_trial(
     minutes = [value / 60 for value in seconds if value is not None]
     ended = sum(other.status in ENDED for other in records)
     left = min(max(asked - ended, 0) * sum(minutes) / max(len(minutes), 1), seconds_left / 60)
-    score = f"{objective} {trial.score:.4f}"
+    score, took = f"{objective} {trial.score:.4f}", read_record(trial.folder).get("seconds")
     logger.info(
-        "trial %d of %s: %s%s, %.1f min%s",
+        "trial %d of %s: %s%s%s%s",
         trial.number,
         asked or "the search",
         score if trial.status == "completed" else f"{trial.status} ({trial.reason})",
         f", best so far {best[0].score:.4f}" if best else "",
-        read_record(trial.folder).get("seconds", math.nan) / 60,
+        f", {took / 60:.1f} min" if took is not None else "",  # nobody knows of a process that crashed
         f", about {left:.1f} min left" if asked else "",
     )
