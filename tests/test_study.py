@@ -14,6 +14,7 @@ import traceback
 from pathlib import Path
 from types import SimpleNamespace
 
+import keras
 import keras_tuner
 import optuna
 import pandas as pd
@@ -292,6 +293,35 @@ def test_a_failing_trial_is_a_row_with_its_reason_and_the_search_goes_on(tmp_pat
     assert "failed (MemoryError: no room for this model)" in caplog.text
 
 
+@pytest.mark.parametrize("unlike", ["", "precision", "values"])
+def test_a_checkpoint_is_resumed_by_the_training_that_left_it_alone(unlike, tmp_path, caplog):
+    """Of other values it is, say, if the database was deleted, or is another one."""
+    folder = search(tmp_path, minutes=1e-9, max_trials=1).folder
+    if unlike == "values":
+        shutil.move(folder / "trial_0000", folder / "trial_0001")
+    keras.config.set_dtype_policy("mixed_bfloat16" if unlike == "precision" else "float32")
+    try:
+        search(tmp_path, max_trials=2)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    assert ("belongs to another training; this one starts over" in caplog.text) == bool(unlike)
+
+
+def test_a_trial_whose_network_cannot_be_built_is_a_row_with_the_values_drawn_for_it(tmp_path):
+    class Impossible(Training):
+        def build(self, hp):
+            if super().build(hp) and self.is_searching:
+                raise ValueError("no such network")
+
+    (training := Impossible()).is_searching = False
+    found = make_study(training, tmp_path, {}, max_trials=1)
+    training.is_searching = True
+    found.run_for()
+    record = found.records()[0]
+    assert (record.status, record.reason) == ("failed", "ValueError: no such network")
+    assert record.hyperparameters["units"] == 2
+
+
 def test_a_score_that_is_no_number_is_a_failure_in_all_epochs_alone(tmp_path, monkeypatch):
     monkeypatch.setattr("src.searches.callbacks.StopAtNaN.on_epoch_end", lambda *epoch, **logs: None)
     scores = [[math.nan] * 6, [math.nan, 0.5, math.nan, 0.7, 0.6, math.nan]]
@@ -336,7 +366,7 @@ def test_a_trial_beyond_those_asked_for_is_not_waited_for(tmp_path, monkeypatch)
     assert statuses == ["completed", "completed", "running"]
 
 
-def test_the_time_limit_holds_where_trials_beyond_those_asked_for_have_ended(tmp_path, monkeypatch):
+def test_the_time_limit_holds_where_trials_beyond_those_asked_for_have_ended(tmp_path, monkeypatch, caplog):
     """The second trial runs elsewhere; the third, asked for at the time, has ended meanwhile."""
     found, waits = search(tmp_path, max_trials=1), []
     found.claims.max_trials = 3
@@ -350,8 +380,9 @@ def test_the_time_limit_holds_where_trials_beyond_those_asked_for_have_ended(tmp
             raise TimeoutError
 
     monkeypatch.setattr("src.study.time.sleep", wait)
-    with pytest.raises(TimeoutError):
+    with pytest.raises(TimeoutError), caplog.at_level(logging.INFO):
         found.run_for()
+    assert caplog.messages.count("waiting for the trials that other processes train") == 1
     assert [record.status for record in found.records()] == ["completed", "running", "completed"]
     waits.clear()
     search(tmp_path, max_trials=2, minutes=1e-9)
