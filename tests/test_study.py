@@ -41,7 +41,7 @@ from src.searches.claims import (
     places,
 )
 from src.searches.halving import HALVED
-from src.searches.samplers import ReportEpochs, make_sampler
+from src.searches.samplers import ReportEpochs, make_pruner, make_sampler
 from src.searches.search_folder import fetch_files, read_files, search_folder
 from src.searches.storage import outlast_cuts, storage_url
 from src.searches.suggestions import SuggestedHyperParameters, explore_space
@@ -348,6 +348,35 @@ def test_an_unknown_objective_names_those_there_are(tmp_path):
     assert found.records()[0].reason == "ValueError: objective 'val_f1' is not among loss, val_accuracy"
 
 
+@pytest.mark.parametrize(
+    ("objective", "worse", "epochs"),
+    [("val_accuracy", 0.1, 16), ("val_loss", 0.9, 6), ("val_log_loss", 0.9, 8)],
+)
+def test_a_trial_is_pruned_for_less_accuracy_or_more_loss_from_two_thirds_on(
+    objective, worse, epochs, tmp_path
+):
+    claims = make_study(Training(), tmp_path, {}, objective, epochs=epochs).claims
+    for score in (0.5, 0.5, 0.5, 0.5, worse, 1 - worse):
+        trial, pruned = claims.take(), []
+        for epoch in range(1, epochs + 1):
+            trial.report(score, epoch)
+            pruned += [epoch] if trial.should_prune() else []
+        claims.study.tell(trial, score)
+        assert pruned == [
+            epoch for epoch in range(1, epochs + 1) if score == worse and 3 * epoch >= 2 * epochs
+        ]
+
+
+def test_a_trial_that_is_taken_again_stays_in_its_hyperband_bracket():
+    pruner, study = make_pruner("hyperband", 18), optuna.create_study()
+    pruner.prune(study, frozen(0))  # Optuna makes the brackets when it is first asked
+    brackets = [
+        [pruner._get_bracket_id(study, frozen(place + later, **{PLACE: place})) for place in range(20)]
+        for later in (0, 7)
+    ]
+    assert brackets[0] == brackets[1] and set(brackets[0]) == {0, 1, 2}
+
+
 def test_more_trials_are_added_to_a_finished_search(tmp_path, whole):
     assert len(search(tmp_path, max_trials=3).records()) == 3
     pd.testing.assert_frame_equal(table_of(search(tmp_path)), table_of(whole))
@@ -401,11 +430,12 @@ def test_another_search_begins_beside_the_old_one_in_the_same_database(tmp_path,
 
 @pytest.mark.parametrize("pruner", ["hyperband", "none"])
 def test_the_other_pruners(pruner, tmp_path):
-    trials = tables(search(tmp_path, max_trials=8, pruner=pruner, sampler="random", epochs=9))[0]
+    trials = tables(search(tmp_path, max_trials=8, pruner=pruner, sampler="random", epochs=18))[0]
     pruned = trials[trials["status"] == "pruned"]
     assert len(pruned) if pruner == "hyperband" else pruned.empty
-    # Hyperband's rungs for 9 epochs are 1, 3 and 9; after the last one nothing is left to prune.
-    assert set(pruned["epochs"]) <= {1, 3} and pruned["reason"].str.contains("best third").all()
+    # Hyperband's rungs for 18 epochs are 2, 6 and 18; after the last one nothing is left to prune.
+    assert set(pruned["epochs"]) == ({2, 6} if pruner == "hyperband" else set())
+    assert pruned["reason"].str.contains("best third").all()
 
 
 @pytest.mark.parametrize(

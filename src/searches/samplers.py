@@ -46,12 +46,12 @@ def make_sampler(name: str, seed: int, place: int, defaults: dict) -> optuna.sam
 def make_pruner(name: str, epochs: int) -> optuna.pruners.BasePruner:
     """Returns the pruner for trials with this many epochs.
 
-    `median` never prunes the first 4 trials and judges from two thirds of the epochs on, at the earliest at
-    the second: until the learning rate has come down from its peak, a score says little about the final one
-    (`tests/benchmarks/README.md` has the figures). `hyperband` judges from a ninth of the epochs on.
+    `median` never prunes the first 4 trials and judges from two thirds of the epochs on: until the learning
+    rate has come down from its peak, a score says little about the final one (`tests/benchmarks/README.md`
+    has the figures). `hyperband` judges from a ninth of the epochs on.
     """
     if name == "median":
-        return optuna.pruners.MedianPruner(STARTUP["median"], max(2, math.ceil(epochs * 2 / 3)))
+        return optuna.pruners.MedianPruner(STARTUP["median"], math.ceil(epochs * 2 / 3))
     if name == "hyperband":
         return PlacedHyperband(min_resource=max(1, epochs // 9), max_resource=epochs, reduction_factor=3)
     return optuna.pruners.NopPruner()
