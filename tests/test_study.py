@@ -11,8 +11,10 @@ import subprocess
 import sys
 import time
 import traceback
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
+from urllib.parse import quote, quote_plus
 
 import keras
 import keras_tuner
@@ -863,6 +865,7 @@ ADDRESS = "postgresql://me:s3cr{t%40word@127.0.0.1:1/db"
     [
         ADDRESS,
         f"postgresql://host/db?user=me&password={SECRET}",
+        f"postgresql://host/db?sslkey=x&sslpassword={SECRET}",
         "postgresql://me:p@host:nonsense/s3cr{t@word",
     ],
 )
@@ -882,6 +885,40 @@ def test_the_password_of_a_server_that_is_not_there_is_written_nowhere(tmp_path,
     written = [path.read_text(errors="replace") for path in tmp_path.rglob("*") if path.is_file()]
     written += [caplog.text, *capfd.readouterr(), *traceback.format_exception(caught.value)]
     assert not any("s3cr" in text for text in written)
+
+
+@pytest.mark.parametrize("written", [str, quote, quote_plus])
+def test_an_error_that_repeats_the_password_is_told_without_it(written, tmp_path, monkeypatch):
+    def refuse(*arguments, **settings):
+        raise ValueError(f"password={written('s3cr t@word')}")
+
+    monkeypatch.setenv("STORAGE_URL", f"postgresql://me:{quote('s3cr t@word')}@host/db")
+    monkeypatch.setattr(storage, "RDBStorage", refuse)
+    monkeypatch.setattr("src.searches.storage.time.sleep", lambda seconds: None)
+    with pytest.raises(ConnectionError, match=r"host/db: ValueError: password=\*\*\*$"):
+        search(tmp_path)
+
+
+@pytest.mark.parametrize(("returns", "waits"), [(5.0, 5.0), (math.inf, 600.0)])
+def test_a_server_that_is_away_is_waited_for_but_not_for_ever(returns, waits, monkeypatch, caplog):
+    class Refused(Exception):
+        pass
+
+    def connect(host):
+        if clock[0] < returns:
+            raise Refused
+        return host
+
+    def wait(seconds):
+        clock[0] += seconds
+
+    clock = [0.0]
+    monkeypatch.setattr(storage, "time", SimpleNamespace(monotonic=lambda: clock[0], sleep=wait))
+    dialect = SimpleNamespace(loaded_dbapi=SimpleNamespace(OperationalError=Refused), connect=connect)
+    with nullcontext() if math.isfinite(returns) else pytest.raises(Refused):
+        assert storage.connect_patiently(dialect, None, ["host"], {}) == "host"
+    assert waits <= clock[0] <= waits + 2
+    assert caplog.messages == ["the storage does not answer; waiting up to 10 minutes"]
 
 
 def test_a_missing_driver_is_told_at_once_with_how_to_get_it(tmp_path, monkeypatch):

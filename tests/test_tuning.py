@@ -10,6 +10,7 @@ import subprocess
 import sys
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import h5py
 import keras
@@ -182,6 +183,7 @@ def test_an_error_that_does_not_call_itself_one_is_told_as_well(tmp_path, monkey
     table = tables(run_search(tmp_path, max_trials=1))[0]
     assert table["reason"].tolist() == ["Exception: the picture is upside down"]
     assert reason_of("") == "the objective was not a number"
+    assert reason_of(MemoryError()) == "MemoryError" and len(reason_of(ValueError("x" * 999))) == 300
 
 
 def test_a_trial_that_ends_its_process_each_time_is_failed_and_the_search_goes_on(tmp_path):
@@ -466,6 +468,14 @@ def test_state_that_cannot_be_copied_when_a_trial_begins_costs_no_trial(tmp_path
             run_search(tmp_path, "random", max_trials=3)
     trials = tables(run_search(tmp_path, "random", max_trials=3))[0]
     assert trials["status"].tolist() == ["completed"] * 3
+
+
+@pytest.mark.parametrize("tuner", ["optuna", "random"])
+def test_a_disk_without_room_for_a_training_is_told_before_it_begins(tuner, tmp_path, monkeypatch):
+    monkeypatch.setattr(Training, "fit", lambda *arguments, **settings: pytest.fail("it begins"))
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=10_000))
+    with pytest.raises(OSError, match="free some space, or move OUTPUT_ROOT"):
+        run_search(tmp_path, tuner)
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has a file that is always full")
