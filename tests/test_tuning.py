@@ -14,6 +14,7 @@ from types import SimpleNamespace
 
 import h5py
 import keras
+import keras_tuner
 import numpy as np
 import pandas as pd
 import pytest
@@ -392,6 +393,19 @@ def test_a_search_that_was_just_being_begun_at_a_kill_is_begun_anew(file, finish
     pd.testing.assert_frame_equal(table[VALUES], tables(finished)[0][VALUES].head(1))
 
 
+def test_a_kill_in_the_middle_of_the_first_trials_state_leaves_it_to_be_begun_anew(tmp_path, monkeypatch):
+    def save(self, save=keras_tuner.Oracle.save):
+        save(self)
+        if self.start_order:
+            (tmp_path / self._project_dir / "oracle.json").write_text("{")
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as killed, pytest.raises(KeyboardInterrupt):
+        killed.setattr(keras_tuner.Oracle, "save", save)
+        run_search(tmp_path)
+    assert tables(run_search(tmp_path, max_trials=1))[0]["status"].tolist() == ["completed"]
+
+
 def test_a_deleted_trial_folder_is_named_and_its_score_stays(finished, copied, caplog):
     project = copied / Path(finished.project_dir).name
     shutil.rmtree(project / "trial_2")
@@ -429,6 +443,7 @@ def test_what_another_process_has_trained_meanwhile_is_not_trained_again(tuner, 
     waiting = make_tuner(tuner, training, tmp_path, {"space_name": "toy"}, **settings)
     trained = tables(run_search(tmp_path, tuner, **settings))[0]
     monkeypatch.setattr(Training, "fit", lambda *arguments, **more: pytest.fail("it is trained again"))
+    (Path(waiting.project_dir) / "oracle.json").write_text("{")  # and it was killed in the end
     waiting.run_for()
     pd.testing.assert_frame_equal(tables(waiting)[0], trained)
 
@@ -468,6 +483,21 @@ def test_state_that_cannot_be_copied_when_a_trial_begins_costs_no_trial(tmp_path
             run_search(tmp_path, "random", max_trials=3)
     trials = tables(run_search(tmp_path, "random", max_trials=3))[0]
     assert trials["status"].tolist() == ["completed"] * 3
+
+
+def test_a_disk_that_is_full_when_a_trial_begins_costs_none_in_the_same_notebook(tmp_path, monkeypatch):
+    def save(self, save=keras_tuner.Oracle.save):
+        if len(self.start_order) > 1:
+            raise OSError(28, "No space left on device")
+        save(self)
+
+    training = Training(Space(build, as_settled, ()), {}, serve, epochs=1)
+    search = make_search("random", training, tmp_path, {}, max_trials=2)
+    with monkeypatch.context() as full, pytest.raises(OSError):
+        full.setattr(keras_tuner.Oracle, "save", save)
+        search.run_for()
+    search.run_for()
+    assert [record.status for record in search.records()] == ["completed"] * 2
 
 
 @pytest.mark.parametrize("tuner", ["optuna", "random"])
