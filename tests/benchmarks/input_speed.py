@@ -287,6 +287,7 @@ def main(arguments: list[str] | None = None) -> int:
     chosen = parser.parse_args(arguments)
     logging.basicConfig(stream=sys.stderr, format="%(message)s", level=logging.WARNING)
     os.environ["HEADLESS"] = "1"
+    find_paths().data.mkdir(parents=True, exist_ok=True)
     folder = find_pictures(chosen.data)
     load = os.getloadavg()
     with TemporaryDirectory(dir=find_paths().data) as caches:
