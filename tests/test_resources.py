@@ -12,6 +12,7 @@ from pathlib import Path
 
 import keras
 import numpy as np
+import psutil
 import pytest
 from search_in_process import Training, build, run_search, serve, tables
 
@@ -271,6 +272,7 @@ def test_20_trials_of_the_published_size_never_take_a_gigabyte(tmp_path, tuner):
     training = PictureTraining(Space(published_network, as_settled, ()), {}, serve_two, epochs=1)
     search = make_search(tuner, training, tmp_path, {"space_name": "published"}, max_trials=20)
     over, most = threading.Event(), [0]
+    before = psutil.Process().memory_info().rss
 
     def watch():
         while not over.wait(0.05):
@@ -287,6 +289,8 @@ def test_20_trials_of_the_published_size_never_take_a_gigabyte(tmp_path, tuner):
     weights = 4 * PUBLISHED_PARAMETERS
     assert weights < bytes_below(tmp_path) < 1.1 * weights  # the best trial's alone, without its optimizer
     assert 2 * weights < most[0] < 1e9
+    # Without `release`, 20 times the weights and the optimizer's two moments.
+    assert psutil.Process().memory_info().rss - before < 20 * weights
 
 
 def test_150_kills_in_a_loop_that_saves_leave_nothing_unreadable(tmp_path):

@@ -13,6 +13,7 @@ from optuna.trial import TrialState
 
 from src.images.cache import StalePictures
 from src.networks.ensemble import save_weights
+from src.running.devices import release
 from src.running.resources import check_space, full_disk, is_full, is_out_of_memory, training_bytes
 from src.searches.callbacks import Deadline
 from src.searches.checkpoints import delete_checkpoint
@@ -104,9 +105,22 @@ class Attempts:
         policy = keras.config.dtype_policy()
         keras.backend.clear_session()  # resets the dtype policy too, hence the two lines around it
         keras.config.set_dtype_policy(policy)
-        place = trial.user_attrs[PLACE]
-        keras.utils.set_random_seed(self.seed + place)
+        keras.utils.set_random_seed(self.seed + trial.user_attrs[PLACE])
         model = training.build(hp)
+        try:
+            return self._fit(trial, hp, deadline, training, model)
+        finally:
+            release(model)
+
+    def _fit(
+        self,
+        trial: optuna.Trial,
+        hp: SuggestedHyperParameters,
+        deadline: Deadline,
+        training: PictureTraining,
+        model: keras.Model,
+    ) -> tuple[TrialState, float | None, dict]:
+        place, policy = trial.user_attrs[PLACE], keras.config.dtype_policy()
         trial.set_user_attr(VALUES, hp.values)
         self.hyperparameters.merge(hp, overwrite=False)
         folder, title = self.folder_of(place), f"trial {place + 1} of {self.claims.max_trials}"

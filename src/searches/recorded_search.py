@@ -9,6 +9,7 @@ import keras_tuner
 import numpy as np
 
 from src.images.cache import StalePictures
+from src.running.devices import release
 from src.running.locks import hold
 from src.running.resources import full_disk, is_full
 from src.searches.callbacks import Deadline
@@ -47,6 +48,7 @@ class RecordedSearch:
         """Stores the settings of the search; called once, before `search`."""
         self.seed_of_search, self.epochs, self.keep_models = seed, epochs, keep_models
         self.deadline = Deadline(math.inf)
+        self._networks: list[keras.Model] = []  # of the trial, one per execution
         self.oracle.max_consecutive_failed_trials = NEVER
 
     @property
@@ -125,15 +127,20 @@ class RecordedSearch:
             f" of {self.oracle.max_trials}" * bool(self.oracle.max_trials)
         )
         note = HALVED if self.hypermodel.batch_divisor > 1 else ""
-        with recording(folder, title, epochs, self.deadline, note=note) as watching:
-            histories = super().run_trial(trial, *args, callbacks=watching, **kwargs)
+        try:
+            with recording(folder, title, epochs, self.deadline, note=note) as watching:
+                histories = super().run_trial(trial, *args, callbacks=watching, **kwargs)
+        finally:
+            while self._networks:
+                release(self._networks.pop())
         if read_record(folder)["stopped_at"]:
             raise CutByDeadline(trial.trial_id)
         return histories
 
     def _build_hypermodel(self, hp) -> keras.Model:
         keras.config.set_dtype_policy(self.policy)  # KerasTuner has just reset it by clearing the session
-        return super()._build_hypermodel(hp)
+        self._networks.append(super()._build_hypermodel(hp))
+        return self._networks[-1]
 
     def on_trial_end(self, trial) -> None:
         """Saves the state, logs the progress, and ends the search if its time is up."""
