@@ -77,13 +77,19 @@ def test_a_process_that_dies_is_started_again_and_its_lines_have_its_name(tmp_pa
     assert (worker.restarts, worker.process.returncode) == (1, 0)
 
 
-@pytest.mark.parametrize("reader", ["gone", "there"])
-def test_lines_that_nobody_reads_or_nobody_can_do_not_hold_a_process_up(reader, monkeypatch, capsys):
+def leave(reader: str, monkeypatch) -> None:
+    """Makes every write to stdout fail from now on if the reader is `gone`."""
+
     def write(text):
         raise BrokenPipeError
 
     if reader == "gone":
         monkeypatch.setattr(sys.stdout, "write", write)
+
+
+@pytest.mark.parametrize("reader", ["gone", "there"])
+def test_lines_that_nobody_reads_or_nobody_can_do_not_hold_a_process_up(reader, monkeypatch, capsys):
+    leave(reader, monkeypatch)
     code = r"import sys; sys.stdout.buffer.write(b'\xff\n' * 200_000)"  # more than a pipe takes
     worker = Worker([sys.executable, "-c", code], "host-1", {})
     wait(worker)
@@ -108,11 +114,7 @@ def test_a_process_that_cannot_be_started_leaves_none_behind(tmp_path, monkeypat
 
 @pytest.mark.parametrize("reader", ["gone", "there"])
 def test_one_that_always_dies_is_given_up(reader, monkeypatch, capsys):
-    def write(text):
-        raise BrokenPipeError
-
-    if reader == "gone":
-        monkeypatch.setattr(sys.stdout, "write", write)
+    leave(reader, monkeypatch)
     monkeypatch.setattr(workers, "PAUSE", 0.0)
     monkeypatch.setattr(workers, "RESTARTS", 2)
     worker = Worker([sys.executable, "-c", "raise SystemExit(5)"], "host-1", {})
