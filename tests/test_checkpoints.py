@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import keras
@@ -30,10 +31,10 @@ class StopHere(Exception):
     """Stands for whatever ends a process."""
 
 
-def build(hp, image_size=None) -> keras.Model:
+def build(hp, image_size=None, filters=4) -> keras.Model:
     """Returns a network with all that has a state: dropout, normalization, moments, schedule, average."""
     layers = [keras.Input((image_size, image_size, 3)), keras.layers.Rescaling(1 / 99)]
-    layers += [keras.layers.Conv2D(4, 3), keras.layers.BatchNormalization(), keras.layers.Dropout(0.5)]
+    layers += [keras.layers.Conv2D(filters, 3), keras.layers.BatchNormalization(), keras.layers.Dropout(0.5)]
     layers += [keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(1, "sigmoid")]
     model = keras.Sequential(layers)
     schedule = keras.optimizers.schedules.CosineDecay(0.3, 40)
@@ -189,6 +190,13 @@ def test_the_state_of_another_training_is_not_gone_on_from(tmp_path, caplog):
     train(tmp_path, stop_at=3)
     assert train(tmp_path, stop_at=2, identity="y")[2] == [0, 1]
     assert "belongs to another training" in caplog.text
+
+
+def test_the_state_of_a_network_whose_code_has_changed_is_not_gone_on_from(tmp_path, monkeypatch, caplog):
+    train(tmp_path, stop_at=3)
+    monkeypatch.setitem(globals(), "build", partial(build, filters=5))
+    assert train(tmp_path, stop_at=2)[2] == [0, 1]
+    assert f"{tmp_path / 'checkpoint.npz'} is of another network" in caplog.text
 
 
 def test_the_state_of_an_earlier_version_is_not_gone_on_from(tmp_path, caplog):

@@ -27,6 +27,7 @@ from pretended_search import Training, accuracy_of, search
 from search_in_process import run_search, tables
 
 from src.images.cache import StalePictures
+from src.running import made_by
 from src.searches import claims, storage
 from src.searches.attempts import Attempts
 from src.searches.callbacks import HistoryFile
@@ -703,6 +704,23 @@ def test_a_new_search_is_compared_with_the_last_one_and_an_earlier_one_is_no_sur
         file = search_folder(tmp_path, identity) / "search.json"
         os.utime(file, (moment, moment))
     assert re.findall(r"changed: ([^)]*)", caplog.text) == ["seed", "space"]
+
+
+def test_a_search_that_goes_on_with_other_code_or_packages_says_which(tmp_path, monkeypatch, caplog):
+    """It is kept: the change may be a comment. But its trials are not all made the same way."""
+    network = tmp_path / "src" / "networks" / "residual.py"
+    network.parent.mkdir(parents=True)
+    network.write_text("")
+    monkeypatch.setattr(made_by, "PROJECT", tmp_path)
+    for text in ("", "stem_stride = 1", "stem_stride = 1"):
+        network.write_text(text)
+        folder = search_folder(tmp_path / "search", {"seed": 1})
+    monkeypatch.setattr(made_by, "package_versions", lambda: {"keras": "2.0"})
+    network.write_text("")
+    assert search_folder(tmp_path / "search", {"seed": 1}) == folder
+    names = re.findall(rf"{folder} was begun with other code or packages \((.*?)\)", caplog.text)
+    assert names[:2] == ["src/networks/residual.py"] * 2
+    assert len(names) == 3 and "keras" in names[2] and "residual" not in names[2]
 
 
 @pytest.mark.parametrize(

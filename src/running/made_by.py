@@ -1,5 +1,6 @@
 """What produced a run: parameters, versions, device, data and code of each notebook, in made_by.json."""
 
+import hashlib
 import os
 import platform
 import subprocess
@@ -19,6 +20,13 @@ PACKAGES = ["keras", "tensorflow", "tensorflow-cpu", "tensorflow-tpu", "jax", "t
 PACKAGES += ["optuna", "numpy", "pandas", "opencv-python-headless", "opencv-python", "pillow"]
 PACKAGES += ["scikit-learn", "papermill"]
 PROJECT = Path(__file__).resolve().parents[2]
+TRAINING_CODE = [
+    "spaces.py",
+    "model.py",
+    "training.py",
+    "generators.py",
+]  # in src, with what they are made of:
+TRAINING_CODE += ["networks/*.py", "images/*.py", "pretrained/*.py"]
 
 
 def note_notebook(run: Path, facts: dict[str, Any]) -> None:
@@ -70,6 +78,13 @@ def package_versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
+
+
+def training_versions() -> dict[str, str]:
+    """Returns what a trained network depends on besides its settings: packages' versions, hashes of files."""
+    files = [file for pattern in TRAINING_CODE for file in sorted((PROJECT / "src").glob(pattern))]
+    hashes = {str(f.relative_to(PROJECT)): hashlib.sha256(f.read_bytes()).hexdigest()[:8] for f in files}
+    return {**package_versions(), **hashes}
 
 
 def unsuitable_packages() -> list[str]:

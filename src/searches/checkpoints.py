@@ -66,7 +66,14 @@ class Checkpoint(keras.callbacks.Callback):
             logger.warning("%s belongs to another training; this one starts over", self.path)
             return 0
         model.optimizer.build(model.trainable_variables)
-        for name, variables in _variables(model).items():
+        own = _variables(model)
+        if any(_shapes(arrays[name]) != _shapes(variables) for name, variables in own.items()):
+            logger.warning(
+                "%s is of another network: its code, or Keras, has changed; this training starts over",
+                self.path,
+            )
+            return 0
+        for name, variables in own.items():
             for variable, value in zip(variables, arrays[name], strict=True):
                 variable.assign(value)
         self.history.restore(state["rows"])
@@ -118,6 +125,10 @@ def delete_checkpoint(folder: Path) -> None:
 
 def _variables(model: keras.Model) -> dict[str, list]:
     return {"model": list(model.variables), "optimizer": list(model.optimizer.variables)}
+
+
+def _shapes(values: list) -> list[tuple]:
+    return [tuple(value.shape) for value in values]
 
 
 def _plain(value):

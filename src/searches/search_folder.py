@@ -12,6 +12,7 @@ from pathlib import Path
 import keras
 import pandas as pd
 
+from src.running.made_by import training_versions
 from src.running.messages import one_line
 from src.runs import read_json, replace_text, write_json
 from src.searches.callbacks import Deadline, EpochProgress, HistoryFile, StopAtNaN
@@ -24,7 +25,11 @@ IN_VAIN = f"its process died {MOST_DEATHS} times in a row, and it came no furthe
 
 
 def search_folder(folder: Path, identity: dict) -> Path:
-    """Returns the folder of the search with this identity; logs a warning if it is new and others exist."""
+    """Returns the folder of the search with this identity.
+
+    Logs a warning if it is new and others exist, or if it was begun with other code or packages: what is
+    trained already is kept then, since most changes alter nothing.
+    """
     if isinstance(pictures := identity.get("pictures"), dict):  # the thread count changes no picture
         identity = {**identity, "pictures": {name: pictures[name] for name in pictures if name != "workers"}}
     text = json.dumps(identity, sort_keys=True, default=str)
@@ -42,7 +47,16 @@ def search_folder(folder: Path, identity: dict) -> Path:
             project,
             latest.parent,
         )
-    write_json(project / "search.json", now)
+    file, versions = project / "search.json", training_versions()
+    begun = read_json(file).get("versions", versions) if file.exists() else versions
+    if changed := {name for name, _ in begun.items() ^ versions.items()}:
+        logger.warning(
+            "%s was begun with other code or packages (%s); what is trained already is kept: delete it "
+            "to train all anew",
+            project,
+            ", ".join(sorted(changed)),
+        )
+    write_json(file, {**now, "versions": begun})
     return project
 
 
