@@ -33,7 +33,7 @@ def plot_picture_sizes(features: pd.DataFrame, ax: Axes | None = None) -> Axes:
     ax = make_axes(ax, 7, 5)
     sizes = features.dropna(subset=["height", "width", "aspect_ratio"])
     longer = sizes[["height", "width"]].max(axis=1).astype(float)
-    longest = min(longer.max(), 3 * longer.quantile(0.99)) * 1.05 if len(sizes) else 1
+    longest = min(longer.max(), 3 * longer.quantile(0.95, "lower")) * 1.05 if len(sizes) else 1
     outside = (longer > longest).sum()
     points = ax.scatter(
         sizes["width"], sizes["height"], c=np.log2(sizes["aspect_ratio"].astype(float)), s=14, alpha=0.7,
