@@ -160,7 +160,7 @@ def test_a_zip_of_zips_may_be_given_itself(tmp_path, paths):
 
 
 def test_any_two_class_names_will_do(tmp_path, paths):
-    fill(tmp_path / "d", ["Äpfel/1.JPG", "Birnen x/1.png"])
+    fill(tmp_path / "d", ["Äpfel/1.JPG", "Birnen x/1.jfif"])
     assert data.find_data(str(tmp_path / "d"), paths) == tmp_path / "d"
 
 
@@ -169,6 +169,15 @@ def test_hidden_files_and_links_are_not_followed(tmp_path, paths):
     fill(tmp_path / "d", CLASSES, ".cache")
     (tmp_path / "d" / "loop").symlink_to(tmp_path / "d", target_is_directory=True)
     assert data.find_data(str(tmp_path / "d"), paths) == tmp_path / "d"
+
+
+def test_links_to_class_folders_are_told_where_nothing_else_is_found(tmp_path, paths):
+    fill(tmp_path / "elsewhere", CLASSES)
+    (tmp_path / "d").mkdir()
+    for name in ("Cat", "Dog"):
+        (tmp_path / "d" / name).symlink_to(tmp_path / "elsewhere" / name, target_is_directory=True)
+    with pytest.raises(ValueError, match=r"found 2 linked folders \(not followed\) in \./; wanted"):
+        data.find_data(str(tmp_path / "d"), paths)
 
 
 def test_a_folder_that_may_not_be_read_is_named_not_passed_over(tmp_path, paths, monkeypatch):
@@ -188,6 +197,7 @@ def test_a_folder_that_may_not_be_read_is_named_not_passed_over(tmp_path, paths,
     [
         ([], "found nothing"),
         (["test1/1.jpg", "test1/2.jpg"], r"2 '\.jpg' files in test1/"),
+        (["Cat/1.heic", "Dog/1.heic"], r"1 '\.heic' files in Cat/; .* of \.bmp, \.gif, \.jfif, "),
         (["cat.0.jpg", "cat.1.jpg"], r"2 'cat\.….jpg' files"),
         (["PetImages/Cat/1.jpg"], "PetImages/Cat/"),
         (["a/1.jpg", "b/1.jpg", "c/1.jpg", "c/2.jpg"], r"found 3: .*a 1, b 1, c 2"),

@@ -8,12 +8,13 @@ from pathlib import Path, PurePosixPath
 from src.config import PART_NAMES
 from src.datasets import archives
 from src.datasets.layouts import Reading, find_readings, read_prefix
-from src.images.files import is_hidden, is_picture
+from src.images.files import PICTURES, is_hidden, is_picture
 from src.running.messages import one_line, quote
 
 UNCOMPRESSED = {".bmp", ".tif", ".tiff"}
 MOST_FOUND = 8  # data sets, classes or kinds of files listed in an error message
 WANTED = "pictures named like cat.0.jpg and dog.0.jpg, two class folders (Cat/0.jpg, Dog/0.jpg), or a zip"
+WANTED += f", of {', '.join(sorted(PICTURES))}"
 SET_PATTERN = "set class_pattern to what finds the class in a path, such as 'benign|malignant'"
 
 
@@ -106,6 +107,9 @@ def _seen(source: Path) -> str:
         prefix = read_prefix(path.name)
         kind = f"'{prefix}.…{path.suffix}'" if prefix else f"'{path.suffix or path.name}'"
         kinds[f"{kind} files in {path.parent}/"] += 1
+    for folder, inner, _ in os.walk(source):
+        if linked := sum(Path(folder, name).is_symlink() for name in inner):
+            kinds[f"linked folders (not followed) in {Path(folder).relative_to(source)}/"] = linked
     return _some([f"{number:,} {kind}" for kind, number in kinds.most_common()], "; ") or "nothing"
 
 

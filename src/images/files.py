@@ -6,7 +6,7 @@ import re
 import stat
 from pathlib import Path, PurePosixPath
 
-PICTURES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff"}
+PICTURES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".jfif"}
 MAXIMUM_BYTES = 300_000_000
 
 
