@@ -126,6 +126,15 @@ def test_the_table_holds_this_run_and_its_neighbours_on_the_same_pictures_only(t
     assert results["loss"].tolist() == [config.PUBLISHED_TEST_LOSS, 0.3, 0.3]
 
 
+def test_what_is_no_run_may_lie_beside_the_runs(tmp_path):
+    note(tmp_path / "a", "ours", table([True, False] * 20))
+    for name, text in {"scores.json": "[1, 2]", "notes.json": "not ours"}.items():
+        file = tmp_path / "another project" / "results" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+    assert collect_results(tmp_path / "a")["run"].tolist()[1:] == ["a"]
+
+
 def test_the_published_figures_stand_beside_cats_and_dogs_alone(tmp_path):
     note(tmp_path / "a", "one", table([True, False] * 20))
     assert "0.7484" in describe_published(["cats", "dogs"]) and describe_published(["benign", "ill"]) == ""

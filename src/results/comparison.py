@@ -89,8 +89,9 @@ def collect_results(run: Path) -> pd.DataFrame:
         raise FileNotFoundError(f"{run / 'results'} holds no result; run notebook 05 first")
     found, features = [], load_features(run / "features.csv")
     test_part = _test_part(features)
-    for file in sorted(run.parent.glob("*/results/*.json")):  # written after the table of the same name
-        facts = read_json(file)
+    runs = [file.parent for file in sorted(run.parent.glob("*/features.csv"))]  # other folders may be there
+    for file in [file for each in runs for file in sorted(each.glob("results/*.json"))]:
+        facts = read_json(file)  # written after the table of the same name
         if facts.get("test_part") == test_part:
             measured = _measure_table(file.with_suffix(".csv"), features)
             found.append({**measured, **facts, "run": file.parents[1].name})
