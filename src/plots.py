@@ -155,7 +155,7 @@ def plot_roc(table: pd.DataFrame, area: float, class_names: list[str], ax: Axes 
 
 def plot_precision_recall(table: pd.DataFrame, positive: str = "class 1", ax: Axes | None = None) -> Axes:
     """Returns precision against recall for the class named `positive` (code 1); chance is its share."""
-    ax, positive = make_axes(ax, 5.2, 5), label(positive, 40)
+    ax, positive = make_axes(ax, 5.2, 5), label(positive, 20)
     ax.plot(table["recall"], table["precision"], color=BLUE, linewidth=2, label="model")
     share = table["precision"].iloc[0]  # its first row calls every picture positive
     ax.axhline(share, color=GREY, linestyle="--", label=f"chance: {share:.1%} are {positive}")

@@ -204,6 +204,16 @@ def test_precision_and_recall_are_swapped():
     assert legend(ax) == ["model", "chance: 40.0% are dog"]
 
 
+def test_a_long_name_does_not_stand_across_the_title_of_precision_and_recall():
+    figure, panels = plt.subplots(1, 2, figsize=(11, 4.8))
+    table = pd.DataFrame({"recall": [1, 0.5, 0], "precision": [0.4, 0.9, 1]})
+    ax = plots.plot_precision_recall(table, "pneumonia_caused_by_bacteria", ax=panels[1])
+    figure.canvas.draw()
+    titled, named, key = (text.get_window_extent() for text in (ax.title, ax.yaxis.label, ax.get_legend()))
+    assert not named.overlaps(titled) and named.y0 > 0
+    assert key.x1 < ax.get_window_extent().x1 + 1
+
+
 def test_the_calibration_shows_empty_bins_or_loses_its_histogram():
     table = pd.DataFrame({"bin_low": [0, 0.5], "bin_high": [0.5, 1.0], "count": [0, 7]})
     table = table.assign(
