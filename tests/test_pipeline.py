@@ -368,6 +368,14 @@ def test_a_pattern_typed_into_a_cell_is_checked_before_pictures_are_read(name):
         check_cell({name: 7})
 
 
+def test_the_name_of_a_class_is_a_text_even_if_it_is_a_number():
+    check_cell({"positive_class": "1"})
+    with pytest.raises(
+        ValueError, match="the parameters cell: positive_class is 1; it has to be str: a text"
+    ):
+        check_cell({"positive_class": 1})
+
+
 @pytest.mark.parametrize("text", ["false", "True", "true"])
 def test_what_papermill_makes_of_a_small_true_or_false_is_refused(text):
     """`papermill -p keep_test_folder false` hands over a text, which Python takes for true."""

@@ -40,7 +40,7 @@ def check_cell(values: dict[str, object]) -> None:
     """
     refuse_passwords(values.values())
     for name, value in values.items():  # the user's own variables are not checked
-        if name in PATTERNS or name in WORDS:
+        if name in {"positive_class", *PATTERNS, *WORDS}:  # a class may be called 1
             check_value(name, value, str, "the parameters cell")
         elif name in LIMITS:
             number = type(value) if type(value) in (int, float) else float  # anything else is refused
