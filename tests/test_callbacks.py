@@ -6,23 +6,26 @@ import math
 import threading
 import time
 from datetime import UTC, datetime
+from functools import partial
 
 import keras
 import numpy as np
 import pandas as pd
 import pytest
+from tqdm.auto import tqdm
 
 from src.runs import write_json
+from src.searches import callbacks
 from src.searches.callbacks import Deadline, EpochProgress, HistoryFile, StopAtNaN
 from src.searches.search_folder import read_record, recording
 
 
-def train(*callbacks, epochs: int = 3, **settings) -> keras.Model:
+def train(*watching, epochs: int = 3, **settings) -> keras.Model:
     keras.utils.set_random_seed(0)
     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
     model.compile("sgd", "mse", run_eagerly=True)
     pictures, codes = np.ones((4, 3)), np.ones(4)
-    model.fit(pictures, codes, epochs=epochs, callbacks=list(callbacks), verbose=0, **settings)
+    model.fit(pictures, codes, epochs=epochs, callbacks=list(watching), verbose=0, **settings)
     return model
 
 
@@ -41,6 +44,7 @@ def test_headless_each_epoch_is_one_line(monkeypatch, caplog, capsys):
 
 def test_by_hand_it_is_a_bar_and_no_lines(monkeypatch, caplog, capsys):
     monkeypatch.delenv("HEADLESS", raising=False)
+    monkeypatch.setattr(callbacks, "tqdm", partial(tqdm, mininterval=0))  # shows even epochs this quick
     progress = EpochProgress("trial 2 of 5", 4)
     plan = keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: setattr(progress, "epochs", 3))
     with caplog.at_level(logging.INFO):
