@@ -410,9 +410,16 @@ def test_a_rare_class_is_told_with_what_is_to_be_done(caplog):
     assert caplog.text == ""
     split_features(plain_table(cats=18, dogs=190))
     assert (
-        "cat are only 8.7 % of the pictures: always predicting dog is right for the others. objective ="
-        in caplog.text
+        "cat are only 8.7 % of the pictures to learn from: always predicting dog is right for the others."
+        " objective =" in caplog.text
     )
+
+
+def test_a_class_that_is_rare_only_outside_the_kept_test_folder_is_told(caplog):
+    given = plain_table(cats=40, dogs=40).assign(image_name=lambda rows: "test/" + rows["image_name"])
+    both = pd.concat([plain_table(cats=5, dogs=95), given], ignore_index=True)
+    split_features(both, keep_test_folder=True)
+    assert "cat are only 5.0 % of the pictures to learn from: always predicting dog" in caplog.text
 
 
 def test_a_kept_test_folder_is_the_test_part_and_a_quarter_of_the_rest_validates(caplog):

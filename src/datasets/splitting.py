@@ -66,15 +66,6 @@ def draw_parts(used: pd.DataFrame, seed: int, group_pattern: str, keep_test_fold
             pattern is not a valid regular expression or finds nothing.
     """
     category = used["category"]
-    shares = category.value_counts(normalize=True)
-    if shares.min() < RARE:
-        logger.warning(
-            "%s are only %.1f %% of the pictures: always predicting %s is right for the others. objective ="
-            " 'val_log_loss' makes the search judge probabilities, not only right and wrong",
-            shares.index[-1],
-            100 * shares.min(),
-            shares.index[0],
-        )
     groups = find_groups(used["image_name"], group_pattern) if group_pattern else None
     parts = used.assign(split="train")[["split", "status", "reason"]]
     remedies = {
@@ -99,6 +90,15 @@ def draw_parts(used: pd.DataFrame, seed: int, group_pattern: str, keep_test_fold
     if counts.min() < 2 or counts.sum() < FIFTHS:  # a quarter of 4 is one picture
         raise ValueError(
             f"the test part leaves too few pictures for the others ({counts.to_dict()}): {remedy}"
+        )
+    shares = counts / counts.sum()
+    if shares.min() < RARE:
+        logger.warning(
+            "%s are only %.1f %% of the pictures to learn from: always predicting %s is right for the others."
+            " objective = 'val_log_loss' makes the search judge probabilities, not only right and wrong",
+            shares.idxmin(),
+            100 * shares.min(),
+            shares.idxmax(),
         )
     if groups is not None:
         validation = _draw_groups(category[rest], groups[rest], 1 / (FIFTHS - 1), 1, seed)
