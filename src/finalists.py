@@ -18,6 +18,7 @@ from keras_tuner.errors import FailedTrialError
 from src.evaluation import NotFinite, cross_entropy, predict_table
 from src.networks.ensemble import average_networks, save_weights, without_optimizer
 from src.networks.normalization import settle_normalization
+from src.running.devices import release
 from src.running.locks import hold
 from src.running.parameters import check_averaging
 from src.running.resources import check_space, full_disk, is_full, training_bytes
@@ -32,8 +33,6 @@ from src.spaces import fixed
 from src.training import PictureTraining
 
 logger = logging.getLogger(__name__)
-
-BEYOND_TRIALS = 100_000  # added to a seed: no search has that many trials
 
 
 def train_finalists(
@@ -96,11 +95,6 @@ def train_finalists(
     return pd.DataFrame(rows)
 
 
-def new_seeds(seed: int, number: int) -> list[int]:
-    """Returns `number` seeds that no trial of a search used: trials count upwards from the run's seed."""
-    return list(range(seed + BEYOND_TRIALS, seed + BEYOND_TRIALS + number))
-
-
 def train_finalist(
     training: PictureTraining, candidate: dict, seed: int, place: Path, minutes: float, pace: float = 1.0
 ) -> dict:
@@ -150,44 +144,47 @@ def _train(
     training.epochs, training.seed = plan["epochs"], seed
     keras.utils.set_random_seed(seed)
     model = training.build(hp := fixed(plan["hyperparameters"]))
-    check_space(place, training_bytes(model.count_params()), f"the training of {place.name}")
-    history = HistoryFile(place / "history.csv")
-    checkpoint = Checkpoint(place / CHECKPOINT, history, {**plan, "divisor": training.batch_divisor})
-    deadline = Deadline.after(0)
-    if plan["minutes"] is not None:
-        spent = read_history(place)["seconds"].max() / 60 if checkpoint.path.exists() else 0.0
-        deadline = Deadline.after(max(plan["minutes"] - spent, 1 / 60))
-        deadline.is_over = 0 < plan["minutes"] <= spent  # it stopped the training before the kill
-    progress = EpochProgress(place.name.replace("_", " "), training.epochs)
-    watching = [progress, history, deadline, StopAtNaN()]
-    if plan["minutes"] and "steps" in training.space.settings:  # its learning rate decays with its epochs
-        expected = seconds_of_epochs(training, candidate, training.epochs)
-        watching.append(KeepPace(deadline, expected, most, progress))
-    last = training.fit(hp, model, training.epochs, [*watching, checkpoint]).history
-    if training.space.settles_normalization:
-        settle_normalization(model, training.untransformed())
-    save_weights(model, place / "model.weights.h5")
-    validation = training.serve("validation").once()  # whole, even if epochs are shortened
     try:
-        predictions = predict_table(model, validation)
-        with_mirror = predict_table(average_networks([model], mirrored=True), validation)
-    except NotFinite as error:  # though the loss was finite: the last step diverged, or 16 bits overflowed
-        raise FailedTrialError(str(error)) from error
-    predictions["probability_with_mirror"] = with_mirror["probability"]
-    write_table(predictions, place / "validation.csv")
-    return {
-        "trial": candidate["trial"],
-        "seed": seed,
-        "first_score": candidate["score"],
-        "val_accuracy": float(predictions["correct"].mean()),
-        "val_accuracy_unaveraged": last["val_accuracy"][-1],
-        "val_loss": model.evaluate(validation, verbose=0, return_dict=True)["loss"],
-        "val_log_loss": cross_entropy(predictions),
-        "epochs": len(last["loss"]),
-        "planned_epochs": training.epochs,
-        "seconds": round(history.earlier + time.monotonic() - started, 1),
-        "folder": f"{place.parent.name}/{place.name}",
-    }
+        check_space(place, training_bytes(model.count_params()), f"the training of {place.name}")
+        history = HistoryFile(place / "history.csv")
+        checkpoint = Checkpoint(place / CHECKPOINT, history, {**plan, "divisor": training.batch_divisor})
+        deadline = Deadline.after(0)
+        if plan["minutes"] is not None:
+            spent = read_history(place)["seconds"].max() / 60 if checkpoint.path.exists() else 0.0
+            deadline = Deadline.after(max(plan["minutes"] - spent, 1 / 60))
+            deadline.is_over = 0 < plan["minutes"] <= spent  # it stopped the training before the kill
+        progress = EpochProgress(place.name.replace("_", " "), training.epochs)
+        watching = [progress, history, deadline, StopAtNaN()]
+        if plan["minutes"] and "steps" in training.space.settings:  # its learning rate decays with its epochs
+            expected = seconds_of_epochs(training, candidate, training.epochs)
+            watching.append(KeepPace(deadline, expected, most, progress))
+        last = training.fit(hp, model, training.epochs, [*watching, checkpoint]).history
+        if training.space.settles_normalization:
+            settle_normalization(model, training.untransformed())
+        save_weights(model, place / "model.weights.h5")
+        validation = training.serve("validation").once()  # whole, even if epochs are shortened
+        try:
+            predictions = predict_table(model, validation)
+            with_mirror = predict_table(average_networks([model], mirrored=True), validation)
+        except NotFinite as error:  # of a finite loss: the last step diverged, or 16 bits overflowed
+            raise FailedTrialError(str(error)) from error
+        predictions["probability_with_mirror"] = with_mirror["probability"]
+        write_table(predictions, place / "validation.csv")
+        return {
+            "trial": candidate["trial"],
+            "seed": seed,
+            "first_score": candidate["score"],
+            "val_accuracy": float(predictions["correct"].mean()),
+            "val_accuracy_unaveraged": last["val_accuracy"][-1],
+            "val_loss": model.evaluate(validation, verbose=0, return_dict=True)["loss"],
+            "val_log_loss": cross_entropy(predictions),
+            "epochs": len(last["loss"]),
+            "planned_epochs": training.epochs,
+            "seconds": round(history.earlier + time.monotonic() - started, 1),
+            "folder": f"{place.parent.name}/{place.name}",
+        }
+    finally:
+        release(model)
 
 
 def load_network(

@@ -15,7 +15,7 @@ from keras_tuner.errors import FailedTrialError
 
 import src.finalists
 import src.training
-from src.finalists import load_network, new_seeds, train_finalist, train_finalists
+from src.finalists import load_network, train_finalist, train_finalists
 from src.generators import PictureBatches
 from src.images.augmentation import Augmentation
 from src.images.growth import growing_sizes, grown_size, relative_costs, spans
@@ -30,6 +30,7 @@ from src.searches.pace import RESERVE, KeepPace
 from src.searches.planning import (
     candidates,
     expected_seconds,
+    new_seeds,
     plan_finalists,
     planned_epochs,
     rank_candidates,
@@ -197,6 +198,26 @@ def test_a_training_that_goes_astray_is_left_out_and_the_others_go_on(tmp_path, 
         RuntimeError, match="each training of the finalists failed; the first: trial_4-seed_1"
     ):
         train(tmp_path, finalists=FINALISTS[:1])
+
+
+def test_what_a_finalist_has_trained_takes_no_memory_once_it_is_over(tmp_path, monkeypatch):
+    """Nor if it goes astray. TensorFlow's graph of a training would keep the values for ever."""
+    networks, fit = [], PictureTraining.fit
+
+    def go_astray(self, hp, model, *arguments, **more):
+        networks.append(model)
+        history = fit(self, hp, model, *arguments, **more)
+        if hp.values["units"] == 2:
+            raise FailedTrialError("the loss was nan in epoch 2")
+        return history
+
+    monkeypatch.setattr(PictureTraining, "fit", go_astray)
+    table = train(tmp_path, seeds=(1,), epochs=1)
+    assert len(networks) == 2 and len(table) == 1
+    for network in networks:
+        moments = [variable for variable in network.optimizer.variables if variable.dtype == "float32"]
+        assert len(moments) > len(network.trainable_variables)
+        assert {tuple(value.value.read_value().shape) for value in [*network.variables, *moments]} == {(0,)}
 
 
 def test_predictions_that_are_not_finite_fail_one_training_and_its_minutes_are_spent(tmp_path, monkeypatch):

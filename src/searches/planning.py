@@ -18,6 +18,7 @@ logger = logging.getLogger(__name__)
 # fewer epochs they do no better (tests/benchmarks/README.md, "What decides about averaging").
 ENOUGH = 75
 LEARNING = 0.4  # error falls as epochs ** -0.4; measured from 20 to 76 epochs, see tests/benchmarks/README.md
+BEYOND_TRIALS = 100_000  # added to a seed: no search has that many trials
 
 
 def candidates(records: list[TrialRecord]) -> list[dict]:
@@ -89,6 +90,11 @@ def plan_finalists(
         known = "trial %d: %.4f in the search; now %d training(s) of about %d epochs"
         logger.info(known, each["trial"], each["score"], trainings, planned)
     return chosen, trainings
+
+
+def new_seeds(seed: int, number: int) -> list[int]:
+    """Returns `number` seeds that no trial of a search used: trials count upwards from the run's seed."""
+    return list(range(seed + BEYOND_TRIALS, seed + BEYOND_TRIALS + number))
 
 
 def rank_candidates(
