@@ -180,6 +180,18 @@ def test_results_of_an_earlier_split_of_the_same_run_are_left_out(tmp_path):
     assert collect_results(tmp_path / "a")["result"].tolist()[1:] == ["now"]
 
 
+def test_a_kill_leaves_no_network_beside_the_costs_of_an_earlier_one(tmp_path, monkeypatch):
+    def kill(path, values):
+        raise KeyboardInterrupt
+
+    note(tmp_path / "a", "ours", table([True] * 6))
+    monkeypatch.setattr("src.results.comparison.write_json", kill)
+    with pytest.raises(KeyboardInterrupt):
+        note(tmp_path / "a", "ours", table([True] * 5 + [False]))
+    with pytest.raises(FileNotFoundError, match="run notebook 05 first"):
+        collect_results(tmp_path / "a")
+
+
 def test_a_run_without_a_result_is_sent_to_notebook_05(tmp_path):
     with pytest.raises(FileNotFoundError, match="run notebook 05 first"):
         collect_results(tmp_path / "a")

@@ -62,9 +62,9 @@ def note_result(run: Path, name: str, title: str, predictions: pd.DataFrame, fac
         predictions: on the test part.
         facts: from `measure_cost`, and as `loss` Keras's loss (including L2 penalties, as in the original).
     """
-    folder = run / "results"
+    folder, test_part = run / "results", _test_part(load_features(run / "features.csv"))
+    (folder / f"{name}.json").unlink(missing_ok=True)  # an earlier network's facts are not this one's
     write_table(predictions, folder / f"{name}.csv")
-    test_part = _test_part(load_features(run / "features.csv"))
     write_json(folder / f"{name}.json", {"result": title, "test_part": test_part, **facts})
 
 
