@@ -50,7 +50,7 @@ def train_finalists(
     val_accuracy, val_loss and val_log_loss (of the weights that are kept), val_accuracy_unaveraged (from the
     last validation during training, which need not follow the last epoch, with weights not yet averaged),
     epochs, planned_epochs, seconds, folder. A training whose loss or predictions become NaN or infinite has
-    no row.
+    no row; `attrs["seconds"]` is how long all of them took, those included.
 
     Args:
         training: what to train; its `epochs` are the maximum.
@@ -92,7 +92,9 @@ def train_finalists(
             pace = sum(row["seconds"] for row in rows) / max(expected, 1e-3)
     if not rows:
         raise RuntimeError(f"each training of the finalists failed; the first: {failures[0]}")
-    return pd.DataFrame(rows)
+    table = pd.DataFrame(rows)
+    table.attrs["seconds"] = lost + table["seconds"].sum()
+    return table
 
 
 def train_finalist(

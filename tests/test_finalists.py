@@ -241,6 +241,7 @@ def test_predictions_that_are_not_finite_fail_one_training_and_its_minutes_are_s
     assert "not finite" in failed["failure"] and failed["seconds"] > 0
     assert not list(place.glob("checkpoint*"))
     assert given == [0.5, pytest.approx(1 - failed["seconds"] / 60)]
+    assert table.attrs["seconds"] == table["seconds"].sum() + failed["seconds"], "not lost on the reader"
     monkeypatch.setattr(PictureTraining, "fit", lambda *parts, **more: pytest.fail("it was trained again"))
     pd.testing.assert_frame_equal(train(tmp_path, minutes=1, seeds=(1,)), table)
 

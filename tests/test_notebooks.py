@@ -8,10 +8,12 @@ import sys
 from types import SimpleNamespace
 
 import nbformat
+import pandas as pd
 import pytest
 
 from src.model import build_cnn
 from src.pipeline import MORE, NOTEBOOKS, STEPS, check_parameters, notebook_parameters, read_profile
+from src.runs import read_json, write_json
 
 ALL = ["00_run_all", *STEPS, *MORE]
 PROFILES = sorted(path.stem for path in (NOTEBOOKS / "profiles").glob("*.yaml"))
@@ -89,6 +91,28 @@ def test_a_kill_leaves_no_model_beside_the_space_and_minutes_of_an_earlier_one(t
     with pytest.raises(KeyboardInterrupt):
         exec(source[source.index("}\n") + 2 :], names)
     assert not (tmp_path / "training.json").exists(), "notebook 05 would tell of it"
+
+
+def test_the_saved_network_is_of_the_pictures_and_minutes_that_its_trainings_had(tmp_path):
+    """One of the trainings failed after three minutes."""
+    trainings, about = pd.DataFrame({"seconds": [60.0]}), {}
+    trainings.attrs["seconds"] = 240.0
+    write_json(tmp_path / "data.json", {"class_names": ["cat", "dog"]})
+    write_json(tmp_path / "input.json", {"image_size": 24, "interpolation": "area"})
+    pd.DataFrame({"seconds": [120.0]}).to_csv(tmp_path / "trials.csv")
+    identity = {"data": "f", "pictures": {"image_size": 24, "interpolation": "area"}}
+    names = {
+        "run_folder": tmp_path,
+        "identity": identity,
+        "trainings": trainings,
+        "best": {"space": "modern"},
+    }
+    names |= {"pd": pd, "read_json": read_json, "write_json": write_json, "candidates": [], "model": None}
+    names |= {"members": pd.DataFrame({"folder": ["a"]}), "both_views": True, "temperature": 1.5}
+    source = next(cell.source for cell in cells("04_training") if "save_model(" in cell.source)
+    exec(source, {**names, "save_model": lambda model, path, facts: about.update(facts)})
+    assert about["image_size"] == 24 and about["members"] == ["a"] and about["data_fingerprint"] == "f"
+    assert read_json(tmp_path / "training.json") == {"space": "modern", "minutes": 6.0}
 
 
 def test_a_kill_leaves_no_new_split_beside_the_facts_of_an_earlier_one(tmp_path):
