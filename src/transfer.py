@@ -9,8 +9,8 @@ from pathlib import Path
 import keras
 import numpy as np
 import pandas as pd
+from sklearn import model_selection
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -144,17 +144,17 @@ def cross_validate(features: Features, seed: int) -> pd.DataFrame:
     Returns:
         Columns image_name, code, probability of code 1.
     """
-    codes = features.table["code"].astype(int).to_numpy()
+    codes, groups = features.table["code"].astype(int).to_numpy(), features.table.get("group")
     heads = make_pipeline(StandardScaler(), LogisticRegression(C=1e-3, max_iter=300))
-    groups = features.table.get("group")
-    kind = StratifiedKFold if groups is None else StratifiedGroupKFold
+    kind = model_selection.StratifiedKFold if groups is None else model_selection.StratifiedGroupKFold
     most = np.bincount(codes).max() if groups is None else groups.nunique()  # possible folds
     views = features.values[: 1 + features.may_flip].mean(axis=0)
     folds = kind(min(FOLDS, most), shuffle=True, random_state=seed).split(views, codes, groups)
-    filled = [fold for fold in folds if len(fold[1])]  # few groups, each of one class, may leave one empty
-    told = cross_val_predict(heads, views, codes, cv=filled, method="predict_proba")
-    columns = {"image_name": features.table["image_name"].to_numpy(), "code": codes}
-    return pd.DataFrame({**columns, "probability": told[:, 1]})
+    folds = [fold for fold in folds if len(fold[1])]  # few groups, each of one class, may leave one empty
+    if any(len(set(codes[known])) < 2 for known, _ in folds):  # all groups of a class are in one fold
+        folds = [*model_selection.LeaveOneGroupOut().split(views, codes, groups)]
+    told = model_selection.cross_val_predict(heads, views, codes, cv=folds, method="predict_proba")
+    return features.table[["image_name"]].assign(code=codes, probability=told[:, 1]).reset_index(drop=True)
 
 
 def cached_pictures(run: Path, features: Features, names: Iterable[str]) -> list[np.ndarray]:

@@ -394,6 +394,19 @@ def test_a_fold_without_any_of_a_few_groups_is_left_out():
     assert transfer.cross_validate(Features(values, table, 0.0), seed=1)["probability"].notna().all()
 
 
+def test_where_one_fold_would_hold_all_groups_of_a_class_each_group_is_one():
+    """Two of six patients are ill, one of them in one picture; the others fill four of the five folds."""
+    random = np.random.default_rng(0)
+    groups = np.repeat(np.arange(6), [100, 100, 100, 100, 4, 200])
+    codes = np.where(groups < 4, 0, np.arange(len(groups)) % 2)
+    codes[groups == 4] = [0, 0, 0, 1]
+    values = np.stack([random.normal(3.0 * codes[:, None], 1.0, (len(codes), 8))] * 2)
+    names = [f"{number}.jpg" for number in range(len(codes))]
+    table = pd.DataFrame({"image_name": names, "code": codes, "group": groups})
+    judged = transfer.cross_validate(Features(values, table, 0.0), seed=1)
+    assert judged["probability"].notna().all() and judged["probability"][groups == 4].idxmax() == 403
+
+
 def test_a_picture_is_shown_by_its_name_not_by_its_place(stages):
     names = stages.features.table["image_name"].tolist()[:4]
     batches = load_batches(stages.run, "train", input_file=transfer.INPUT)
