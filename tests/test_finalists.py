@@ -451,6 +451,10 @@ def test_a_loaded_network_predicts_what_its_table_says(trained):
     kept = pd.read_csv(folder / row["folder"] / "validation.csv")
     told = network.predict(serve("validation"), verbose=0).ravel()
     assert told == pytest.approx(kept["probability"].to_numpy(), abs=1e-6)
+    of_label = np.where(kept["code"] == 1, kept["probability"], 1 - kept["probability"])
+    losses = [row["val_loss"], row["val_log_loss"]]  # without penalties they are one
+    assert losses == pytest.approx([-np.log(of_label).mean()] * 2, rel=1e-5)
+    assert row["val_accuracy"] == (of_label > 0.5).mean()
     with_mirror = average_networks([network], mirrored=True).predict(serve("validation"), verbose=0).ravel()
     assert with_mirror == pytest.approx(kept["probability_with_mirror"].to_numpy(), abs=1e-6)
     assert np.abs(with_mirror - told).max() > 1e-4
@@ -564,6 +568,8 @@ def test_finalists_are_ranked_by_the_minutes_that_each_of_their_trainings_gets()
     assert plan_finalists(make(500), [slow, quick], 1, 2, 190) == ([slow], 2)
     assert plan_finalists(make(500), [slow, quick], 2, 1, 95)[0] == [slow, quick]
     assert plan_finalists(make(500), [slow, quick], 2, 2, 200)[1] == 1, "twice 47 epochs of the slow one"
+    losses = [{**slow, "score": 0.2}, {**quick, "score": 0.3}]  # as accuracies, the quick one would lead
+    assert plan_finalists(make(500), losses, 1, 1, 40, "val_log_loss")[0] == losses[:1]
 
 
 def test_of_a_loss_the_lowest_is_expected_to_end_lowest():
@@ -590,6 +596,35 @@ def test_the_next_training_is_planned_by_how_fast_the_one_before_really_was(tmp_
     slow = [{**row, "seconds_an_epoch": 30.0, "seconds_a_validation": 10.0} for row in FINALISTS]
     train(tmp_path, minutes=10, seeds=(1,), finalists=slow)
     assert planned == [(5, 1.0), (8, 1.5)]  # two epochs took 120 s where 80 were expected
+
+
+def test_as_many_minutes_for_each_training_are_the_same_trainings(tmp_path, monkeypatch):
+    """One seed more, in more minutes, leaves those that are trained as they are."""
+
+    def pretend(training, candidate, seed, place, minutes, pace):
+        return {"seconds": 1.0, "epochs": 2, "folder": place.parent.name}
+
+    monkeypatch.setattr("src.finalists.train_finalist", pretend)
+    two = train(tmp_path, minutes=20, seeds=(1,))
+    four, three = train(tmp_path, minutes=40, seeds=(1, 2)), train(tmp_path, minutes=20, seeds=(1, 2))
+    assert set(two["folder"]) == set(four["folder"]) != set(three["folder"])
+
+
+def test_epochs_are_only_skipped_where_a_learning_rate_has_to_decay(tmp_path, monkeypatch):
+    """`described` has no schedule: it trains until its minutes are over."""
+    watching, training = [], make()
+    training.space = Space(lambda hp, image_size: build(hp, image_size, 9), training.space.choose_batches, ())
+
+    def note(self, hp, model, epochs, callbacks):
+        watching.append({type(each) for each in callbacks})
+        raise FailedTrialError("noted")
+
+    monkeypatch.setattr(PictureTraining, "fit", note)
+    for each in (training, make()):
+        with pytest.raises(FailedTrialError):
+            train_finalist(each, FINALISTS[0], 1, tmp_path / str(len(watching)), minutes=5.0)
+    assert [KeepPace in kinds for kinds in watching] == [False, True]
+    assert all(Deadline in kinds for kinds in watching)
 
 
 def test_the_learning_rate_falls_over_the_epochs_that_are_planned_not_over_the_most_allowed(tmp_path):
@@ -637,6 +672,10 @@ def test_the_winner_is_chosen_on_the_mean_of_the_new_scores(tmp_path):
     assert table["trial"].tolist() == [3, 7]
     assert table["val_accuracy_mean"].tolist() == pytest.approx([0.91, 0.88])
     assert table["difference"].tolist() == pytest.approx([0.01, -0.07])
+    assert table[["val_accuracy_min", "val_accuracy_max", "seeds"]].to_numpy().tolist() == [
+        [0.90, 0.92, 2],
+        [0.80, 0.96, 2],
+    ]
     by_loss = finalists_table(trainings.assign(val_log_loss=0.3), "val_log_loss")
     assert "difference" not in by_loss, "a loss is no accuracy"
     tied = finalists_table(trainings.assign(val_accuracy=0.9))
@@ -688,6 +727,15 @@ def test_one_picture_more_or_less_does_not_decide_what_is_averaged(tmp_path):
     assert choose_members(trainings, "finalists", tmp_path)["folder"].tolist() == ["a", "b"]
 
 
+def test_a_modest_network_that_is_nearly_always_right_is_judged_at_its_best_temperature(tmp_path):
+    """Trained with label smoothing it says 0.6 and is right on 98 of 100; the other says 0.8, right on 80."""
+    modest, bold = [0.6] * 98 + [0.4] * 2, [0.2] * 20 + [0.8] * 80
+    leave_validation(tmp_path, 1, {"modest": modest * 2, "bold": bold * 2})
+    rows = {"trial": [1, 2], "first_score": 0.9, "val_accuracy": [0.98, 0.8], "folder": ["modest", "bold"]}
+    members = choose_members(pd.DataFrame(rows), "finalists", tmp_path)
+    assert members["folder"].tolist() == ["modest"], "their mean would be wrong where the bold one is"
+
+
 def test_what_averaging_gains_is_counted_on_the_mean_probability(tmp_path):
     """Of four pictures network a is right on three, b on two, their mean on all four; and that ten times."""
     told = {"a": [0.9, 0.4, 0.2, 0.1] * 10, "b": [0.3, 0.9, 0.7, 0.2] * 10}
@@ -700,6 +748,8 @@ def test_what_averaging_gains_is_counted_on_the_mean_probability(tmp_path):
     assert gains.loc["helpful finalists averaged", "as_it_is"] == 1
     assert gains.loc["helpful finalists averaged", "as_it_is_gain"] == 25
     assert gains.loc["helpful finalists averaged", "with_mirror_view_gain"] == pytest.approx(-25)
+    by_loss = averaging_gains(trainings.assign(val_log_loss=[0.7, 0.6]), tmp_path, "val_log_loss")
+    assert by_loss["as_it_is"].iloc[0] == 0.5, "of the winner by the search's own objective"
     gains = averaging_gains(trainings.assign(trial=1), tmp_path)  # both are seeds of one finalist
     assert gains["networks"].tolist() == [1, 2, 2] and gains["as_it_is"].tolist() == [0.625, 1, 1]
     assert gains["as_it_is_gain"].tolist() == [0, 37.5, 37.5]

@@ -45,9 +45,10 @@ def test_a_second_call_reads_the_first_ones_predictions(run, monkeypatch):
     assert len(second.log) == 1
 
 
-def test_a_look_that_is_cut_off_is_a_line_of_the_log_and_the_next_one_another(run, monkeypatch):
+@pytest.mark.parametrize("cut", ["predict_table", "losses"])
+def test_a_look_that_is_cut_off_is_a_line_of_the_log_and_the_next_one_another(cut, run, monkeypatch):
     with monkeypatch.context() as patched:
-        patched.setattr(opening, "losses", lambda *parts: (_ for _ in ()).throw(KeyboardInterrupt))
+        patched.setattr(opening, cut, lambda *parts: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             open_test(run, run / "model.keras")
     assert len(pd.read_csv(run / "test_openings.csv")) == 1
@@ -95,6 +96,25 @@ def test_the_predictions_know_the_groups_that_the_split_was_drawn_by(run):
     assert (predictions["group"] + ".jpg" == predictions["image_name"]).all()
 
 
+@pytest.mark.parametrize(("input_file", "notebook"), [("input.json", "04"), ("transfer/input.json", "06")])
+def test_a_network_that_cannot_be_opened_names_the_notebook_that_saved_it(run, input_file, notebook):
+    (run / "model.keras").write_text("no network")
+    with pytest.raises(ValueError, match=f"no model to be opened: .*; run notebook {notebook} again"):
+        open_test(run, run / "model.keras", input_file)
+
+
+def test_damaged_predictions_that_are_deleted_as_told_are_made_again(run):
+    first = open_test(run, run / "model.keras").predictions
+    path = next((run / "test").glob("*-predictions.csv"))
+    path.write_text("")
+    with pytest.raises(ValueError, match=r"predictions\.csv is no table .*; put it right, or delete it"):
+        open_test(run, run / "model.keras")
+    path.unlink()
+    again = open_test(run, run / "model.keras")
+    pd.testing.assert_frame_equal(again.predictions, first)
+    assert len(again.log) == 2
+
+
 def test_a_missing_model_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"model\.keras is missing; run notebook 04"):
         open_test(tmp_path, tmp_path / "model.keras")
@@ -120,3 +140,13 @@ def test_a_model_of_an_earlier_split_neither_opens_the_test_part_nor_is_read(run
     with pytest.raises(ValueError, match="another split"):
         open_test(run, run / "model.keras")
     assert len(pd.read_csv(run / "test_openings.csv")) == 1
+
+
+@pytest.mark.parametrize("input_file", ["input.json", "transfer/input.json"])
+def test_a_model_of_another_picture_size_does_not_open_the_test_part(run, input_file):
+    """A network that takes any size would predict, and worse."""
+    write_json(run / "model.json", {"image_size": 8})
+    write_json(run / input_file, {"image_size": 16})
+    with pytest.raises(ValueError, match="takes pictures of image_size 8"):
+        open_test(run, run / "model.keras", input_file)
+    assert not (run / "test_openings.csv").exists()

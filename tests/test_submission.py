@@ -105,11 +105,25 @@ def test_few_pictures_do_not_make_a_network_surer_than_many_would():
     assert calibrate(others).temperature == pytest.approx(1, abs=0.03)
 
 
+def test_the_temperature_is_the_likeliest_under_its_prior():
+    """Of 40 alike pictures, 38 are right; by Bayes' rule, on a fine grid of logarithms of the temperature."""
+    alike = pd.DataFrame({"code": [1] * 38 + [0] * 2, "probability": 0.8})
+    logarithm = np.linspace(-2, 2, 4001)
+    right = sigmoid(np.log(0.8 / 0.2) / np.exp(logarithm))
+    posterior = 38 * np.log(right) + 2 * np.log(1 - right) - (logarithm / 0.5) ** 2 / 2
+    assert calibrate(alike).temperature == pytest.approx(np.exp(logarithm[posterior.argmax()]), rel=0.005)
+
+
 def test_the_temperature_divides_the_logit_and_the_clip_holds_at_both_ends():
     probability = pd.Series([0.0, 0.2, 0.5, 0.9, 1.0])
     calibrated = Calibration(2.0, 0.01).apply(probability)
     by_hand = [sigmoid(np.log(p / (1 - p)) / 2) for p in (0.2, 0.9)]
     assert calibrated.tolist() == pytest.approx([0.01, by_hand[0], 0.5, by_hand[1], 0.99])
+    ends = Calibration(2.0, 0.0).apply(
+        pd.Series([0.0, 1.0])
+    )  # as in the saved network, whose logits are finite
+    assert ends.tolist() == pytest.approx([sigmoid(np.log(1e-7) / 2), sigmoid(-np.log(1e-7) / 2)], rel=1e-3)
+    assert 1 - ends[1] == pytest.approx(ends[0], rel=1e-6)
 
 
 def test_one_sure_mistake_among_hundred_asks_for_a_clip_of_about_a_hundredth():
@@ -158,11 +172,12 @@ def test_pictures_of_a_group_are_in_one_half(groups, monkeypatch):
     def calibrate_half(half, clip, independent):
         halves.append(half)
         assert independent == calibration.count_independent(validation) / 2, "what both are worth, halved"
+        assert clip == 0.02
         return Calibration(1.0, 0.0)
 
     monkeypatch.setattr(calibration, "calibrate", calibrate_half)
     validation = sure_too_much(60).assign(group=[f"patient {number % groups}" for number in range(60)])
-    log_loss_table(validation, Calibration(1.0, 0.0), 0.0, seed=3)
+    log_loss_table(validation, Calibration(1.0, 0.0), 0.02, seed=3)
     first, second = (set(half["group"]) for half in halves)
     assert len(first) == len(second) == groups / 2 and not first & second
 

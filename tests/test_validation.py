@@ -68,3 +68,11 @@ def test_a_model_of_an_earlier_split_is_refused(run):
         write_json(run / file, {name: file})
     with pytest.raises(ValueError, match="another split"):
         validation_predictions(run, run / "model.keras")
+
+
+def test_a_model_of_another_picture_size_is_refused(run):
+    """A network that takes any size would predict, and worse."""
+    write_json(run / "model.json", {"image_size": 8})
+    write_json(run / "input.json", {"image_size": 16})
+    with pytest.raises(ValueError, match="takes pictures of image_size 8"):
+        validation_predictions(run, run / "model.keras")
