@@ -121,6 +121,17 @@ def test_all_but_the_size_of_the_pictures_stays_as_it_was_and_an_epoch_is_whole(
     assert batches.pixels.shape[1] == SIZE and batches.epoch_fraction == 1
 
 
+def test_settings_that_are_damaged_name_the_notebook_that_makes_them(run, tmp_path):
+    """Else 06 would be named, which only copies them, or nothing at all."""
+    for name in ("data.json", "features.csv"):
+        (tmp_path / name).write_bytes((run / name).read_bytes())
+    settings = read_json(run / "input.json")
+    for damage in ({"interpolation": None}, {"seed": "one"}):
+        write_json(tmp_path / "input.json", {**settings, **damage})
+        with pytest.raises(ValueError, match=r"/input\.json is damaged: .*; run notebook 02 again"):
+            transfer.prepare_pictures(tmp_path, SIZE)
+
+
 def test_a_head_that_another_machine_trained_is_asked_for(stages, tmp_path):
     elsewhere = replace(stages.winner, folder=tmp_path / "trial_0000")
     with pytest.raises(FileNotFoundError, match="trial_0000/model.weights.h5 is missing: copy it from"):
@@ -345,6 +356,8 @@ def test_a_wrong_label_is_doubted_by_a_head_that_was_not_trained_on_it():
     assert judged["code"].tolist() == table["code"].tolist()
     of_label = judged["probability"].where(judged["code"] == 1, 1 - judged["probability"])
     assert of_label.idxmin() == 30 and of_label[30] < 0.5
+    again = transfer.cross_validate(Features(values, table.set_axis(range(7, 107)), 0.0), seed=1)
+    pd.testing.assert_frame_equal(again, judged)  # whatever the rows' places in the cache
 
 
 def test_a_mirror_image_is_of_no_use_where_pictures_may_not_be_flipped(run):
