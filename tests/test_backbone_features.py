@@ -2,6 +2,7 @@
 
 import logging
 import shutil
+import time
 from types import SimpleNamespace
 
 import keras
@@ -63,7 +64,9 @@ def test_they_are_the_networks_of_each_picture_and_of_its_mirror_image(tmp_path,
 
 
 def test_a_second_call_computes_nothing(tmp_path, pixels, pictures, monkeypatch):
+    started = time.monotonic()
     first = compute_features(build(), pixels, pictures, tmp_path, "cache.npy")
+    assert first.seconds <= time.monotonic() - started
     monkeypatch.setattr(backbone_features, "_compute_chunk", lambda *parts: pytest.fail("computed again"))
     again = compute_features(build(), pixels, pictures, tmp_path, "cache.npy")
     np.testing.assert_array_equal(first.values, again.values)

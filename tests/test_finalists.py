@@ -341,6 +341,23 @@ def test_the_seconds_before_memory_ran_out_count_as_well(tmp_path, monkeypatch):
     assert train_finalist(make(epochs=1), FINALISTS[0], 1, tmp_path, math.inf)["seconds"] >= 100
 
 
+def test_a_finalist_that_is_stopped_after_memory_ran_out_resumes_at_half_the_batch_size(
+    tmp_path, monkeypatch
+):
+    """Its first, small pictures would fit at the full one, and its epochs of larger ones would be lost."""
+    divisors = []
+
+    def lack(self, *parts, **more):
+        divisors.append(self.batch_divisor)
+        raise MemoryError("the large pictures") if self.batch_divisor == 1 else KeyboardInterrupt
+
+    monkeypatch.setattr(PictureTraining, "fit", lack)
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            train_finalist(make(), FINALISTS[0], 1, tmp_path, math.inf)
+    assert divisors == [1, 2, 2]
+
+
 def test_pictures_come_in_another_order_with_each_seed(tmp_path, monkeypatch):
     orders, fit = [], PictureTraining.fit
 
