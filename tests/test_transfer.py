@@ -316,6 +316,7 @@ def test_saved_again_a_network_is_the_same_file_and_the_test_part_stays_shut(sav
     pd.testing.assert_frame_equal(again.predictions, first["transfer"].predictions)
     assert len(pd.read_csv(run / "test_openings.csv")) == 2
     metrics = read_json(run / "transfer_frozen_metrics.json")
+    assert metrics["loss"] == pytest.approx(metrics["cross_entropy"] + metrics["penalty"], rel=1e-3)
     assert metrics["training_minutes"] == 1 and metrics["n"] == len(first["transfer_frozen"].predictions)
     assert len(pd.read_csv(run / "transfer_predictions.csv")) == metrics["n"]
 
