@@ -128,7 +128,6 @@ def unfreeze(network: keras.Model, name: str, blocks: int) -> None:
     inner = inner_network(network)
     starts = list(block_starts(inner, name).values())
     first = starts[-min(blocks, len(starts))] if blocks else len(inner.layers)
-    inner.trainable = True
     for index, layer in enumerate(inner.layers):
         layer.trainable = index >= first and not isinstance(layer, layers.BatchNormalization)
 
