@@ -338,7 +338,7 @@ def test_the_seconds_before_memory_ran_out_count_as_well(tmp_path, monkeypatch):
         return fit(self, *parts, **more)
 
     monkeypatch.setattr(PictureTraining, "fit", lack)
-    assert train_finalist(make(epochs=1), FINALISTS[0], 1, tmp_path, math.inf)["seconds"] >= 100
+    assert 100 <= train_finalist(make(epochs=1), FINALISTS[0], 1, tmp_path, math.inf)["seconds"] < 300
 
 
 def test_a_finalist_that_is_stopped_after_memory_ran_out_resumes_at_half_the_batch_size(
