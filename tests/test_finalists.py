@@ -616,15 +616,16 @@ def test_the_next_training_is_planned_by_how_fast_the_one_before_really_was(tmp_
 
 
 def test_as_many_minutes_for_each_training_are_the_same_trainings(tmp_path, monkeypatch):
-    """One seed more, in more minutes, leaves those that are trained as they are."""
+    """One seed or finalist more, in more minutes, leaves those that are trained as they are."""
 
     def pretend(training, candidate, seed, place, minutes, pace):
         return {"seconds": 1.0, "epochs": 2, "folder": place.parent.name}
 
     monkeypatch.setattr("src.finalists.train_finalist", pretend)
+    one = train(tmp_path, minutes=10, seeds=(1,), finalists=FINALISTS[:1])
     two = train(tmp_path, minutes=20, seeds=(1,))
     four, three = train(tmp_path, minutes=40, seeds=(1, 2)), train(tmp_path, minutes=20, seeds=(1, 2))
-    assert set(two["folder"]) == set(four["folder"]) != set(three["folder"])
+    assert set(one["folder"]) == set(two["folder"]) == set(four["folder"]) != set(three["folder"])
 
 
 def test_epochs_are_only_skipped_where_a_learning_rate_has_to_decay(tmp_path, monkeypatch):
