@@ -20,12 +20,8 @@ PACKAGES = ["keras", "tensorflow", "tensorflow-cpu", "tensorflow-tpu", "jax", "t
 PACKAGES += ["optuna", "numpy", "pandas", "opencv-python-headless", "opencv-python", "pillow"]
 PACKAGES += ["scikit-learn", "papermill"]
 PROJECT = Path(__file__).resolve().parents[2]
-TRAINING_CODE = [
-    "spaces.py",
-    "model.py",
-    "training.py",
-    "generators.py",
-]  # in src, with what they are made of:
+# In src: what decides how a network is trained.
+TRAINING_CODE = ["spaces.py", "model.py", "training.py", "generators.py"]
 TRAINING_CODE += ["networks/*.py", "images/*.py", "pretrained/*.py"]
 
 
