@@ -91,7 +91,7 @@ def predict_pictures(saved: SavedModel, files: Sequence[tuple[str, Path]]) -> It
 def _read_square(path: Path, saved: SavedModel) -> np.ndarray | str:
     """Returns the picture as the pixel cache would hold it, or the reason why it cannot be read."""
     try:
-        if refusal := refuse_file(os.lstat(path)):
+        if refusal := refuse_file(path):
             return refusal
         return resize_square(decode_picture(path.read_bytes()), saved.image_size, saved.interpolation)
     except OSError as error:

@@ -3,8 +3,6 @@
 import logging
 import os
 import shutil
-import subprocess
-import sys
 import unicodedata
 import zipfile
 from pathlib import Path
@@ -584,15 +582,6 @@ def test_auto_prefers_kaggle_then_raw_then_the_sample_and_says_so(tmp_path, path
 def test_a_zip_among_the_input_is_a_data_set(paths):
     pack(paths.input / "mine" / "pets.zip", CLASSES)
     assert data.find_data("auto", paths).match("unpacked/pets-*")
-
-
-def test_labels_in_a_csv_file_become_class_folders_as_the_readme_says(tmp_path, paths):
-    readme = (Path(__file__).resolve().parents[1] / "README.md").read_text()
-    recipe = readme.split("```python\n")[1].split("```")[0]
-    fill(tmp_path / "train", ["000a.jpg", "000b.jpg", "000c.jpg"])
-    (tmp_path / "labels.csv").write_text("id,label\n000a,1\n000b,0\n000c,1\n")
-    subprocess.run([sys.executable, "-c", recipe], cwd=tmp_path, check=True)
-    assert labels(data.find_data(str(tmp_path / "by_class"), paths)) == ["0", "1", "1"]
 
 
 def test_two_data_sets_among_the_input_are_told_apart_by_the_user(paths):

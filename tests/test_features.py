@@ -1,6 +1,8 @@
 """The table has a row for every file, the published columns are the published ones, the split is theirs."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import cv2
@@ -24,7 +26,9 @@ from src.images.files import content_hash
 from src.images.hashing import perceptual_hash
 from src.images.pictures import decode_picture
 
-PHOTOGRAPHS = Path(__file__).resolve().parents[2] / "shared" / "data" / "train.zip"
+PROJECT = Path(__file__).resolve().parents[1]
+PHOTOGRAPHS = PROJECT.parent / "shared" / "data" / "train.zip"
+README = PROJECT / "README.md"
 
 
 def write_picture(path: Path, seed: int = 0, height: int = 24, width: int = 32) -> None:
@@ -145,7 +149,7 @@ def test_no_file_vanishes_and_each_one_left_out_has_its_reason(tmp_path, monkeyp
     write_picture(folder / "dog.92.jpg", height=1)
     write_picture(folder / 'Mein Kätzchen, "süß".jpg', 7)
     write_picture(folder / "dog.93.jpg", 93)
-    (folder / "dog.94.jpg").symlink_to(folder / "dog.1.jpg")
+    (folder / "dog.94.jpg").symlink_to(tmp_path / "away.jpg")
     (folder / "linked").symlink_to(tmp_path)
     os.mkfifo(folder / "dog.95.jpg")
     write_picture(Path(os.fsdecode(os.fsencode(folder) + b"/cat.\xff.jpg")), 8)
@@ -168,13 +172,36 @@ def test_no_file_vanishes_and_each_one_left_out_has_its_reason(tmp_path, monkeyp
     assert found["dog.92.jpg"].startswith("too small")
     assert found['Mein Kätzchen, "süß".jpg'] == "the name carries no label"
     assert found["dog.93.jpg"] == "unreadable: Permission denied"
-    assert found["dog.94.jpg"].startswith("a link")
-    assert found["linked"].startswith("a link")
+    assert found["dog.94.jpg"] == "unreadable: No such file or directory"
+    assert found["linked"] == "a linked folder: not followed"
     assert found["dog.95.jpg"] == "not a regular file"
     assert found["cat.\\xff.jpg"].startswith("the name is not UTF-8")
     assert (table["reason"] == "").equals(table["status"] == "used")
     save_features(table, tmp_path / "features.csv")
     pd.testing.assert_frame_equal(load_features(tmp_path / "features.csv"), table)
+
+
+def test_a_link_to_a_picture_is_as_good_as_the_picture(tmp_path):
+    """As in the caches of download tools, and in folders that are sorted by links."""
+    write_flat(tmp_path / "pictures")
+    (tmp_path / "links").mkdir()
+    for file in (tmp_path / "pictures").iterdir():
+        (tmp_path / "links" / file.name).symlink_to(file)
+    pd.testing.assert_frame_equal(
+        extract_features(tmp_path / "links"), extract_features(tmp_path / "pictures")
+    )
+
+
+def test_labels_in_a_csv_file_become_class_folders_as_the_readme_says(tmp_path):
+    recipe = README.read_text().split("```python\n")[1].split("```")[0]
+    labels = {f"{number:04}": str(number % 2) for number in range(20)}
+    for seed, name in enumerate(labels):
+        write_picture(tmp_path / "train" / f"{name}.jpg", seed)
+    pd.Series(labels).rename_axis("id").to_csv(tmp_path / "labels.csv", header=["label"])
+    subprocess.run([sys.executable, "-c", recipe], cwd=tmp_path, check=True)
+    table = extract_features(tmp_path / "by_class")
+    assert dict(zip(table["image_name"].str[2:-4], table["category"], strict=True)) == labels
+    assert (table["status"] == "used").all()
 
 
 def test_three_classes_are_refused_with_their_counts(tmp_path):

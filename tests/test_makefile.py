@@ -185,6 +185,12 @@ def test_what_a_link_leads_to_is_looked_at(make, tmp_path):
     assert steps(make("run", f"DATA={link}")) == ["summary"]
     zipped.write_bytes(b"another")
     assert steps(make("run", f"DATA={link}")) == [*STEPS, "summary"]
+    (tmp_path / "links").mkdir()
+    (tmp_path / "links" / "cat.0.jpg").symlink_to(zipped)
+    (tmp_path / "links" / "cat.1.jpg").symlink_to(tmp_path / "nowhere")
+    assert steps(make("run", f"DATA={tmp_path / 'links'}")) == [*STEPS, "summary"]
+    zipped.write_bytes(b"yet another")
+    assert steps(make("run", f"DATA={tmp_path / 'links'}")) == [*STEPS, "summary"]
 
 
 @pytest.mark.parametrize(

@@ -179,15 +179,15 @@ def test_a_batch_at_a_time_is_in_memory(folder, model_file, monkeypatch):
     assert len(list(one_by_one)) == len(files) - 1
 
 
-def test_a_link_a_pipe_and_a_file_that_went_away_are_rows_too(folder, model_file, tmp_path):
-    (tmp_path / "link.jpg").symlink_to(folder / "dog.0.jpg")
+def test_a_linked_folder_a_pipe_and_a_file_that_went_away_are_rows_too(folder, model_file, tmp_path):
+    (tmp_path / "link.jpg").symlink_to(folder, target_is_directory=True)
     os.mkfifo(tmp_path / "pipe.jpg")
     files = [*list_pictures(tmp_path), ("gone.jpg", tmp_path / "gone.jpg")]
     told = [(name, probability, reason) for name, probability, reason in predict_pictures(
         load_saved_model(model_file), files
     )]  # fmt: skip
     assert told == [
-        ("link.jpg", 0.5, "a link: not followed"),
+        ("link.jpg", 0.5, "a linked folder: not followed"),
         ("pipe.jpg", 0.5, "not a regular file"),
         ("gone.jpg", 0.5, "unreadable: No such file or directory"),
     ]

@@ -35,12 +35,12 @@ def _list_files(source: Path) -> dict[str, Hashable]:
         def stop(error: OSError) -> None:  # os.walk would skip unreadable folders
             raise error
 
-        # Links are not followed: they could lead anywhere, even in circles.
+        # Linked folders are not followed: they could lead anywhere, even in circles.
         paths = [Path(folder) / file for folder, _, files in os.walk(source, onerror=stop) for file in files]
         names = {path.relative_to(source).as_posix(): path for path in paths}
         # Uncompressed pictures often have the same size: each is equal only to itself.
         files = {
-            name: name if path.suffix.lower() in UNCOMPRESSED else path.lstat().st_size
+            name: name if path.suffix.lower() in UNCOMPRESSED or not path.exists() else path.stat().st_size
             for name, path in names.items()
         }
     return {name: files[name] for name in sorted(files) if not is_hidden(name)}

@@ -1,7 +1,6 @@
 """One row per file below a folder: its label, its picture's size and hashes, or why it is not used."""
 
 import logging
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -43,13 +42,10 @@ def describe_file(
     if is_hidden(name):
         return row | {"reason": "hidden: it or a folder above it begins with a dot"}
     try:
-        information = os.lstat(path)
-        refusal = refuse_file(information)
-        if refusal:
+        if refusal := refuse_file(path):
             return row | {"reason": refusal}
-        row["bytes"] = information.st_size
         data = path.read_bytes()
-        row["content_hash"] = content_hash(data)
+        row |= {"bytes": len(data), "content_hash": content_hash(data)}
         picture = decode_picture(data)
     except OSError as error:
         return row | {"reason": f"unreadable: {error.strerror}"}

@@ -13,8 +13,8 @@ MAXIMUM_BYTES = 300_000_000
 def list_files(folder: Path) -> list[tuple[str, Path]]:
     """Returns the names and paths of all files below the folder, sorted by name.
 
-    Links (not followed) and folders that cannot be listed are included. The name is the path below
-    the folder, with `/`, as text that any table can hold.
+    Linked folders (not followed: they may lead in circles) and folders that cannot be listed are included.
+    The name is the path below the folder, with `/`, as text that any table can hold.
     """
     found: list[Path] = []
 
@@ -39,12 +39,16 @@ def is_hidden(name: str) -> bool:
     return any(part.startswith(".") or part == "__MACOSX" for part in name.split("/"))
 
 
-def refuse_file(information: os.stat_result) -> str:
-    """Returns why a file must not be opened, or "" if it may be."""
-    if stat.S_ISLNK(information.st_mode):
-        return "a link: not followed"
+def refuse_file(path: Path) -> str:
+    """Returns why a file must not be opened, or "" if it may be; a link counts as the file that it leads to.
+
+    Raises:
+        OSError: there is no such file.
+    """
+    information = path.stat()
     if stat.S_ISDIR(information.st_mode):
-        return "unreadable: a folder that cannot be listed"
+        linked = path.is_symlink()
+        return "a linked folder: not followed" if linked else "unreadable: a folder that cannot be listed"
     if not stat.S_ISREG(information.st_mode):  # reading a pipe would block forever
         return "not a regular file"
     return f"too large: {information.st_size} bytes" if information.st_size > MAXIMUM_BYTES else ""

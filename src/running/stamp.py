@@ -27,7 +27,7 @@ def stamp(data: str) -> str:
     places = [paths.input, paths.data / "raw"] if data == "auto" else [given]
     digest = hashlib.sha256()
     for file in (file for place in places for file in _list_files(place)):
-        information = file.lstat()
+        information = file.stat() if file.exists() else file.lstat()  # a link may lead nowhere
         digest.update(repr((str(file), information.st_size, information.st_mtime_ns)).encode())
     return digest.hexdigest()[:16]
 
