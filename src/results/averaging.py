@@ -60,10 +60,10 @@ def choose_members(
 def select_helpful(trainings: pd.DataFrame, folder: Path) -> pd.DataFrame:
     """Returns the best training run and, added greedily, those that do not make the average worse.
 
-    The criterion is the log loss on validation pictures, each average at its best temperature, since label
-    smoothing makes networks underconfident. By accuracy, one or two pictures would decide. A network that
-    is left out may be at chance level, always sure of one class, and would bias every mean towards it
-    (R. Caruana et al., "Ensemble selection from libraries of models", ICML 2004).
+    The criterion is the log loss on validation pictures, each average calibrated first (see `calibrate`),
+    since label smoothing makes networks underconfident. By accuracy, one or two pictures would decide. A
+    network that is left out may be at chance level, always sure of one class, and would bias every mean
+    towards it (R. Caruana et al., "Ensemble selection from libraries of models", ICML 2004).
     """
     tables = _read_validation(trainings, folder)
     members: list[str] = []

@@ -109,5 +109,5 @@ def _read_table(path: Path) -> pd.DataFrame:
         return pd.read_csv(path, dtype={"model": str})  # a fingerprint may look like a number
     except ValueError as error:
         raise ValueError(
-            f"{path} is no table ({one_line(error)}); put it right, or delete it and run notebook 05 again"
+            f"{path} is no table ({one_line(error)}); put it right, or delete it and run this notebook again"
         ) from error
