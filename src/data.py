@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 
 COMPETITION = "dogs-vs-cats"
 DEEPEST_NESTING = 3  # zips in zips
-MANY = 20  # pictures: fewer are not a data set but, say, a notebook's figures
+FEWEST_PICTURES = 20  # of a data set: a folder with fewer may hold, say, a notebook's figures
 
 
 def find_data(data: str, paths: Paths, class_pattern: str = "") -> Path:
@@ -35,7 +35,7 @@ def find_data(data: str, paths: Paths, class_pattern: str = "") -> Path:
         OSError: a download failed, or `paths.data` cannot be written.
     """
     source, why = find_source(data, paths, class_pattern)
-    found = locate(source or draw_sample(paths.data / "sample"), paths.data / "unpacked", class_pattern)
+    found = _locate(source or draw_sample(paths.data / "sample"), paths.data / "unpacked", class_pattern)
     logger.info("pictures in %s (%s)", found, why)
     return found
 
@@ -47,17 +47,16 @@ def find_source(data: str, paths: Paths, class_pattern: str = "") -> tuple[Path 
     """
     if class_pattern:
         compile_pattern(class_pattern, "class_pattern", "the data")  # before anything is downloaded
-    raw = paths.data / "raw"
-    source, why = None, f"data = '{data}'"
+    why = f"data = '{data}'"
     if data == "auto":
-        source, why = _choose(paths, class_pattern)
-    elif data in downloads.SOURCES:
-        source = downloads.download(data, raw)
-    elif data == "kaggle":
-        source = downloads.download_kaggle()
-    elif data != "sample":
-        source = find_path(data, ["auto", "sample", *downloads.SOURCES, "kaggle"])
-    return source, why
+        return _choose(paths, class_pattern)
+    if data == "sample":
+        return None, why
+    if data in downloads.SOURCES:
+        return downloads.download(data, paths.data / "raw"), why
+    if data == "kaggle":
+        return downloads.download_kaggle(), why
+    return find_path(data, ["auto", "sample", *downloads.SOURCES, "kaggle"]), why
 
 
 def find_path(text: str, words: list[str]) -> Path:
@@ -106,11 +105,12 @@ def _choose(paths: Paths, class_pattern: str) -> tuple[Path | None, str]:
 
 
 def _may_hold_data(folder: Path) -> bool:
+    """Returns whether a folder has so many pictures, or a zip, that somebody may want to train on them."""
     try:
         names = list_names(folder)
     except (OSError, ValueError):
         return False
-    return sum(map(is_picture, names)) >= MANY or any(map(is_zip, names))
+    return sum(map(is_picture, names)) >= FEWEST_PICTURES or any(map(is_zip, names))
 
 
 def _is_filled(folder: Path) -> bool:
@@ -127,22 +127,18 @@ def _is_understood(source: Path, class_pattern: str) -> bool:
         return False
 
 
-def locate(source: Path, unpacked: Path, class_pattern: str = "", outer: tuple[Path, ...] = ()) -> Path:
-    """Returns the canonical folder in `source`, a folder or a zip; zips are unpacked below `unpacked`.
-
-    `outer` lists the zips that `source` was unpacked from, outermost first.
-
-    Raises:
-        ValueError: no data set or more than one, not exactly two classes, or zips nested too deeply.
-    """
-    readings, zips = survey(source, class_pattern)
-    refuse_unclear(source, readings, zips, class_pattern)
-    if source.is_dir() and readings:
-        if readings[0].copies:
-            logger.info("%d pictures lie in %s twice: one of each counts", readings[0].copies, source)
-        return source / readings[0].folder
-    if len(outer) == DEEPEST_NESTING:
-        what = f"zips in zips, more than {len(outer)} deep, in {outer[0]}; unpack them by hand"
-        raise ValueError(one_line(what))
-    whole = source if source.is_file() else zips[0]
-    return locate(archives.unpack_below(unpacked, whole), unpacked, class_pattern, (*outer, whole))
+def _locate(source: Path, unpacked: Path, class_pattern: str) -> Path:
+    """Returns the canonical folder in `source`, a folder or a zip; zips are unpacked below `unpacked`."""
+    opened: list[Path] = []  # zips, outermost first
+    while True:
+        readings, zips = survey(source, class_pattern)
+        refuse_unclear(source, readings, zips, class_pattern)
+        if source.is_dir() and readings:
+            if readings[0].copies:
+                logger.info("%d pictures lie in %s twice: one of each counts", readings[0].copies, source)
+            return source / readings[0].folder
+        if len(opened) == DEEPEST_NESTING:
+            what = f"zips in zips, more than {DEEPEST_NESTING} deep, in {opened[0]}; unpack them by hand"
+            raise ValueError(one_line(what))
+        opened.append(source if source.is_file() else zips[0])
+        source = archives.unpack_below(unpacked, opened[-1])
