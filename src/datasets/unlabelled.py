@@ -4,7 +4,7 @@ import logging
 from collections import defaultdict
 from pathlib import Path, PurePosixPath
 
-from src.config import PART_NAMES, Paths
+from src.config import TEST_NAMES, Paths
 from src.data import find_path, find_source
 from src.datasets import archives
 from src.datasets.contents import is_zip, list_names
@@ -14,8 +14,6 @@ from src.images.files import is_picture
 from src.sample import draw_unlabelled
 
 logger = logging.getLogger(__name__)
-
-NAMES = {name for name in PART_NAMES if name.startswith("test")}
 
 
 def find_unlabelled(pictures: str, data: str, paths: Paths, class_pattern: str = "") -> Path:
@@ -71,19 +69,19 @@ def _find(top: Path, names: list[str], class_pattern: str) -> list[Path]:
     files = [PurePosixPath(name) for name in names]
     labels = defaultdict(set)
     for file in files:
-        if is_picture(file.name) and file.parent.name.lower() in NAMES:
+        if is_picture(file.name) and file.parent.name.lower() in TEST_NAMES:
             label = find_class(class_pattern, str(file)) if class_pattern else read_prefix(file.name)
             labels[file.parent].add(label or "")
     folders = [folder for folder, found in labels.items() if found == {""}]
     unpacked = {above for folder in folders for above in (folder, *folder.parents)}
-    zips = [file for file in files if is_zip(file.name) and file.stem.lower() in NAMES]
+    zips = [file for file in files if is_zip(file.name) and file.stem.lower() in TEST_NAMES]
     packed = [file for file in zips if file.with_suffix("") not in unpacked]
     return sorted(top / path for path in [*folders, *packed])
 
 
 def _list_near(folder: Path) -> list[str]:
     """Returns the files in a folder and in those of its subfolders that are named like a test part."""
-    tops = [path for path in folder.iterdir() if path.is_dir() and path.name.lower() in NAMES]
+    tops = [path for path in folder.iterdir() if path.is_dir() and path.name.lower() in TEST_NAMES]
     near = [path for top in (folder, *tops) for path in top.iterdir() if path.is_file()]
     return [path.relative_to(folder).as_posix() for path in near]
 
