@@ -25,25 +25,31 @@ def list_names(source: Path) -> list[str]:
 
 def _list_files(source: Path) -> dict[str, Hashable]:
     """Returns the files of `list_names`, each with a key that equal files share: size (in a zip also CRC)."""
-    if not source.is_dir():
-        if not source.is_file() or not is_zip(source.name):  # a device, a pipe, a link to nowhere
-            raise ValueError(f"{source} is neither a folder nor a .zip; give a folder or a zip as `data`")
+    if source.is_dir():
+        files: dict[str, Hashable] = {name: _size_key(source, name) for name in _walk(source)}
+    elif source.is_file() and is_zip(source.name):
         members = archives.read_members(source).items()
-        files: dict[str, Hashable] = {name: (info.file_size, info.CRC) for name, info in members}
-    else:
-
-        def stop(error: OSError) -> None:  # os.walk would skip unreadable folders
-            raise error
-
-        # Linked folders are not followed: they could lead anywhere, even in circles.
-        paths = [Path(folder) / file for folder, _, files in os.walk(source, onerror=stop) for file in files]
-        names = {path.relative_to(source).as_posix(): path for path in paths}
-        # Uncompressed pictures often have the same size: each is equal only to itself.
-        files = {
-            name: name if path.suffix.lower() in UNCOMPRESSED or not path.exists() else path.stat().st_size
-            for name, path in names.items()
-        }
+        files = {name: (info.file_size, info.CRC) for name, info in members}
+    else:  # a device, a pipe, a link to nowhere
+        raise ValueError(f"{source} is neither a folder nor a .zip; give a folder or a zip as `data`")
     return {name: files[name] for name in sorted(files) if not is_hidden(name)}
+
+
+def _walk(source: Path) -> list[str]:
+    """Returns the files below a folder; linked folders, which may lead in circles, are not followed."""
+
+    def stop(error: OSError) -> None:  # os.walk would skip unreadable folders
+        raise error
+
+    walk = os.walk(source, onerror=stop)
+    return [Path(folder, file).relative_to(source).as_posix() for folder, _, files in walk for file in files]
+
+
+def _size_key(source: Path, name: str) -> int | str:
+    """Returns a file's size; its own name if it has none, or if different pictures often have the same."""
+    path = source / name
+    is_compressed = path.suffix.lower() not in UNCOMPRESSED
+    return path.stat().st_size if is_compressed and path.exists() else name  # a link may lead to nowhere
 
 
 def is_zip(name: str) -> bool:
@@ -52,12 +58,16 @@ def is_zip(name: str) -> bool:
 
 
 def survey(source: Path, class_pattern: str) -> tuple[list[Reading], list[Path]]:
-    """Returns the readings of a folder or zip, and the zips in it that may themselves hold a data set."""
+    """Returns the readings of a folder or zip, and the zips in it that may themselves hold a data set.
+
+    Zips in a zip can be looked into only once it is unpacked: one of them stands for all, and none counts
+    beside a reading.
+    """
     files = _list_files(source)
     readings = find_readings(files, class_pattern)
     zips = [source / name for name in files if is_zip(name)]
     if source.is_file():
-        return readings, zips[:1] if not readings else []  # told apart once they are unpacked
+        return readings, [] if readings else zips[:1]
     understood = [source / reading.folder for reading in readings]
     if class_pattern:
         understood = [(source / name).parent for name in files if is_picture(name)]
