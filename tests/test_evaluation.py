@@ -302,8 +302,8 @@ def test_the_surest_mistakes_do_not_come_first():
 def test_pictures_without_a_split_vanish_from_the_class_balance():
     features = pd.DataFrame(
         {
-            "split": ["train", "train", "test", None, "", "validation"],
-            "category": ["a", "b", "a", None, "a", "b"],
+            "split": ["train", "train", "test", "", "", "validation"],
+            "category": ["a", "b", "a", "", "a", "b"],
         }
     )
     balance = class_balance(features)

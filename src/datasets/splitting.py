@@ -68,11 +68,9 @@ def draw_parts(used: pd.DataFrame, seed: int, group_pattern: str, keep_test_fold
     category = used["category"]
     groups = find_groups(used["image_name"], group_pattern) if group_pattern else None
     parts = used.assign(split="train")[["split", "status", "reason"]]
-    remedies = {
-        "set keep_test_folder to False": keep_test_folder,
-        "give a group_pattern of smaller groups": groups is not None,
-    }
-    remedy = ", or ".join(words for words, applies in remedies.items() if applies)
+    remedies = ["set keep_test_folder to False"] * keep_test_folder
+    remedies += ["give a group_pattern of smaller groups"] * (groups is not None)
+    remedy = ", or ".join(remedies)
     if keep_test_folder:
         given = in_test_folder(used)
         if not given.any():
@@ -91,15 +89,7 @@ def draw_parts(used: pd.DataFrame, seed: int, group_pattern: str, keep_test_fold
         raise ValueError(
             f"the test part leaves too few pictures for the others ({counts.to_dict()}): {remedy}"
         )
-    shares = counts / counts.sum()
-    if shares.min() < RARE:
-        logger.warning(
-            "%s are only %.1f %% of the pictures to learn from: always predicting %s is right for the others."
-            " objective = 'val_log_loss' makes the search judge probabilities, not only right and wrong",
-            shares.idxmin(),
-            100 * shares.min(),
-            shares.idxmax(),
-        )
+    _warn_rare(counts / counts.sum())
     if groups is not None:
         validation = _draw_groups(category[rest], groups[rest], 1 / (FIFTHS - 1), 1, seed)
     elif keep_test_folder:
@@ -132,9 +122,9 @@ def set_positive_class(table: pd.DataFrame, name: str) -> pd.DataFrame:
     Raises:
         ValueError: no used picture is of that class.
     """
-    classes = sorted(set(table.loc[table["status"] == USED, "category"]))
     if not name:
         return table
+    classes = sorted(set(table.loc[table["status"] == USED, "category"]))
     if name_class(name) not in classes:
         raise ValueError(f"positive_class is {quote(name)}; give one of {', '.join(map(quote, classes))}")
     codes = table["category"].map({category: int(category == name_class(name)) for category in classes})
@@ -143,22 +133,31 @@ def set_positive_class(table: pd.DataFrame, name: str) -> pd.DataFrame:
 
 def class_balance(table: pd.DataFrame) -> pd.DataFrame:
     """Returns file counts with `split` as rows and `category` as columns; no split counts as "left out"."""
-    named = {"split": "left out", "category": "unlabelled"}
-    filled = [table[column].astype(object).replace("", None).fillna(named[column]) for column in named]
-    counts = pd.crosstab(*filled)
-    parts = [part for part in (*PARTS, named["split"]) if part in counts.index]
-    return counts.loc[parts, sorted(counts, key=lambda category: category == named["category"])]  # that last
+    counts = pd.crosstab(table["split"].replace("", "left out"), table["category"].replace("", "unlabelled"))
+    parts = [part for part in (*PARTS, "left out") if part in counts.index]
+    return counts.loc[parts, sorted(counts, key=lambda category: category == "unlabelled")]  # that last
 
 
 def groups_table(table: pd.DataFrame) -> pd.DataFrame:
     """Returns one row per part of a table split by group: groups, pictures, largest group and its size."""
-    used = table[table["split"] != ""]
     rows = {}
     for part in PARTS:
-        sizes = used.loc[used["split"] == part, "group"].value_counts()
+        sizes = table.loc[table["split"] == part, "group"].value_counts()
         largest = {"largest_group": sizes.index[0], "its_size": sizes.iloc[0]}
         rows[part] = {"groups": len(sizes), "pictures": sizes.sum(), **largest}
     return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def _warn_rare(shares: pd.Series) -> None:
+    """Logs a warning if a class has a small share of the pictures to learn from."""
+    if shares.min() < RARE:
+        logger.warning(
+            "%s are only %.1f %% of the pictures to learn from: always predicting %s is right for the others."
+            " objective = 'val_log_loss' makes the search judge probabilities, not only right and wrong",
+            shares.idxmin(),
+            100 * shares.min(),
+            shares.idxmax(),
+        )
 
 
 def _leave_out_tested(parts: pd.DataFrame, groups: pd.Series, given: pd.Series) -> None:
