@@ -3,7 +3,7 @@
 import hashlib
 import os
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -77,8 +77,8 @@ def extract_features(
             progress.update(len(described))
     table = pd.DataFrame(rows, columns=COLUMNS)
     warn_unlabelled(table, class_pattern)
-    positive, classes = _find_classes(table, str(folder))
-    table["code"] = table["category"].map({name: int(name == positive) for name in classes})
+    codes = {name: code for code, name in enumerate(_find_classes(table, str(folder)))}
+    table["code"] = table["category"].map(codes)
     return _complete(table)
 
 
@@ -183,8 +183,8 @@ def _complete(table: pd.DataFrame) -> pd.DataFrame:
     return table
 
 
-def _find_classes(table: pd.DataFrame, source: str) -> tuple[str, Iterable[str]]:
-    """Returns the class of code 1, and both classes of the used rows in alphabetical order."""
+def _find_classes(table: pd.DataFrame, source: str) -> list[str]:
+    """Returns the classes of the used rows, that of code 0 first; ValueError unless two can be split."""
     counts = table.loc[table["status"] == USED, "category"].value_counts().sort_index()
     found = one_line(", ".join(f"{name}: {count}" for name, count in counts.items())) or "none"
     if len(counts) != 2:
@@ -197,4 +197,4 @@ def _find_classes(table: pd.DataFrame, source: str) -> tuple[str, Iterable[str]]
             f"{source} holds too few usable pictures ({found}); a class needs {MINIMUM_PER_CLASS}"
             f"{describe_left_out(table)}"
         )
-    return next((name for name in counts.index if name in ("dog", "dogs")), counts.index[1]), counts.index
+    return sorted(counts.index, key=lambda name: {"dogs": 1, "dog": 2}.get(name, 0))  # else alphabetical
