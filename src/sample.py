@@ -126,12 +126,12 @@ def _draw(
         check_writable(folder.parent)
         check_space(folder.parent, len(animals) * BYTES_A_PICTURE, "the drawn sample")
         fill_folder(folder, fill)
-    if not is_sample(folder, animals, others, seed):
+    if not _is_sample(folder, animals, others, seed):
         raise ValueError(f"{folder} holds other files than this sample: name another folder, or delete it")
     return folder
 
 
-def is_sample(folder: Path, animals: dict[str, tuple[bool, int]], others: Iterable[str], seed: int) -> bool:
+def _is_sample(folder: Path, animals: dict[str, tuple[bool, int]], others: Iterable[str], seed: int) -> bool:
     """Returns whether the folder holds exactly these files and the first picture has this seed's size."""
     found = {path.name for path in folder.iterdir() if not path.name.startswith(".")}
     name, animal = next(iter(animals.items()))
@@ -165,10 +165,9 @@ def add_traps(folder: Path, seed: int) -> None:
         category, number, _ = name.split(".")
         return draw_picture(seed, category == "dog", int(number))
 
-    def save(picture: np.ndarray, **options) -> bytes:
+    def save(picture: np.ndarray, file_format: str, mode: str = "RGB", **options) -> bytes:
         file = io.BytesIO()
-        image = Image.fromarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)).convert(options.pop("mode", "RGB"))
-        image.save(file, **options)
+        Image.fromarray(picture[..., ::-1]).convert(mode).save(file, file_format, **options)
         return file.getvalue()
 
     upright = Image.Exif()
@@ -179,14 +178,14 @@ def add_traps(folder: Path, seed: int) -> None:
     contents = {
         "cat.12500.jpg": b"",
         "dog.12500.jpg": whole[: len(whole) // 2],
-        "cat.12501.jpg": save(draw("cat.12501.jpg"), format="PNG"),
-        "dog.12501.jpg": save(draw("dog.12501.jpg"), format="JPEG", mode="L"),
-        "cat.12502.jpg": save(draw("cat.12502.jpg"), format="JPEG", mode="CMYK"),
+        "cat.12501.jpg": save(draw("cat.12501.jpg"), "PNG"),
+        "dog.12501.jpg": save(draw("dog.12501.jpg"), "JPEG", mode="L"),
+        "cat.12502.jpg": save(draw("cat.12502.jpg"), "JPEG", mode="CMYK"),
         "dog.12502.jpg": (folder / "dog.0.jpg").read_bytes(),
         "cat.12503.jpg": encode(smaller, quality=70),
         "dog.12503.jpg": (folder / "cat.1.jpg").read_bytes(),
         "cat.12504.jpg": encode(cv2.resize(draw("cat.12504.jpg"), (195, 33), interpolation=cv2.INTER_AREA)),
-        "dog.12504.jpg": save(on_its_side, format="JPEG", exif=upright),
+        "dog.12504.jpg": save(on_its_side, "JPEG", exif=upright),
         "12505.jpg": encode(draw("cat.12505.jpg")),
         "Thumbs.db": b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(504),  # how Windows' thumbnail stores begin
     }

@@ -123,11 +123,11 @@ def draw_whiskers(pen: Pen, animal: Animal, x: float, side: int) -> None:
 
 def draw_front_head(pen: Pen, animal: Animal) -> None:
     """Draws the head from the front, with the face turned a little to one side."""
-    x = 0.28 * animal.turn
+    x, nose_y = 0.28 * animal.turn, 0.3
     if animal.is_dog:
         pen.fill(smooth(DOG_HEAD), animal.coat, rim=RIM)
         pen.oval(x, 0.58, 0.55, 0.55, animal.light, rim=RIM)
-        mouth, nose_width, nose_y = 1.3, 0.24, 0.3
+        mouth, nose_width = 1.3, 0.24
     else:
         for side in (-1, 1):
             draw_front_ear(pen, animal, side)
@@ -135,9 +135,9 @@ def draw_front_head(pen: Pen, animal: Animal) -> None:
         pen.oval(x, 0.52, 0.5, 0.4, animal.light)
         for side in (-1, 1):
             draw_whiskers(pen, animal, x + 0.3 * side, side)
-        mouth, nose_width, nose_y = 0.9, 0.13, 0.3
+        mouth, nose_width = 0.9, 0.13
     if animal.tongue:
-        pen.oval(x, 0.3 + 0.5 * mouth, 0.12 * mouth, 0.18 * mouth, PINK)
+        pen.oval(x, nose_y + 0.5 * mouth, 0.12 * mouth, 0.18 * mouth, PINK)
     for side in (-1, 1):
         smile = [(0, 0.1), (0, 0.38), (0.16 * side, 0.46), (0.34 * side, 0.3)]
         pen.stroke(np.array(smile) * mouth + (x, nose_y), 0.035, 0.035, INK)
