@@ -80,7 +80,7 @@ def make_submission(predictions: pd.DataFrame, calibration: Calibration, edition
         label = (predictions["probability"] > THRESHOLD).astype(int)
         label[~is_read] = int(label[is_read].mean() > 0.5) if is_read.any() else 0
     table = pd.DataFrame({"id": name_ids(list(predictions["image_name"])), "label": label})
-    return table.sort_values("id", key=lambda ids: ids.map(_id_order), ignore_index=True)
+    return table.sort_values("id", key=lambda ids: ids.astype(str).map(natural_order), ignore_index=True)
 
 
 def name_ids(names: list[str]) -> list[int | str]:
@@ -104,7 +104,3 @@ def surest(predictions: pd.DataFrame, number: int = 6) -> pd.DataFrame:
     read = predictions[predictions["reason"] == ""].sort_values("probability", kind="stable")
     of_one = read["probability"] > THRESHOLD
     return pd.concat([read[~of_one].head(number), read[of_one].tail(number)[::-1]])
-
-
-def _id_order(identity: int | str) -> int | tuple:
-    return identity if isinstance(identity, int) else natural_order(identity)
