@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from src.datasets import archives
 from src.running.locks import take_turns
+from src.running.messages import one_line
 from src.running.resources import check_space, check_writable
 
 logger = logging.getLogger(__name__)
@@ -97,9 +98,8 @@ def download_kaggle() -> Path:
     try:
         return Path(kagglehub.competition_download("dogs-vs-cats"))
     except Exception as error:  # its errors come from four libraries and share no other base
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ConnectionError(
-            f"Kaggle did not hand out dogs-vs-cats ({reason}); accept the rules at "
+            f"Kaggle did not hand out dogs-vs-cats ({one_line(error, 200)}); accept the rules at "
             "https://www.kaggle.com/c/dogs-vs-cats/rules and set KAGGLE_USERNAME and KAGGLE_KEY "
             f"(or run kagglehub.login()), {by_hand}"
         ) from error
