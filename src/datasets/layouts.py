@@ -53,12 +53,12 @@ def find_readings(names: Mapping[str, Hashable], class_pattern: str = "") -> lis
     _, dropped = drop_copies(files)
     flat = {folder for folder in files if _is_flat(files[folder])}
     classes = _count_classes(flat | _find_class_tops(files.keys() - flat), files)
-    found = {top: counts for top, counts in classes.items() if len(counts) > 1}
-    beside = [_count_beside(top, counts.total(), files) for top, counts in found.items() if len(found) == 1]
-    return [
-        Reading(str(top), found[top], beside[0] if beside else Counter(), _count_outside(top, dropped))
-        for top in sorted(found)
-    ]
+    found = {top: counts for top, counts in sorted(classes.items()) if len(counts) > 1}
+    readings = []
+    for top, counts in found.items():
+        beside = _count_beside(top, counts.total(), files) if len(found) == 1 else Counter()
+        readings.append(Reading(str(top), counts, beside, _count_outside(top, dropped)))
+    return readings
 
 
 def _count_outside(top: PurePosixPath, dropped: Files) -> int:
