@@ -127,6 +127,12 @@ def describe_left_out(table: pd.DataFrame) -> str:
     return f"; left out: {words}" + " (leave_out_duplicates = False keeps such copies)" * bool(copies)
 
 
+def copies_across(table: pd.DataFrame) -> int:
+    """Returns how many used pictures have a copy in another part of the split, which flatters its results."""
+    copies = table[(table["split"] != "") & (table["duplicate_of"] != "")]
+    return int((copies.groupby("duplicate_of")["split"].transform("nunique") > 1).sum())
+
+
 def _leave_out(table: pd.DataFrame, reasons: dict) -> pd.DataFrame:
     """Returns the table with the rows in `reasons` (reason by index) left out."""
     table = table.copy()
@@ -173,9 +179,3 @@ def _components(pairs: np.ndarray, number: int) -> np.ndarray:
     """Returns the connected component of each of `number` items, shape (number,)."""
     graph = coo_array((np.ones(len(pairs), "int8"), tuple(pairs.T)), shape=(number, number))
     return connected_components(graph, directed=False)[1]
-
-
-def copies_across(table: pd.DataFrame) -> int:
-    """Returns how many used pictures have a copy in another part of the split, which flatters its results."""
-    copies = table[(table["split"] != "") & (table["duplicate_of"] != "")]
-    return int((copies.groupby("duplicate_of")["split"].transform("nunique") > 1).sum())
