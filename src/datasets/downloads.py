@@ -13,6 +13,7 @@ from src.datasets import archives
 from src.running.locks import take_turns
 from src.running.messages import one_line
 from src.running.resources import check_space, check_writable
+from src.running.writing import replacing
 
 logger = logging.getLogger(__name__)
 
@@ -68,18 +69,15 @@ def download(name: str, folder: Path) -> Path:
 
 
 def _download(source: Source, target: Path) -> None:
-    part = target.with_name(f".{target.name}.part")
     try:
-        _fetch(source, part)
-        if fault := _find_fault(part, source) or _find_damage(part):
-            raise ConnectionError(f"what arrived {fault}")
-        part.rename(target)
+        with replacing(target, f".{target.name}.part") as part:
+            _fetch(source, part)
+            if fault := _find_fault(part, source) or _find_damage(part):
+                raise ConnectionError(f"what arrived {fault}")
     except ConnectionError as error:
         raise ConnectionError(
             f"could not fetch {source.url} ({error}); try again, or put the file there by hand as {target}"
         ) from error
-    finally:
-        part.unlink(missing_ok=True)
     logger.info("fetched %s (%s bytes)", target, f"{source.size:,}")
 
 
