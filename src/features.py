@@ -54,7 +54,6 @@ def extract_features(
         FileNotFoundError: there is no such folder.
         ValueError: the usable pictures are not of exactly two classes, or too few to be split.
     """
-    folder = Path(folder)
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder} is not a folder; give the one that holds the pictures")
     files = list_files(folder)
@@ -114,7 +113,7 @@ def split_features(
 
 def save_features(table: pd.DataFrame, path: Path) -> None:
     """Writes the table to a CSV file atomically."""
-    write_table(table, Path(path))
+    write_table(table, path)
 
 
 def load_features(path: Path) -> pd.DataFrame:
@@ -124,7 +123,7 @@ def load_features(path: Path) -> pd.DataFrame:
         FileNotFoundError: there is no such file.
         ValueError: it is not such a table: a column is missing, or a numeric one holds something else.
     """
-    if not Path(path).is_file():
+    if not path.is_file():
         raise FileNotFoundError(f"{path} is missing; run notebook 01 first")
     try:
         table = pd.read_csv(path, dtype=str, keep_default_na=False)

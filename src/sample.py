@@ -54,7 +54,6 @@ def draw_sample(folder: Path, number: int = 1200, seed: int = 42, traps: bool = 
     Raises:
         ValueError: the number is out of range, or the folder holds something else.
     """
-    folder = Path(folder)
     if not 4 <= number <= 25_000:
         raise ValueError(f"number is {number}: the sample has 4 to 25,000 pictures")
     animals = [(k % 2 == 1, k // 2) for k in range(number)]
@@ -81,7 +80,7 @@ def draw_unlabelled(folder: Path, number: int = 60, seed: int = 42) -> Path:
         whole = encode(draw_picture(seed, False, 12_999))
         (partial / broken).write_bytes(whole[: len(whole) // 2])
 
-    return _draw(Path(folder), unlabelled_animals(number, seed), seed, [broken], add_broken)
+    return _draw(folder, unlabelled_animals(number, seed), seed, [broken], add_broken)
 
 
 def unlabelled_animals(number: int = 60, seed: int = 42) -> dict[str, tuple[bool, int]]:

@@ -34,7 +34,7 @@ class Pen:
 
     def fill(self, points: np.ndarray, colours: Coat, rim: float = 0) -> None:
         """Fills a polygon; a darker rim of this width sets it off from what lies behind."""
-        points = np.asarray(points, dtype=float) @ self.matrix[:, :2].T + self.matrix[:, 2]
+        points = points @ self.matrix[:, :2].T + self.matrix[:, 2]
         corners = [np.rint(points * 16).astype(np.int32)]  # in sixteenths of a pixel: OpenCV's shift 4
         for picture, colour in zip(self.pictures, colours, strict=False):
             if rim:

@@ -74,7 +74,7 @@ class Augmentation:
             uniform: random numbers in [0, 1), shape (pictures, DRAWS).
             image_size: side of the square pictures, in pixels.
         """
-        spread = 2 * np.asarray(uniform) - 1  # in [-1, 1)
+        spread = 2 * uniform - 1  # in [-1, 1)
         return {
             "theta": spread[:, 0] * self.rotation_range,
             "tx": spread[:, 1] * self.width_shift_range * image_size,  # Keras swaps the two ranges

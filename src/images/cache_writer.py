@@ -26,7 +26,7 @@ class CacheWriter:
     hole in the file that takes no disk space.
     """
 
-    def __init__(self, caches: Path, image_size: int, interpolation: str = "area"):
+    def __init__(self, caches: Path, image_size: int, interpolation: str):
         """Opens a temporary file.
 
         Args:
