@@ -39,7 +39,7 @@ class PictureBatches(keras.utils.PyDataset):
 
     With `epoch_fraction` below 1 an epoch is that fraction of the batches, rounded down as in the
     published experiment, and the next epoch continues where this one stopped: all pictures are used
-    equally often. The length is the number of batches per epoch; `steps_per_epoch` stays unset.
+    equally often. The length is the number of batches per epoch, so `fit` needs no `steps_per_epoch`.
     """
 
     def __init__(

@@ -28,7 +28,7 @@ class Reading(NamedTuple):
 
     folder: str  # the canonical folder, a relative POSIX path
     classes: Counter  # pictures by category
-    beside: Counter  # if it is the only reading: pictures by folder, of outside folders that may be a class
+    beside: Counter  # pictures by folder outside it that may be a class, too; only of an only reading
     copies: int = 0  # pictures outside the folder that exist in it again
 
 
@@ -161,7 +161,10 @@ def _count_classes(tops: set[PurePosixPath], files: Files) -> dict[PurePosixPath
 
 
 def _count_beside(top: PurePosixPath, inside: int, files: Files) -> Counter:
-    """Returns picture counts of folders such as `NORMAL`, beside PNEUMONIA whose two subfolders were read."""
+    """Returns the pictures by folder of what may be a class, too, beside the canonical folder.
+
+    For example `NORMAL`, if `bacteria` and `virus` in `PNEUMONIA` beside it were read as the two classes.
+    """
     beside: Counter = Counter()
     for folder, names in files.items():
         if is_below(folder, top):

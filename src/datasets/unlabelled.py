@@ -46,7 +46,7 @@ def _choose(source: Path, unpacked: Path, class_pattern: str) -> Path:
     """Returns the one folder or zip of unlabelled pictures in a data set or, failing that, beside it."""
     names, is_folder = list_names(source), source.is_dir()
     found = _find(source, names, class_pattern) if is_folder else []
-    if not found:  # inside a zip, which was unpacked with the data set
+    if not found:  # perhaps inside a zip, as a rule the one already unpacked to find the data set
         zips = [source / name for name in names if is_zip(name)] if is_folder else [source]
         holding = [path for path in zips if _find(path, list_names(path), class_pattern)]
         folders = [_unpack(path, unpacked) for path in holding]

@@ -20,9 +20,9 @@ def perceptual_hash(picture: np.ndarray) -> str:
     Args:
         picture: RGB, uint8, shape (height, width, 3).
     """
-    # Every row grey and averages over odd areas would take a third as long as decoding. 4 rows for each row
-    # of the hash are enough, and averages over 4 x 8 pixels are quick; getting to such a size by bilinear
-    # interpolation skips no pixel as long as it shrinks at most twofold.
+    # Averaging all pixels of a photograph would take a third as long as decoding it. So only 4 to 8 rows for
+    # each row of the hash are used; and because averages over whole blocks of 8 x 4 pixels are quick, a
+    # bilinear interpolation comes first where it shrinks at most twofold, which skips no pixel.
     step = max(1, len(picture) // (4 * HASH_SIDE))
     grey = cv2.cvtColor(picture[::step], cv2.COLOR_RGB2GRAY)
     if grey.shape[1] <= 16 * HASH_SIDE:
