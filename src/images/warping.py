@@ -16,7 +16,20 @@ GREY = np.array([0.299, 0.587, 0.114])  # luma weights of red, green and blue (I
 MIDDLE = 128.0  # the grey that contrast leaves unchanged
 
 
-def affine_matrices(transform: dict[str, np.ndarray], image_size: int) -> np.ndarray:
+def apply_transforms(
+    pictures: np.ndarray, rows: np.ndarray, transform: dict[str, np.ndarray], fill_mode: str, out: np.ndarray
+) -> None:
+    """Writes the transformed pictures of these rows to `out`, shape (rows, side, side, 3), uint8."""
+    pictures = np.asarray(pictures)  # each picture of a memory map would be a memory map, made slowly
+    matrices = _source_matrices(transform, pictures.shape[1], out.shape[1]).transpose(2, 0, 1)
+    margins = _margins(matrices, pictures.shape[1], out.shape[1])
+    colours = _colour_matrices(transform)
+    changes = [None] * len(rows) if colours is None else colours.transpose(2, 0, 1)
+    for target, row, matrix, margin, change in zip(out, rows, matrices, margins, changes, strict=True):
+        _warp(pictures[row], matrix, margin, change, fill_mode, target)
+
+
+def _affine_matrices(transform: dict[str, np.ndarray], image_size: int) -> np.ndarray:
     """Returns 2x3 matrices, shape (2, 3, n), that map (x, y) in a result to (x, y) in its source.
 
     The order of the factors (rotation, shift, shear, zoom), the x, y order and the centre at
@@ -41,10 +54,10 @@ def affine_matrices(transform: dict[str, np.ndarray], image_size: int) -> np.nda
     return np.concatenate([linear, offset[:, None]], axis=1)
 
 
-def source_matrices(transform: dict[str, np.ndarray], image_size: int, result_size: int) -> np.ndarray:
-    """Returns matrices like `affine_matrices`, from results of that size and with the crop included."""
+def _source_matrices(transform: dict[str, np.ndarray], image_size: int, result_size: int) -> np.ndarray:
+    """Returns matrices like `_affine_matrices`, from results of that size and with the crop included."""
     crop = transform["crop"]
-    matrix = crop * affine_matrices(transform, image_size)
+    matrix = crop * _affine_matrices(transform, image_size)
     corner = np.array([transform["crop_x"], transform["crop_y"]])
     matrix[:, 2] += (1 - crop) * (image_size - 1) * corner
     step = image_size / result_size  # pixels are squares: a result's pixel centre maps to its area's centre
@@ -53,7 +66,7 @@ def source_matrices(transform: dict[str, np.ndarray], image_size: int, result_si
     return matrix
 
 
-def colour_matrices(transform: dict[str, np.ndarray]) -> np.ndarray | None:
+def _colour_matrices(transform: dict[str, np.ndarray]) -> np.ndarray | None:
     """Returns 3x4 matrices, shape (3, 4, n), that change RGB in 0..255, or None if nothing changes.
 
     Saturation blends the colours with their grey, brightness multiplies them, contrast moves them away
@@ -68,24 +81,11 @@ def colour_matrices(transform: dict[str, np.ndarray]) -> np.ndarray | None:
     return np.concatenate([contrast * brightness * mixing, offset], axis=1)
 
 
-def apply_transforms(
-    pictures: np.ndarray, rows: np.ndarray, transform: dict[str, np.ndarray], fill_mode: str, out: np.ndarray
-) -> None:
-    """Writes the transformed pictures of these rows to `out`; computing all matrices at once costs little."""
-    pictures = np.asarray(pictures)  # each picture of a memory map would be a memory map, made slowly
-    matrices = source_matrices(transform, pictures.shape[1], out.shape[1]).transpose(2, 0, 1)
-    margins = _margins(matrices, pictures.shape[1], out.shape[1])
-    colours = colour_matrices(transform)
-    changes = [None] * len(rows) if colours is None else colours.transpose(2, 0, 1)
-    for target, row, matrix, margin, change in zip(out, rows, matrices, margins, changes, strict=True):
-        _warp(pictures[row], matrix, margin, change, fill_mode, target)
-
-
 def _margins(matrices: np.ndarray, size: int, result_size: int) -> np.ndarray:
     """Returns how many pixels beyond its source a result needs: left, top, right, bottom.
 
     Args:
-        matrices: from `source_matrices`, shape (n, 2, 3).
+        matrices: from `_source_matrices`, shape (n, 2, 3).
         size: side of the source, in pixels.
         result_size: side of the result.
     """
