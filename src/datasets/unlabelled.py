@@ -32,12 +32,10 @@ def find_unlabelled(pictures: str, data: str, paths: Paths, class_pattern: str =
     unpacked = paths.data / "unpacked"
     if pictures != "auto":
         found = _unpack(find_path(pictures, ["auto"]), unpacked)
+    elif source := find_source(data, paths, class_pattern)[0]:
+        found = _unpack(_choose(source, unpacked, class_pattern), unpacked)
     else:
-        source, _ = find_source(data, paths, class_pattern)
-        if source is None:
-            found = draw_unlabelled(paths.data / "sample_test1")
-        else:
-            found = _unpack(_choose(source, unpacked, class_pattern), unpacked)
+        found = draw_unlabelled(paths.data / "sample_test1")
     logger.info("unlabelled pictures in %s (pictures = '%s')", found, pictures)
     return found
 
