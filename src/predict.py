@@ -55,8 +55,8 @@ def list_pictures(folder: Path) -> list[tuple[str, Path]]:
     if not chosen:
         known = ", ".join(sorted(PICTURES))
         raise ValueError(f"{folder} holds no pictures among {len(files):,} files; wanted are {known}")
-    if others := sorted({name for name, _ in files} - {name for name, _ in chosen}):
-        names = one_line(", ".join(others), 200)
+    if others := sorted(set(files) - set(chosen)):
+        names = one_line(", ".join(name for name, _ in others), 200)
         logger.info("ignored, not pictures by their names (%d): %s", len(others), names)
     return sorted(chosen, key=lambda file: natural_order(file[0]))
 

@@ -62,10 +62,9 @@ class Augmentation:
 
     def strengthened(self, strength: float) -> "Augmentation":
         """Returns the same transformations with all ranges multiplied; fractions are capped at 0.9."""
-        ranges = {field.name for field in fields(self) if field.type is float}
+        ranges = [field.name for field in fields(self) if field.type is float]
         scaled = {name: getattr(self, name) * strength for name in ranges}
-        scaled.update({name: min(0.9, scaled[name]) for name in FRACTIONS})
-        return replace(self, **scaled)
+        return replace(self, **scaled | {name: min(0.9, scaled[name]) for name in FRACTIONS})
 
     def draw(self, uniform: np.ndarray, image_size: int) -> dict[str, np.ndarray]:
         """Returns the transform parameters, one array over all pictures per key: Keras's, crop and colours.
