@@ -57,14 +57,15 @@ def leave_out_duplicates(table: pd.DataFrame) -> pd.DataFrame:
     reasons = {}
     for kept, group in members.groupby("duplicate_of"):
         examples = group.drop_duplicates("category").set_index("category")["image_name"]
-        for row, name, category in zip(group.index, group["image_name"], group["category"], strict=True):
-            others = examples.drop(category)
-            if len(others):
-                equal = (group["content_hash"] == group["content_hash"].iloc[0]).all()
-                same = "the same picture is" if equal else "one that looks alike is"  # perhaps of one scene
-                reasons[row] = f"both labels: {same} {others.index[0]} in {others.iloc[0]}"
-            elif name != kept:
-                reasons[row] = f"duplicate of {kept}"
+        if len(examples) == 1:
+            copies = group.index[group["image_name"] != kept]
+            reasons |= dict.fromkeys(copies, f"duplicate of {kept}")
+            continue
+        equal = (group["content_hash"] == group["content_hash"].iloc[0]).all()
+        same = "the same picture is" if equal else "one that looks alike is"  # perhaps of one scene
+        for row, category in group["category"].items():
+            other = examples.drop(category)
+            reasons[row] = f"both labels: {same} {other.index[0]} in {other.iloc[0]}"
     used = (table["status"] == USED).sum()
     if len(reasons) > MANY_COPIES * used:
         logger.warning(
