@@ -76,7 +76,8 @@ def predict_pictures(saved: SavedModel, files: Sequence[tuple[str, Path]]) -> It
         for first in range(0, len(files), BATCH_SIZE):
             part = files[first : first + BATCH_SIZE]
             squares = list(pool.map(lambda file: _read_square(file[1], saved), part))
-            probabilities = iter(_ask(saved, [square for square in squares if not isinstance(square, str)]))
+            read = [square for square in squares if not isinstance(square, str)]
+            probabilities = iter(_ask(saved, read) if read else [])
             for (name, _), square in zip(part, squares, strict=True):
                 if isinstance(square, str):
                     yield Prediction(name, UNKNOWN, square)
@@ -101,8 +102,6 @@ def _read_square(path: Path, saved: SavedModel) -> np.ndarray | str:
 
 
 def _ask(saved: SavedModel, squares: list[np.ndarray]) -> np.ndarray:
-    if not squares:
-        return np.empty(0)
     probabilities = np.asarray(saved.network.predict_on_batch(preprocess(np.stack(squares))), "float64")
     if not ((probabilities >= 0) & (probabilities <= 1)).all():  # also catches NaN
         raise ValueError("the network gives numbers that are no probabilities; train it again")
