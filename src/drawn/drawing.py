@@ -19,6 +19,7 @@ SCENERY = [
 ]
 TOYS = [(60, 60, 200), (200, 130, 60), (90, 170, 80), (60, 190, 235), (170, 80, 150), (235, 235, 235),
         (60, 50, 50)]
+THINGS = ["ball", "box", "cushion", "flag", "plant", "sausage"]
 RIM = 0.015  # width of the dark line around an object
 # fmt: on
 
@@ -131,27 +132,27 @@ def draw_blade(random: np.random.Generator, pen: Pen, x: float, y: float, ground
 
 
 def draw_thing(random: np.random.Generator, pen: Pen, x: float, y: float) -> None:
-    """Draws a ball, a box, a cushion, a flag, a plant or a sausage: some pointed, some round, some long."""
+    """Draws one of the `THINGS`, of which some are pointed, some round, some long, as animals' parts are."""
     size, place = random.uniform(0.04, 0.12), np.array([x, y])
     colours, others = [pick(random, TOYS + SCENERY)], [pick(random, TOYS + SCENERY)]
-    kind = random.integers(6)
-    if kind == 0:
+    kind = THINGS[random.integers(len(THINGS))]
+    if kind == "ball":
         pen.oval(x, y, size, size, colours, rim=RIM)
         pen.oval(x - 0.3 * size, y - 0.3 * size, 0.3 * size, 0.3 * size, others)
-    elif kind == 1:
+    elif kind == "box":
         tall = size * random.uniform(0.5, 1.6)
         corners = np.array([(-size, -tall), (size, -tall), (size, tall), (-size, tall)])
         pen.fill(corners + place, colours, rim=RIM)
         pen.fill(0.7 * corners + place, others)
-    elif kind == 2:
+    elif kind == "cushion":
         # A corner that is given twice is cut less.
         top, bottom = [(-1, -1), (-1, -1), (0, -0.7), (1, -1), (1, -1)], [(1, 1), (1, 1), (-1, 1), (-1, 1)]
         corners = [*top, (0.8, 0), *bottom]
         pen.fill(smooth(size * np.array(corners) + place), colours, rim=RIM)
-    elif kind == 3:
+    elif kind == "flag":
         up = random.choice([-1, 1])
         pen.fill(size * np.array([(-0.7, -up), (0.7, -up), (0, up)]) + place, colours, rim=RIM)
-    elif kind == 4:
+    elif kind == "plant":
         for lean in np.linspace(-1, 1, 5):
             leaf = size * np.array([(0, 0), (lean, -1), (1.4 * lean, -1.5)]) + place
             pen.stroke(leaf, 0.25 * size, 0.02 * size, colours, rim=RIM)
