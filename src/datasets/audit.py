@@ -7,7 +7,7 @@ import pandas as pd
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from src.datasets.listing import LEFT_OUT, USED, in_test_folder
+from src.datasets.listing import LEFT_OUT, USED, rows_in_test_folder
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ def mark_duplicates(table: pd.DataFrame, keep_test_folder: bool = False) -> pd.D
     """
     used = table[table["status"] == USED].sort_values("image_name")
     if keep_test_folder:
-        used = used.loc[in_test_folder(used).sort_values(ascending=False, kind="stable").index]
+        used = used.loc[rows_in_test_folder(used).sort_values(ascending=False, kind="stable").index]
     pairs = [_pair_equal(used["content_hash"]), _pair_equal(used["perceptual_hash"])]
     group = _components(np.concatenate([*pairs, _pair_similar(used["perceptual_hash"])]), len(used))
     first, size = np.unique(group, return_index=True, return_counts=True)[1:]

@@ -90,7 +90,7 @@ def warn_unlabelled(table: pd.DataFrame, class_pattern: str) -> None:
         )
 
 
-def in_test_folder(table: pd.DataFrame) -> pd.Series:
+def rows_in_test_folder(table: pd.DataFrame) -> pd.Series:
     """Returns which rows of a features table lie in the data set's own test folder."""
     rows = zip(table["image_name"], table["category"], strict=True)
     return pd.Series([is_in_test_folder(*row) for row in rows], table.index, bool)

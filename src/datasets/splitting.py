@@ -7,7 +7,7 @@ import pandas as pd
 from sklearn.model_selection import train_test_split
 
 from src.config import PUBLISHED_HELD_BACK
-from src.datasets.listing import LEFT_OUT, USED, in_test_folder
+from src.datasets.listing import LEFT_OUT, USED, rows_in_test_folder
 from src.datasets.patterns import compile_pattern, find_text, name_class
 from src.running.messages import quote
 
@@ -72,7 +72,7 @@ def draw_parts(used: pd.DataFrame, seed: int, group_pattern: str, keep_test_fold
     remedies += ["give a group_pattern of smaller groups"] * (groups is not None)
     remedy = ", or ".join(remedies)
     if keep_test_folder:
-        given = in_test_folder(used)
+        given = rows_in_test_folder(used)
         if not given.any():
             raise ValueError(
                 "keep_test_folder: no labelled picture that can be used lies below a folder named test; set "
