@@ -58,7 +58,7 @@ def draw_sample(folder: Path, number: int = 1200, seed: int = 42, traps: bool = 
         raise ValueError(f"number is {number}: the sample has 4 to 25,000 pictures")
     animals = [(k % 2 == 1, k // 2) for k in range(number)]
     named = {name_picture(*animal): animal for animal in animals}
-    return _draw(folder, named, seed, TRAPS if traps else (), add_traps)
+    return _draw(folder, named, seed, TRAPS if traps else (), lambda part: add_traps(part, seed))
 
 
 def draw_unlabelled(folder: Path, number: int = 60, seed: int = 42) -> Path:
@@ -76,9 +76,9 @@ def draw_unlabelled(folder: Path, number: int = 60, seed: int = 42) -> Path:
     """
     broken = f"{number + 1}.jpg"
 
-    def add_broken(partial: Path, seed: int) -> None:
+    def add_broken(part: Path) -> None:
         whole = encode(draw_picture(seed, False, 12_999))
-        (partial / broken).write_bytes(whole[: len(whole) // 2])
+        (part / broken).write_bytes(whole[: len(whole) // 2])
 
     return _draw(folder, unlabelled_animals(number, seed), seed, [broken], add_broken)
 
@@ -95,7 +95,7 @@ def _draw(
     animals: dict[str, tuple[bool, int]],
     seed: int,
     others: Iterable[str],
-    add: Callable[[Path, int], None],
+    add: Callable[[Path], None],
 ) -> Path:
     """Returns the folder once it is complete.
 
@@ -104,7 +104,7 @@ def _draw(
         animals: what each picture shows, by file name: whether a dog, and its number.
         seed: of the drawing.
         others: names of the files that `add` writes beside them.
-        add: called with folder and seed if there are `others`.
+        add: called with the unfinished folder if there are `others`.
 
     Raises:
         ValueError: the folder holds something else.
@@ -119,7 +119,7 @@ def _draw(
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             list(pool.map(draw, animals))
         if others:
-            add(part, seed)
+            add(part)
 
     if not folder.is_dir() or not any(folder.iterdir()):
         check_writable(folder.parent)
