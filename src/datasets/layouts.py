@@ -28,7 +28,7 @@ class Reading(NamedTuple):
 
     folder: str  # the canonical folder, a relative POSIX path
     classes: Counter  # pictures by category
-    beside: Counter  # pictures by folder outside it that may be a class, too; only of an only reading
+    beside: Counter  # pictures by folder outside it that may be a class, too; none if there are more readings
     copies: int = 0  # pictures outside the folder that exist in it again
 
 
@@ -70,6 +70,11 @@ def _count_outside(top: PurePosixPath, dropped: Files) -> int:
 
 def _find_by_pattern(files: Files, class_pattern: str) -> list[Reading]:
     """Returns the one data set of all pictures for which a pattern finds a class, if there are any."""
+
+    def find_classes(files: Files, base: PurePosixPath) -> list[str]:
+        paths = [folder.relative_to(base) / name for folder, names in files.items() for name in names]
+        return [find_class(class_pattern, str(path)) for path in paths]
+
     labelled: Files = defaultdict(dict)
     for folder, names in files.items():
         for name in names:
@@ -77,17 +82,13 @@ def _find_by_pattern(files: Files, class_pattern: str) -> list[Reading]:
                 labelled[folder][name] = names[name]
     left = dict(labelled)
     base, dropped = drop_copies(left)
-    inner = [find_class(class_pattern, str(path)) for path in _paths(left, base)]
+    classes = find_classes(left, base)
     # If no folder excludes the copies, or the pattern needs the path above it, copies are ordinary files.
-    if base == PurePosixPath() or not all(inner):
+    if base == PurePosixPath() or not all(classes):
         base, dropped = PurePosixPath(), {}
-        inner = [find_class(class_pattern, str(path)) for path in _paths(labelled, base)]
+        classes = find_classes(labelled, base)
     copies = sum(map(len, dropped.values()))
-    return [Reading(str(base), Counter(inner), Counter(), copies)] if inner else []
-
-
-def _paths(files: Files, base: PurePosixPath) -> list[PurePosixPath]:
-    return [folder.relative_to(base) / name for folder, names in files.items() for name in names]
+    return [Reading(str(base), Counter(classes), Counter(), copies)] if classes else []
 
 
 def _is_flat(files: Iterable[str]) -> bool:
