@@ -24,7 +24,7 @@ from src.runs import write_table
 # The first five are the published ones. Missing text is "", a missing number is NA.
 COLUMNS = ["image_name", "category", "code", "size", "aspect_ratio", "height", "width", "bytes"]
 COLUMNS += ["status", "reason", "content_hash", "perceptual_hash"]
-WHOLE_NUMBERS = ["code", "height", "width", "bytes"]
+NUMBERS = dict.fromkeys(["code", "height", "width", "bytes"], "Int64") | {"aspect_ratio": "float64"}
 FILES_AT_A_TIME = 16  # per task of a thread; handing over one at a time takes as long as hashing
 AGAIN = "run notebook 01 again"
 Keep = Callable[[int, np.ndarray], None]  # called with a row number and its pixels
@@ -133,9 +133,9 @@ def load_features(path: Path) -> pd.DataFrame:
         raise ValueError(f"{path} has rows with more values than columns; {AGAIN}")
     if missing := [name for name in COLUMNS if name not in table]:
         raise ValueError(f"{path} lacks the column {', '.join(missing)}; {AGAIN}")
-    for name in [*WHOLE_NUMBERS, "aspect_ratio"]:
+    for name, kind in NUMBERS.items():
         try:
-            table[name] = pd.to_numeric(table[name]).astype("float64" if name == "aspect_ratio" else "Int64")
+            table[name] = pd.to_numeric(table[name]).astype(kind)
         except (OverflowError, TypeError, ValueError) as error:
             raise ValueError(f"{path}, column {name}: {one_line(error)}; {AGAIN}") from error
     return _complete(table)
@@ -173,7 +173,7 @@ def data_fingerprint(table: pd.DataFrame) -> str:
 
 def _complete(table: pd.DataFrame) -> pd.DataFrame:
     """Returns the table with its numeric types set, and with `size` and `aspect_ratio` computed."""
-    table = table.astype(dict.fromkeys(WHOLE_NUMBERS, "Int64"))
+    table = table.astype(NUMBERS)
     sides = zip(table["height"], table["width"], strict=True)
     table["size"] = [
         None if height is pd.NA or width is pd.NA else (int(height), int(width)) for height, width in sides
