@@ -21,7 +21,7 @@ def drop_copies(files: Files) -> tuple[PurePosixPath, Files]:
         inner, others = copied
         for folder in others:
             dropped[folder] = files.pop(folder)
-        if all(is_below(folder, inner) for folder in files):
+        if all(folder.is_relative_to(inner) for folder in files):
             base = inner
     return base, dropped
 
@@ -35,13 +35,8 @@ def _find_copied(files: Files) -> tuple[PurePosixPath, list[PurePosixPath]] | No
     for inner, copies in below.items():
         for top in inner.parents:
             if len(below[top]) == 2 * len(copies) and top not in files:
-                others = [folder for folder in below[top] if not is_below(folder, inner)]
+                others = [folder for folder in below[top] if not folder.is_relative_to(inner)]
                 first = {folder.relative_to(top): files[folder] for folder in others}
                 if first == {folder.relative_to(inner): files[folder] for folder in copies}:
                     return inner, others
     return None
-
-
-def is_below(folder: PurePosixPath, top: PurePosixPath) -> bool:
-    """Returns whether a folder is `top` or lies below it."""
-    return folder == top or top in folder.parents

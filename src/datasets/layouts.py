@@ -13,7 +13,7 @@ from pathlib import PurePosixPath
 from typing import NamedTuple
 
 from src.config import PART_NAMES, TEST_NAMES
-from src.datasets.copies import Files, drop_copies, is_below
+from src.datasets.copies import Files, drop_copies
 from src.datasets.patterns import find_class, name_class
 from src.images.files import is_picture
 
@@ -63,7 +63,7 @@ def find_readings(names: Mapping[str, Hashable], class_pattern: str = "") -> lis
 
 def _count_outside(top: PurePosixPath, dropped: Files) -> int:
     """Returns how many copies lie outside a folder; 0 if any lie within it, which are then read."""
-    if any(is_below(folder, top) for folder in dropped):
+    if any(folder.is_relative_to(top) for folder in dropped):
         return 0
     return sum(map(len, dropped.values()))
 
@@ -168,7 +168,7 @@ def _count_beside(top: PurePosixPath, inside: int, files: Files) -> Counter:
     """
     beside: Counter = Counter()
     for folder, names in files.items():
-        if is_below(folder, top):
+        if folder.is_relative_to(top):
             continue
         above = PurePosixPath(os.path.commonpath([f"./{top}", f"./{folder}"]))
         ours, theirs = top.relative_to(above).parts, folder.relative_to(above).parts
