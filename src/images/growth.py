@@ -1,5 +1,7 @@
 """Progressive resizing: the side of the training pictures, epoch by epoch (after J. Howard)."""
 
+from itertools import pairwise
+
 # Share of an epoch's cost that does not depend on picture size: optimizer steps, the smallest layers. On two
 # cores, an epoch at 64 x 64 took 0.58 of the time of one at 96 x 96, and one at 80 x 80 took 0.80 (measured).
 FIXED_COST = 0.25
@@ -36,8 +38,7 @@ def spans(sizes: list[int], first: int, epochs: int) -> list[tuple[int, int]]:
     """Returns (first epoch, end) of each stretch of epochs with the same picture size, from `first` on."""
     of_epoch = [sizes[min(epoch, len(sizes) - 1)] for epoch in range(epochs)]
     changes = [epoch for epoch in range(first + 1, epochs) if of_epoch[epoch] != of_epoch[epoch - 1]]
-    starts = [first, *changes]
-    return list(zip(starts, [*changes, epochs], strict=True))
+    return list(pairwise([first, *changes, epochs]))
 
 
 def relative_costs(sizes: list[int]) -> list[float]:
