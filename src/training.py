@@ -126,7 +126,8 @@ class PictureTraining(keras_tuner.HyperModel):
                 epochs = initial_epoch + pace.skipped  # early stopping, a pruner or the deadline ended it
             _extend(history, range(initial_epoch), checkpoint.columns())
         build_metrics(model, validation)
-        finish = model.optimizer.finalize_variable_values  # puts averaged weights in place: once, at the end
+        # Each call of Keras's `fit` would end by averaging the weights; here that is done after the last one.
+        finish = model.optimizer.finalize_variable_values
         model.optimizer.finalize_variable_values = lambda variables: None
         sizes, epoch = training.picture_sizes, initial_epoch
         for first, last in spans(sizes, initial_epoch + pace.skipped, epochs):
@@ -134,15 +135,9 @@ class PictureTraining(keras_tuner.HyperModel):
             pace.part_end, training.picture_sizes = last, [sizes[min(first, len(sizes) - 1)]]
             validated = self.validated_epochs(epochs - pace.skipped, pace.most)
             training.epoch, validation.epoch = epoch, sum(each <= epoch for each in validated)
-            watching = list(callbacks)
+            watching = callbacks
             if self.patience and last == epochs:
-                stopping = keras.callbacks.EarlyStopping(
-                    monitor=self.monitor,
-                    mode="min" if lower_is_better(self.monitor) else "max",
-                    patience=self.patience,
-                    restore_best_weights=True,
-                )
-                watching.insert(0, stopping)
+                watching = [stopping := self._early_stopping(), *callbacks]
                 if checkpoint:
                     checkpoint.stopping = stopping
             part = model.fit(
@@ -162,6 +157,12 @@ class PictureTraining(keras_tuner.HyperModel):
         model.optimizer.finalize_variable_values = finish
         finish(model.trainable_variables)
         return history
+
+    def _early_stopping(self) -> keras.callbacks.EarlyStopping:
+        mode = "min" if lower_is_better(self.monitor) else "max"
+        return keras.callbacks.EarlyStopping(
+            self.monitor, patience=self.patience, mode=mode, restore_best_weights=True
+        )
 
 
 def make_training(
@@ -183,8 +184,10 @@ def make_training(
     pictures = read_input(run)
     first = pictures["first_image_size"] if SPACES[space].any_size else 0  # else pictures do not grow
     settings["image_size"] = None if first else pictures["image_size"]
-    serve, more = partial(load_batches, run, settings=pictures), {"validation_freq": validation_freq}
-    return PictureTraining(SPACES[space], settings, serve, epochs, patience, first, **more)
+    serve = partial(load_batches, run, settings=pictures)
+    return PictureTraining(
+        SPACES[space], settings, serve, epochs, patience, first, validation_freq=validation_freq
+    )
 
 
 def _find(kind: type, callbacks: list):
