@@ -1,11 +1,13 @@
 """Paths on a laptop, on Kaggle and on Colab, and the facts of the published experiment.
 
-Nothing here touches the disk at import time; `find_paths` only looks.
+Nothing here writes to the disk; `find_paths` only looks whether it is on Kaggle.
 """
 
 import os
 from pathlib import Path
 from typing import NamedTuple
+
+PROJECT = Path(__file__).resolve().parents[1]  # the repository
 
 # Folder names that denote a part of a data set, not a class.
 TEST_NAMES = {"test", "testing", "test1", "test2", "test_set", "testing_set"}
@@ -61,22 +63,16 @@ def find_paths() -> Paths:
     Environment: `KAGGLE_ROOT` (default `/kaggle`), `DATA_ROOT`, `OUTPUT_ROOT`; relative paths are resolved
     against the project folder, wherever a notebook runs.
     """
-    project = Path(__file__).resolve().parent.parent
 
     def place(variable: str, default: Path) -> Path:
         given = os.environ.get(variable)
-        return project / Path(given).expanduser() if given else default
+        return PROJECT / Path(given).expanduser() if given else default
 
     kaggle = place("KAGGLE_ROOT", Path("/kaggle"))
+    data, output = PROJECT / "data", PROJECT / "tuning_output"
     if (kaggle / "working").is_dir():
-        paths = Paths(kaggle / "input", kaggle / "temp" / "data", kaggle / "working" / "tuning_output")
-    else:
-        paths = Paths(kaggle / "input", project / "data", project / "tuning_output")
-    return Paths(
-        paths.input,
-        place("DATA_ROOT", paths.data),
-        place("OUTPUT_ROOT", paths.output),
-    )
+        data, output = kaggle / "temp" / "data", kaggle / "working" / "tuning_output"
+    return Paths(kaggle / "input", place("DATA_ROOT", data), place("OUTPUT_ROOT", output))
 
 
 def is_headless() -> bool:

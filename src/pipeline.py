@@ -14,7 +14,7 @@ import nbformat
 import papermill
 from papermill.exceptions import PapermillExecutionError
 
-from src.config import find_paths
+from src.config import PROJECT, find_paths
 from src.running.commands import check_place, pass_on, run_command, stderr_into
 from src.running.locks import check_no_workers, hold
 from src.running.messages import quote, refuse_passwords
@@ -24,7 +24,7 @@ from src.runs import refuse_other_source, summarize
 
 logger = logging.getLogger(__name__)
 
-NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
+NOTEBOOKS = PROJECT / "notebooks"
 STEPS = ["01_data", "02_generators", "03_tuning", "04_training", "05_evaluation"]  # of `make run`
 MORE = ["06_transfer", "07_submission"]  # each has its own command and runs after those
 

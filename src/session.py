@@ -39,28 +39,19 @@ def start_run(name: str, seed: int, deterministic: str = "auto", precision: str 
     check_cell(notebook_settings())
     if name in ("", "..") or Path(name).name != name:
         raise ValueError(f"run is {name!r}; give the plain name of a folder, such as gpu-auto")
-    policy = precision or "float32"
-    for word, value in {"deterministic": deterministic, "precision": policy}.items():
-        check_value(word, value, str, "start_run")  # they may come from data.json
+    check_value("deterministic", deterministic, str, "start_run")  # it may come from data.json
+    check_value("precision", precision or "float32", str, "start_run")
     folder = find_paths().output / name
     check_writable(folder)
-    settle(seed, deterministic, policy)
-    accelerator = has_accelerator()
-    policy = keras.config.dtype_policy().name
-    backend = keras.backend.backend()
-    packages = f"keras {keras.__version__}, {backend} {sys.modules[backend].__version__}"
+    settle(seed, deterministic, precision or "float32")
+    accelerator, policy = has_accelerator(), keras.config.dtype_policy().name
     device = "accelerator" if accelerator else f"CPU with {os.cpu_count()} cores"
-    wanted = is_deterministic(deterministic)
-    facts = {"device": device, "precision": policy, "deterministic": wanted}
-    note_notebook(folder, facts)
-    logger.info(
-        "Python %s, %s, %s%s%s",
-        platform.python_version(),
-        packages,
-        device,
-        f", {policy}" if precision else "",
-        ", deterministic" * wanted,
-    )
+    wanted, backend = is_deterministic(deterministic), keras.backend.backend()
+    note_notebook(folder, {"device": device, "precision": policy, "deterministic": wanted})
+    says = [f"Python {platform.python_version()}", f"keras {keras.__version__}"]
+    says += [f"{backend} {sys.modules[backend].__version__}", device]
+    says += [policy] * bool(precision) + ["deterministic"] * wanted
+    logger.info("%s", ", ".join(says))
     for sentence in filter(None, [idle_gpus(accelerator), *unsuitable_packages()]):
         logger.warning("%s", sentence)
     return folder

@@ -10,12 +10,12 @@ import h5py
 import keras
 from keras import layers, ops
 
+from src.config import PROJECT
 from src.datasets.downloads import give_up_silence
 from src.images.preprocessing import IMAGENET_MEANS
 from src.running.devices import without_xla
 from src.running.messages import one_line, quote
 
-PROJECT = Path(__file__).resolve().parents[2]
 SMALLEST = 32  # pixels: keras.applications accepts no smaller pictures
 
 

@@ -13,8 +13,7 @@ from pathlib import Path
 
 from papermill.exceptions import PapermillExecutionError
 
-from src.config import find_paths
-from src.running.made_by import PROJECT
+from src.config import PROJECT, find_paths
 from src.running.messages import one_line
 from src.running.resources import full_disk, is_full
 
@@ -55,10 +54,9 @@ def check_place(run: Path) -> None:
 def pass_on(module: str, *words: str) -> float:
     """Returns the seconds that `python -m src.<module>` took; its output goes to this process's stdout."""
     command = [sys.executable, "-m", f"src.{module}", *words]
-    settings = {"cwd": PROJECT, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
-    settings |= {"text": True, "errors": "replace"}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "errors": "replace"}
     started = time.monotonic()
-    with subprocess.Popen(command, **settings) as process:
+    with subprocess.Popen(command, cwd=PROJECT, **pipes) as process:
         try:
             for line in process.stdout:
                 sys.stdout.write(line)

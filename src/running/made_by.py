@@ -13,13 +13,13 @@ from typing import Any
 
 from packaging.requirements import Requirement
 
+from src.config import PROJECT
 from src.running.locks import take_turns
 from src.runs import read_json, write_json
 
 PACKAGES = ["keras", "tensorflow", "tensorflow-cpu", "tensorflow-tpu", "jax", "torch", "keras-tuner"]
 PACKAGES += ["optuna", "numpy", "pandas", "opencv-python-headless", "opencv-python", "pillow"]
 PACKAGES += ["scikit-learn", "papermill"]
-PROJECT = Path(__file__).resolve().parents[2]
 # In src: what decides how a network is trained.
 TRAINING_CODE = ["spaces.py", "model.py", "training.py", "generators.py"]
 TRAINING_CODE += ["networks/*.py", "images/*.py", "pretrained/*.py"]
@@ -69,10 +69,8 @@ def package_versions() -> dict[str, str]:
     """Returns the versions of the installed packages that a result may depend on."""
     found = {}
     for package in PACKAGES:
-        try:
+        with suppress(PackageNotFoundError):
             found[package] = version(package)
-        except PackageNotFoundError:
-            continue
     return found
 
 
