@@ -30,16 +30,12 @@ def hold(folder: Path, wait: float = WAIT) -> Iterator[None]:
         RuntimeError: another process holds it; the message says which.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    lock, holder = _make_lock(folder / "lock"), folder / "lock.holder"
+    holder = folder / "lock.holder"
     try:
-        lock.acquire(timeout=wait)
+        release = _acquire(folder / "lock", wait)
     except Timeout:
         who = holder.read_text() if holder.exists() else "another process"
         raise RuntimeError(f"{folder} is being worked on by {who}; wait until it ends, or end it") from None
-    except (NotImplementedError, OSError) as error:
-        _refuse_all_but_missing_locks(error, folder / "lock")
-        yield
-        return
     try:
         now = datetime.now(UTC).isoformat(timespec="seconds")
         holder.write_text(f"process {os.getpid()} on {platform.node()} (since {now})")
@@ -48,7 +44,7 @@ def hold(folder: Path, wait: float = WAIT) -> Iterator[None]:
         try:
             holder.unlink(missing_ok=True)
         finally:
-            lock.release()
+            release()
 
 
 def check_no_workers(run: Path) -> None:
@@ -71,20 +67,15 @@ def take_turns(place: Path) -> Iterator[None]:
     """
     place.parent.mkdir(parents=True, exist_ok=True)
     file = place.with_name(f".{place.name}.lock")
-    lock = _make_lock(file)
     try:
-        lock.acquire(timeout=0)
+        release = _acquire(file, 0)
     except Timeout:
         logger.info("%s is being made by another process: waiting for it", place)
-        lock.acquire()
-    except (NotImplementedError, OSError) as error:
-        _refuse_all_but_missing_locks(error, file)
-        yield
-        return
+        release = _acquire(file, -1)  # without a limit
     try:
         yield
     finally:
-        lock.release()
+        release()
 
 
 def fill_folder(folder: Path, fill: Callable[[Path], None]) -> None:
@@ -109,23 +100,32 @@ def fill_folder(folder: Path, fill: Callable[[Path], None]) -> None:
             shutil.rmtree(part, ignore_errors=True)
 
 
-def _make_lock(file: Path) -> FileLock:
-    """Returns a lock that any user of the folder may take."""
+def _acquire(file: Path, seconds: float) -> Callable[[], None]:
+    """Locks a file, and returns the function that unlocks it; on a disk without locks it only warns.
+
+    Raises:
+        Timeout: another process still has it after that many seconds.
+    """
+    settings = {"mode": 0o666}  # any user of the folder may take the lock
     try:
         # By default it falls back to a marker file, which a dead process on another machine holds forever.
-        return FileLock(file, mode=0o666, fallback_to_soft=False)
+        lock = FileLock(file, fallback_to_soft=False, **settings)
     except TypeError:  # from a filelock version without marker files
-        return FileLock(file, mode=0o666)
-
-
-def _refuse_all_but_missing_locks(error: Exception, file: Path) -> None:
-    if isinstance(error, PermissionError):
+        lock = FileLock(file, **settings)
+    try:
+        lock.acquire(timeout=seconds)
+        return lock.release
+    except Timeout:
+        raise
+    except PermissionError as error:
         raise PermissionError(
             error.errno, f"{file} cannot be locked ({error.strerror}): another user's; delete it, or set "
             "OUTPUT_ROOT (runs) or DATA_ROOT (data) to a folder of your own",
         ) from error  # fmt: skip
-    if not isinstance(error, NotImplementedError) and error.errno not in NO_LOCKS:
-        raise error
-    logger.warning(
-        "%s is on a disk without file locks: make sure that only one process works there", file.parent
-    )
+    except (NotImplementedError, OSError) as error:
+        if isinstance(error, OSError) and error.errno not in NO_LOCKS:
+            raise
+        logger.warning(
+            "%s is on a disk without file locks: make sure that only one process works there", file.parent
+        )
+        return lambda: None
