@@ -133,49 +133,47 @@ def unfreeze(network: keras.Model, name: str, blocks: int) -> None:
 
 
 def _with_weights(name: str, image_size: int, weights: str) -> keras.Model:
-    source = None if weights == "none" else weights
-    if weights not in ("none", "imagenet"):
-        source = str(_find_file(name, weights))
+    known = {"none": None, "imagenet": "imagenet"}
+    source = known[weights] if weights in known else str(_find_file(name, weights))
     build, shape = find_backbone(name).build, (image_size, image_size, 3)
     try:
         with give_up_silence():  # in case Keras has to download them
             return build(include_top=False, weights=source, input_shape=shape)
     except Exception as error:  # downloads and Keras's readers raise many kinds of errors
-        if source is None:
+        if weights == "none":
             raise
-        if source != "imagenet":
-            raise ValueError(
-                f"{weights} does not hold the weights of {name} ({one_line(error, 200)}); "
-                f"give those of keras.applications.{name}(include_top=False)"
-            ) from error
-        place = Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser() / "models"
-        if half := _find_half(name, place):
-            raise ValueError(
-                f"{half} is not whole ({one_line(error, 200)}); delete it to have the weights of {name} "
-                "downloaded again"
-            ) from error
-        file = re.search(r"https?://\S+?/([^/\s]+\.h5)", str(error))
-        raise ConnectionError(
-            f"the ImageNet weights of {name} could not be downloaded ({one_line(error, 200)}); put "
-            f"{file[1] if file else 'the file'} into {place}, or give its path: weights = PATH"
+        if weights == "imagenet":
+            raise _failed_download(name, error) from error
+        raise ValueError(
+            f"{weights} does not hold the weights of {name} ({one_line(error, 200)}); "
+            f"give those of keras.applications.{name}(include_top=False)"
         ) from error
+
+
+def _failed_download(name: str, error: Exception) -> Exception:
+    """Returns the error that says what to do if Keras cannot download ImageNet's weights, or read them."""
+    place = Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser() / "models"
+    if half := _find_half(name, place):
+        return ValueError(
+            f"{half} is not whole ({one_line(error, 200)}); delete it to have the weights of {name} "
+            "downloaded again"
+        )
+    file = re.search(r"https?://\S+?/([^/\s]+\.h5)", str(error))
+    return ConnectionError(
+        f"the ImageNet weights of {name} could not be downloaded ({one_line(error, 200)}); put "
+        f"{file[1] if file else 'the file'} into {place}, or give its path: weights = PATH"
+    )
 
 
 def _find_half(name: str, place: Path) -> Path | None:
     """Returns a truncated weights file left by a killed download, which Keras would take for complete."""
-
-    def plain(text: str) -> str:
-        return re.sub("[^a-z0-9]", "", text.lower())
-
-    def is_whole(file: Path) -> bool:
-        try:
-            h5py.File(file).close()
-        except OSError:
-            return False
-        return True
-
-    ours = [file for file in sorted(place.glob("*.h5")) if plain(file.name).startswith(plain(name))]
-    return next((file for file in ours if not is_whole(file)), None)
+    for file in sorted(place.glob("*.h5")):
+        if re.sub("[^a-z0-9]", "", file.name.lower()).startswith(name.lower()):
+            try:
+                h5py.File(file).close()
+            except OSError:
+                return file
+    return None
 
 
 def _find_file(name: str, weights: str) -> Path:
