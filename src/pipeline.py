@@ -37,17 +37,16 @@ def notebook_parameters(name: str) -> dict[str, object]:
     return {line.targets[0].id: ast.literal_eval(line.value) for line in assignments}
 
 
-def known_parameters() -> dict[str, object]:
-    """Returns the parameters of all notebooks and their defaults."""
-    return {name: default for step in [*STEPS, *MORE] for name, default in notebook_parameters(step).items()}
+def known_parameters(steps: Iterable[str] = (*STEPS, *MORE)) -> dict[str, object]:
+    """Returns the parameters of these notebooks and their defaults."""
+    return {name: default for step in steps for name, default in notebook_parameters(step).items()}
 
 
 def read_profile(profile: str) -> dict[str, object]:
     """Returns a profile's parameters; `gpu` has none of its own: it is the notebooks' defaults.
 
     Raises:
-        FileNotFoundError: there is no such profile.
-        ValueError: the file is not a flat mapping.
+        FileNotFoundError, ValueError: see `read_yaml_profile`.
     """
     return {} if profile == "gpu" else read_yaml_profile(NOTEBOOKS / "profiles", profile)
 
@@ -126,7 +125,7 @@ def read_settings(
         raise ValueError(
             f"settings: {misplaced[0]} is none; give DATA=path or RUN=name to make, or data in notebook 00"
         )
-    if idle := sorted(chosen.keys() - {name for step in steps for name in notebook_parameters(step)}):
+    if idle := sorted(chosen.keys() - known_parameters(steps).keys()):
         logger.info("without effect on %s: %s", ", ".join(steps), ", ".join(idle))
     values["data"] = values.get("data", data) if data == "auto" else data
     if os.path.exists(path := chosen.get("pictures", "")):
@@ -181,8 +180,9 @@ def main(arguments: list[str] | None = None) -> int:
         if chosen.step == "summary":
             sys.stdout.write(summarize(chosen.run) + "\n")
             return 0
-        # Settings without effect are logged once per command: for `make run`, with its first notebook.
-        steps = {STEPS[0]: STEPS, **{step: [step] for step in MORE}}.get(chosen.step, [*STEPS, *MORE])
+        steps = [chosen.step] if chosen.step in MORE else STEPS
+        if chosen.step in STEPS[1:]:  # what has no effect on `make run` was logged at its first step
+            steps = [*STEPS, *MORE]
         values = read_settings(chosen.profile, chosen.set, chosen.data, steps) | {"run": chosen.run.name}
         check_place(chosen.run)
         with hold(chosen.run, wait=0):  # waiting might run it between two steps of another command

@@ -80,17 +80,14 @@ def compute_features(
         logger.info("features of %d of %d pictures are there already", len(rows) - needed, len(rows))
     done, started = 0, time.monotonic()
     with tqdm(total=needed, desc="features", unit=" pictures", disable=is_headless()) as bar:
-        for place, number in enumerate(missing):
+        for count, number in enumerate(missing, start=1):
             known[number] = _compute_chunk(backbone, pixels, chunks[number], folder / f"{number:05d}.npz")
             bar.update(len(chunks[number]))
             done += len(chunks[number])
-            if bar.disable and place * LINES // len(missing) != (place + 1) * LINES // len(missing):
+            if bar.disable and count * LINES // len(missing) > (count - 1) * LINES // len(missing):
                 speed = done / (time.monotonic() - started)
-                left = (needed - done) / speed / 60
-                logger.info(
-                    "features of %d of %d pictures, %.0f a second, about %.1f min left",
-                    *(done, needed, speed, left),
-                )
+                figures = done, needed, speed, (needed - done) / speed / 60
+                logger.info("features of %d of %d pictures, %.0f a second, about %.1f min left", *figures)
     values = np.concatenate([values for values, _ in known], axis=1)
     return Features(values, pictures, float(sum(seconds for _, seconds in known)))
 
