@@ -161,7 +161,7 @@ class PictureTraining(keras_tuner.HyperModel):
     def _early_stopping(self) -> keras.callbacks.EarlyStopping:
         mode = "min" if lower_is_better(self.monitor) else "max"
         return keras.callbacks.EarlyStopping(
-            self.monitor, patience=self.patience, mode=mode, restore_best_weights=True
+            monitor=self.monitor, mode=mode, patience=self.patience, restore_best_weights=True
         )
 
 

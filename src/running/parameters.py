@@ -163,7 +163,6 @@ def read_input(run: Path, input_file: str = "input.json") -> dict[str, object]:
     values = read_json(path)
     kinds = {field.name: type(field.default) for field in fields(Augmentation)}
     try:
-        check_value("all of it", values, dict, "input.json")
         for name, kind in INPUT.items():
             check_value(name, values.get(name), kind, "input.json")
         for name, value in values["augmentation"].items():
