@@ -410,6 +410,9 @@ RUNS = {
     "input.json without image_size": Case(
         "run", run_without("image_size"), "image_size is None", names="input"
     ),
+    "input.json without first_image_size": Case(
+        "run", run_without("first_image_size"), "first_image_size is None", names="input"
+    ),
     "input.json, of another notebook 01": Case(
         "run", run_with(cache="0123456789abcdef.npy"), "notebook 01 has run again since", names="features.csv"
     ),

@@ -192,7 +192,7 @@ def run(tmp_path_factory):
     table = split_features(extract_and_cache(root / "pictures", root / "cache", SIZE))
     save_features(table, root / "features.csv")
     settings = {"cache": next((root / "cache").iterdir()).name, "image_size": SIZE, "interpolation": "area"}
-    settings.update(batch_size=5, epoch_fraction=1.0, seed=1, workers=1)
+    settings.update(first_image_size=0, batch_size=5, epoch_fraction=1.0, seed=1, workers=1)
     write_json(root / "input.json", {**settings, "augmentation": vars(Augmentation(shear_range=0.3))})
     return root
 

@@ -124,7 +124,7 @@ def test_a_picture_goes_the_way_that_the_training_pictures_went(
     save_features(table, tmp_path / "features.csv")
     cache = next((tmp_path / "cache").iterdir()).name
     settings = {"cache": cache, "image_size": SIDE, "interpolation": interpolation}
-    settings.update(batch_size=5, epoch_fraction=1.0, seed=1, workers=1)
+    settings.update(first_image_size=0, batch_size=5, epoch_fraction=1.0, seed=1, workers=1)
     write_json(tmp_path / "input.json", {**settings, "augmentation": Augmentation().__dict__})
     saved = load_saved_model(damaged(model_file, tmp_path, interpolation=interpolation))
     wanted = {}

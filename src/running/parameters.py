@@ -15,7 +15,7 @@ from src.runs import read_json
 LARGEST_PROFILE = 100_000  # bytes; a profile is a few lines, and YAML is slow to parse
 # The settings that define batches, and their types.
 INPUT = {"cache": str, "image_size": int, "interpolation": str, "batch_size": int, "epoch_fraction": float}
-INPUT |= {"seed": int, "workers": int, "augmentation": dict}
+INPUT |= {"first_image_size": int, "seed": int, "workers": int, "augmentation": dict}
 
 
 def check_value(name: str, value: object, wanted: type, source: str) -> None:
