@@ -178,15 +178,15 @@ def search_within(search: StudySearch, minutes: float) -> None:
     Once the trials have had their minutes, a later run adds none, even if building networks took some of
     them: otherwise the minutes of the last training, and the plan of one already begun, would change.
     """
-    records, had = search.records(), search.folder / "minutes.json"
+    records, asked_before = search.records(), search.folder / "minutes.json"  # written once they are over
     asked = {"minutes": minutes, "max_trials": search.claims.max_trials}
-    spare = minutes_left(minutes, pd.DataFrame({"seconds": [_seconds(record) for record in records]}))
-    is_over = spare <= LEAST or (had.exists() and read_json(had) == asked)
+    left = minutes_left(minutes, pd.DataFrame({"seconds": [_seconds(record) for record in records]}))
+    is_over = left <= LEAST or (asked_before.exists() and read_json(asked_before) == asked)
     if minutes and is_over and any(not math.isnan(record.score) for record in records):
         logger.info("the trials have had their %g minutes", minutes)
         return
-    run_search(search, spare)
-    write_json(had, asked)
+    run_search(search, left)
+    write_json(asked_before, asked)
 
 
 def _seconds(trial: TrialRecord) -> float:

@@ -58,12 +58,13 @@ def refresh(file: Path, data: str, settings: str) -> None:
     """
     refuse_passwords([settings])
     says = f"{settings}\n{stamp(data)}\n"
-    if file.exists() and file.read_text(encoding="utf-8") == says and not _is_cleared(file.parent):
+    said = file.read_text(encoding="utf-8") if file.exists() else says
+    if file.exists() and said == says and not _is_cleared(file.parent):
         return
-    said = file.read_text(encoding="utf-8").partition("\n")[0] if file.exists() else settings
-    if f" {data} " not in f"{said} " and (file.parent / "05_evaluation.ipynb").exists():
+    was = said.partition("\n")[0]
+    if f" {data} " not in f"{was} " and (file.parent / "05_evaluation.ipynb").exists():
         raise RuntimeError(
-            f"{file.parent} holds a whole run of other pictures ({said}): give RUN=name for these, or delete "
+            f"{file.parent} holds a whole run of other pictures ({was}): give RUN=name for these, or delete "
             f"{file} to have them take its place"
         )
     check_writable(file.parent)
@@ -83,6 +84,7 @@ def check_settings(run: Path, settings: str) -> None:
 
 
 def _is_cleared(run: Path) -> bool:
+    """Returns whether the pictures that a run reads, or its pixel cache, have been deleted."""
     places = {"data.json": ("folder", Path()), "input.json": ("cache", find_paths().data / "cache")}
     for file, (name, above) in places.items():
         with suppress(OSError, ValueError, LookupError, TypeError):  # not there yet, or damaged: 02 says so
