@@ -42,29 +42,24 @@ def build_cnn(
         learning_rate: Adam's initial learning rate; it decays by a tenth every `decay_steps` steps.
         decay_steps: see `learning_rate`.
     """
-    penalties = [l2 if own is None else own for own in (l2_1, l2_2, l2_3, l2_4)]
-    filters = [conv_1_filter, conv_2_filter, conv_3_filter]
-    kernels = [conv_1_kernel, conv_2_kernel, conv_3_kernel]
+
+    def with_relu(own_l2: float | None, name: str) -> dict:
+        penalty = regularizers.L2(l2 if own_l2 is None else own_l2)
+        return {"activation": "relu", "kernel_regularizer": penalty, "name": name}
+
     model = keras.Sequential([keras.Input((image_size, image_size, 3))], name="published_cnn")
-    for number, dropout in enumerate((0.0, dropout_1, dropout_2)):
-        convolution = layers.Conv2D(
-            filters[number],
-            kernels[number],
-            padding="same",
-            activation="relu",
-            kernel_regularizer=regularizers.L2(penalties[number]),
-            name=f"conv_{number + 1}",
-        )
-        model.add(convolution)
-        model.add(layers.BatchNormalization(name=f"norm_{number + 1}"))
-        model.add(layers.MaxPooling2D(name=f"pool_{number + 1}"))
-        if number:
-            model.add(layers.Dropout(dropout, name=f"dropout_{number}"))
+    for number, filters, kernel, own_l2, dropout in (
+        (1, conv_1_filter, conv_1_kernel, l2_1, None),
+        (2, conv_2_filter, conv_2_kernel, l2_2, dropout_1),
+        (3, conv_3_filter, conv_3_kernel, l2_3, dropout_2),
+    ):
+        model.add(layers.Conv2D(filters, kernel, padding="same", **with_relu(own_l2, f"conv_{number}")))
+        model.add(layers.BatchNormalization(name=f"norm_{number}"))
+        model.add(layers.MaxPooling2D(name=f"pool_{number}"))
+        if dropout is not None:
+            model.add(layers.Dropout(dropout, name=f"dropout_{number - 1}"))
     model.add(layers.Flatten(name="flatten"))
-    dense_penalty = regularizers.L2(penalties[3])
-    model.add(
-        layers.Dense(dense_1_units, activation="relu", kernel_regularizer=dense_penalty, name="dense_1")
-    )
+    model.add(layers.Dense(dense_1_units, **with_relu(l2_4, "dense_1")))
     model.add(layers.Dropout(dropout_3, name="dropout_3"))
     # float32 even under mixed precision: in 16 bits a probability near 1 rounds to 1 and loses its gradient.
     model.add(unsaturated(layers.Dense(1, activation="sigmoid", dtype="float32", name="probability")))

@@ -15,7 +15,7 @@ import papermill
 from papermill.exceptions import PapermillExecutionError
 
 from src.config import PROJECT, find_paths
-from src.running.commands import check_place, pass_on, run_command, stderr_into
+from src.running.commands import check_place, run_command, run_module, stderr_into
 from src.running.locks import check_no_workers, hold
 from src.running.messages import quote, refuse_passwords
 from src.running.parameters import check_pairs, check_value, read_setting, read_yaml_profile, split_settings
@@ -158,7 +158,7 @@ def run_all(
         refuse_other_source(folder, values["data"])
         for step in steps:
             if step == "03_tuning" and processes > 1:
-                spent = pass_on("workers", str(folder), "--number", str(processes), *words) / 60
+                spent = run_module("workers", str(folder), "--number", str(processes), *words) / 60
                 if limit := values.get("max_minutes"):  # 03 does what is left, in the minutes that are left
                     values["max_minutes"] = max(limit - spent, 1 / 60)
             run_notebook(step, folder / f"{step}.ipynb", values)

@@ -26,7 +26,7 @@ from src.pipeline import (
 from src.pretrained.backbones import BACKBONES
 from src.results.averaging import AVERAGES
 from src.running.allowed import LIMITS, PATTERNS, SWITCHES, WORDS
-from src.running.commands import pass_on, run_command, stderr_into
+from src.running.commands import run_command, run_module, stderr_into
 from src.running.locks import hold
 from src.running.parameters import check_cell
 from src.running.stamp import refresh
@@ -264,7 +264,7 @@ def test_a_run_in_one_go_says_what_it_was_told_and_searches_in_as_many_processes
 ):
     ran, told, minutes = [], [], []
     monkeypatch.setenv("OUTPUT_ROOT", str(tmp_path))
-    monkeypatch.setattr(pipeline, "pass_on", lambda *words: ran.append(words) or 90.0)
+    monkeypatch.setattr(pipeline, "run_module", lambda *words: ran.append(words) or 90.0)
 
     def note(step, output, values):
         ran.append(step)
@@ -291,7 +291,9 @@ def test_a_run_in_one_go_says_what_it_was_told_and_searches_in_as_many_processes
 def test_lines_of_another_command_of_ours_come_to_stdout(tmp_path, capsys):
     """Also those that it writes to stderr; of all commands it is the one that imports next to nothing."""
     (tmp_path / "file").touch()
-    assert pass_on("running.stamp", str(tmp_path / "file" / "parameters.txt"), "sample", "sample sample") > 0
+    assert (
+        run_module("running.stamp", str(tmp_path / "file" / "parameters.txt"), "sample", "sample sample") > 0
+    )
     assert f"{tmp_path / 'file'} cannot be written into" in capsys.readouterr().out
 
 

@@ -51,9 +51,9 @@ def check_place(run: Path) -> None:
         raise ValueError(f"{run} is not in {output}; give a run there, or set OUTPUT_ROOT")
 
 
-def pass_on(module: str, *words: str) -> float:
+def run_module(module: str, *arguments: str) -> float:
     """Returns the seconds that `python -m src.<module>` took; its output goes to this process's stdout."""
-    command = [sys.executable, "-m", f"src.{module}", *words]
+    command = [sys.executable, "-m", f"src.{module}", *arguments]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "errors": "replace"}
     started = time.monotonic()
     with subprocess.Popen(command, cwd=PROJECT, **pipes) as process:
