@@ -134,8 +134,8 @@ def cross_validate(features: Features, seed: int) -> pd.DataFrame:
     """Returns predictions for training and validation pictures by heads that were not trained on them.
 
     They serve to judge labels, not to build a network: a logistic regression on the mean features of both
-    views (of the plain picture, if it may not be flipped) takes seconds and holds out each of five folds,
-    or as many as possible, in turn. Each has its share of both classes; a group stays in one.
+    views (of the plain picture, if it may not be flipped) takes seconds. Each of five folds, or of as many as
+    possible, is held out in turn; it has its share of both classes, and a group is in one fold.
 
     Args:
         features: from `compute_run_features`.

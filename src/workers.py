@@ -93,11 +93,12 @@ def run_workers(arguments: list[str], run: Path, workers: int) -> int:
         run: the run's folder.
         workers: number of processes.
     """
-    names = [f"{re.sub(r'[^A-Za-z0-9.-]', '_', platform.node())}-{number + 1}" for number in range(workers)]
+    host = re.sub(r"[^A-Za-z0-9.-]", "_", platform.node())
     command = [sys.executable, "-m", "src.workers", str(run), *arguments, "--name"]
     started: list[Worker] = []
     try:
-        for number, name in enumerate(names):
+        for number in range(workers):
+            name = f"{host}-{number + 1}"
             started.append(Worker([*command, name], name, worker_environment(number, workers)))
         while not all([worker.is_over() for worker in started]):
             time.sleep(0.5)
@@ -130,7 +131,7 @@ def main(arguments: list[str] | None = None) -> int:
             with hold(held := place / f"{chosen.name}.{os.getpid()}"):
                 output = place / f"{chosen.name}.ipynb"
                 run_notebook("03_tuning", output, {**values, "run": chosen.run.name})
-            shutil.rmtree(held, ignore_errors=True)  # `check_no_workers` may be faster
+            shutil.rmtree(held, ignore_errors=True)  # `check_no_workers` may have deleted it
             return 0
         settings = ["--profile", chosen.profile, "--data", chosen.data]
         return run_workers([*settings, "--set", *chosen.set], chosen.run, chosen.number)

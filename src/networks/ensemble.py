@@ -33,9 +33,7 @@ def average_networks(
         raise ValueError("there is no network to average; give one or more")
     pictures = keras.Input(networks[0].input_shape[1:], name="pictures")
     views = [pictures, ops.flip(pictures, axis=2)] if mirrored else [pictures]
-    bare = [
-        without_optimizer(network, f"network_{number}") for number, network in enumerate(networks, start=1)
-    ]
+    bare = [without_optimizer(network, f"network_{i}") for i, network in enumerate(networks, start=1)]
     probabilities = [network(view) for network in bare for view in views]
     # The mean is float32 even if the networks compute in 16 bits.
     mean = layers.Average(dtype="float32", name="probability")
@@ -54,7 +52,7 @@ def average_networks(
 def without_optimizer(network: keras.Model, name: str | None = None) -> keras.Model:
     """Returns the same network, sharing its weights, without its optimizer.
 
-    The optimizer makes up two thirds of a saved file, and users of the file do not have the code of ours.
+    The optimizer makes up two thirds of a saved file, and who opens the file lacks the code of ours.
     """
     return without_xla(keras.Model(network.inputs[0], network.outputs[0], name=name or network.name))
 
@@ -65,7 +63,7 @@ def save_weights(network: keras.Model, path: Path) -> None:
     Raises:
         OSError: the disk has too little space; HDF5 itself would end the process.
     """
-    own = 4_096 * (4 + len(network.variables))  # of HDF5, on top of the weights; half of it was measured
-    check_space(path.parent, 4 * network.count_params() + own, path.name)
+    overhead = 4_096 * (4 + len(network.variables))  # of HDF5; half of it was measured
+    check_space(path.parent, 4 * network.count_params() + overhead, path.name)
     with replacing(path, f"{os.getpid()}.partial.weights.h5") as partial:
         without_optimizer(network).save_weights(partial)

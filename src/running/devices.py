@@ -44,10 +44,10 @@ def without_xla(network: keras.Model) -> keras.Model:
 
 
 def release(network: keras.Model) -> None:
-    """Gives back the memory of a compiled network's weights and its optimizer's; it is of no use afterwards.
+    """Frees the memory of a compiled network's weights and its optimizer's state; neither can be used again.
 
-    TensorFlow never frees the graph of a training, and the graph keeps the variables (keras-team/keras, issue
-    17458): 320 MB a trial at the published size. So they are emptied. Other backends need none of this.
+    TensorFlow never frees the graph of a training, which keeps the variables (keras-team/keras, issue 17458):
+    320 MB a trial at the published size. So they are emptied. Other backends need none of this.
     """
     if keras.backend.backend() != "tensorflow":
         return
