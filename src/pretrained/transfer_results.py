@@ -79,14 +79,18 @@ def save_networks(
         own: the facts of each network alone, by name.
         temperatures: of each network, by name: see `average_networks`.
     """
-    for stem, name in {"transfer_frozen": "frozen", "transfer": best}.items():
-        if stem == "transfer" and name == "frozen":  # one file's bytes are one model
-            copy_model(run / "transfer_frozen.keras", run / f"{stem}.keras")
-            continue
+
+    def save(name: str, path: Path) -> None:
         members = list(networks.values()) if name == "averaged" else [networks[name]]
         temperature = float(temperatures[name])
         model = average_networks(members, facts["mirrored_views"], temperature)
-        save_model(model, run / f"{stem}.keras", {**facts, **own[name], "temperature": temperature})
+        save_model(model, path, {**facts, **own[name], "temperature": temperature})
+
+    save("frozen", run / "transfer_frozen.keras")
+    if best == "frozen":  # copied, because a model saved twice is two files of different bytes
+        copy_model(run / "transfer_frozen.keras", run / "transfer.keras")
+    else:
+        save(best, run / "transfer.keras")
     return {"transfer": best, "transfer_frozen": "frozen"}
 
 
@@ -127,7 +131,8 @@ def note_results(run: Path, backbone: str, saved: dict[str, str], measured: dict
     for path in sorted(left, reverse=True):  # a .json before its .csv, as `collect_results` expects
         path.unlink()
     batches = load_batches(run, "validation", input_file=INPUT)
-    for name, stem in {name: stem for stem, name in saved.items()}.items():
+    files = {name: stem for stem, name in saved.items()}  # one of each network, though both may hold it
+    for name, stem in files.items():
         measures = measured[stem].measures
         cost = measure_cost(run / f"{stem}.keras", batches, measures["training_minutes"])
         facts = {"loss": measures["loss"], **cost}
