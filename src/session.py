@@ -44,13 +44,16 @@ def start_run(name: str, seed: int, deterministic: str = "auto", precision: str 
     folder = find_paths().output / name
     check_writable(folder)
     settle(seed, deterministic, precision or "float32")
-    accelerator, policy = has_accelerator(), keras.config.dtype_policy().name
-    device = "accelerator" if accelerator else f"CPU with {os.cpu_count()} cores"
-    wanted, backend = is_deterministic(deterministic), keras.backend.backend()
-    note_notebook(folder, {"device": device, "precision": policy, "deterministic": wanted})
-    says = [f"Python {platform.python_version()}", f"keras {keras.__version__}"]
-    says += [f"{backend} {sys.modules[backend].__version__}", device]
-    says += [policy] * bool(precision) + ["deterministic"] * wanted
+    accelerator, backend = has_accelerator(), keras.backend.backend()
+    facts = {
+        "device": "accelerator" if accelerator else f"CPU with {os.cpu_count()} cores",
+        "precision": keras.config.dtype_policy().name,
+        "deterministic": is_deterministic(deterministic),
+    }
+    note_notebook(folder, facts)
+    versions = f"keras {keras.__version__}, {backend} {sys.modules[backend].__version__}"
+    says = [f"Python {platform.python_version()}", versions, facts["device"]]
+    says += [facts["precision"]] * bool(precision) + ["deterministic"] * facts["deterministic"]
     logger.info("%s", ", ".join(says))
     for sentence in filter(None, [idle_gpus(accelerator), *unsuitable_packages()]):
         logger.warning("%s", sentence)
