@@ -30,8 +30,8 @@ class PictureTraining(keras_tuner.HyperModel):
         epochs: int,
         patience: int = 0,
         first_image_size: int = 0,
-        monitor: str = "val_loss",
         validation_freq: int = 1,
+        monitor: str = "val_loss",
     ):
         """Stores the parts.
 
@@ -45,8 +45,8 @@ class PictureTraining(keras_tuner.HyperModel):
                 weights are restored; 0 trains all epochs and keeps the last one's.
             first_image_size: side of the training pictures in the first epoch, in pixels; they grow to
                 `last_image_size` (progressive resizing). 0 keeps one size, the run's own.
-            monitor: what patience watches: the validation loss, or a metric without its penalties.
             validation_freq: epochs from one validation to the next; with patience, always 1.
+            monitor: what patience watches: the validation loss, or a metric without its penalties.
         """
         super().__init__()
         # KerasTuner has bound `build` to this very object: a copy with its own epochs would be built with a
@@ -130,11 +130,13 @@ class PictureTraining(keras_tuner.HyperModel):
         finish = model.optimizer.finalize_variable_values
         model.optimizer.finalize_variable_values = lambda variables: None
         sizes, epoch = training.picture_sizes, initial_epoch
+        # `first` and `last` count the epochs of the plan, `epoch` those that were trained.
         for first, last in spans(sizes, initial_epoch + pace.skipped, epochs):
             is_over = last <= epoch + pace.skipped  # all its epochs are trained or skipped
-            pace.part_end, training.picture_sizes = last, [sizes[min(first, len(sizes) - 1)]]
+            pace.part_end = last
+            training.epoch, training.picture_sizes = epoch, [sizes[min(first, len(sizes) - 1)]]
             validated = self.validated_epochs(epochs - pace.skipped, pace.most)
-            training.epoch, validation.epoch = epoch, sum(each <= epoch for each in validated)
+            validation.epoch = sum(each <= epoch for each in validated)
             watching = callbacks
             if self.patience and last == epochs:
                 watching = [stopping := self._early_stopping(), *callbacks]
@@ -185,9 +187,7 @@ def make_training(
     first = pictures["first_image_size"] if SPACES[space].any_size else 0  # else pictures do not grow
     settings["image_size"] = None if first else pictures["image_size"]
     serve = partial(load_batches, run, settings=pictures)
-    return PictureTraining(
-        SPACES[space], settings, serve, epochs, patience, first, validation_freq=validation_freq
-    )
+    return PictureTraining(SPACES[space], settings, serve, epochs, patience, first, validation_freq)
 
 
 def _find(kind: type, callbacks: list):
