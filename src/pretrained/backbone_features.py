@@ -119,16 +119,15 @@ def serve_features(
         batch_size: pictures per batch.
         mirrored: whether a single view is the mirror image.
     """
-    chosen = np.flatnonzero((features.table["split"] == part).to_numpy())
-    pictures, n = features.table.iloc[chosen], len(features.table)
-    rows, names = chosen + n * mirrored, pictures["image_name"].tolist()
-    codes = pictures["code"].to_numpy()
+    n = len(features.table)
+    values = features.values.reshape(2 * n, -1)  # row n + i is of the mirror image of picture i
+    plain = np.flatnonzero((features.table["split"] == part).to_numpy())
+    pictures = features.table.iloc[plain]
+    rows, codes, names = plain + n * mirrored, pictures["code"].to_numpy(), pictures["image_name"].tolist()
     if training and features.may_flip:
-        rows, codes, names = np.concatenate([chosen, chosen + n]), np.tile(codes, 2), names * 2
-    both = features.values.reshape(2 * n, -1)
-    return FeatureBatches(
-        both, rows, codes, names, batch_size, shuffle=training, seed=42 if seed is None else seed, workers=1
-    )
+        rows, codes, names = np.concatenate([plain, plain + n]), np.tile(codes, 2), names * 2
+    seed = 42 if seed is None else seed
+    return FeatureBatches(values, rows, codes, names, batch_size, shuffle=training, seed=seed, workers=1)
 
 
 def _compute_chunk(

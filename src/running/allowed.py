@@ -21,8 +21,7 @@ COUNT = Limit(lambda value: 1 <= value < 2**31, "1 or more")
 FRACTION = Limit(lambda value: 0 <= value < 1, "a fraction, 0 or more and below 1")
 NOT_NEGATIVE = Limit(lambda value: 0 <= value < math.inf, "0 or more, and finite")
 COUNTS = ["batch_size", "max_trials", "epochs", "finalists", "final_seeds", "final_epochs"]
-COUNTS += ["final_validation_freq"]
-COUNTS += ["head_trials", "head_epochs"]
+COUNTS += ["final_validation_freq", "head_trials", "head_epochs"]
 COUNTS += ["fine_tuning_trials", "fine_tuning_trial_epochs", "fine_tuning_epochs"]
 AMOUNTS = ["drop_extreme_aspect", "rotation_range", "shear_range", "mistakes", "explained", "clip"]
 AMOUNTS += ["false_positive_cost", "false_negative_cost", "patience", "final_patience"]
