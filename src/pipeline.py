@@ -147,7 +147,7 @@ def run_all(
     is in use, or holds a complete run of other data of the same name, raises RuntimeError.
     """
     data = str(Path(data).resolve()) if os.path.exists(data) else data
-    steps = [*STEPS, *MORE[:1] * transfer, *MORE[1:] * submission]
+    steps = STEPS + ["06_transfer"] * transfer + ["07_submission"] * submission
     values = read_settings(profile, [settings], data, steps)
     run = values["run"] = run_name(profile, values["data"])
     folder = find_paths().output / run
