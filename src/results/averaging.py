@@ -49,11 +49,11 @@ def choose_members(
     Raises:
         ValueError: `average` is none of these.
     """
-    winner = trainings[trainings["trial"] == finalists_table(trainings, objective)["trial"].iloc[0]]
     if average not in AVERAGES:
         raise ValueError(f"average is {average!r}; choose one of {', '.join(AVERAGES)}")
     if average == "finalists":
         return select_helpful(trainings, folder)
+    winner = trainings[trainings["trial"] == finalists_table(trainings, objective)["trial"].iloc[0]]
     return winner if average == "seeds" else winner.head(1)
 
 
@@ -93,7 +93,7 @@ def averaging_gains(trainings: pd.DataFrame, folder: Path, objective: str = "val
     ):
         row = {"prediction": name, "networks": len(groups[0])}
         for column, view in (("as_it_is", "probability"), ("with_mirror_view", "probability_with_mirror")):
-            each = [_accuracy([tables[name] for name in group], view) for group in groups]
+            each = [_accuracy([tables[member] for member in group], view) for group in groups]
             row[column] = sum(each) / len(each)
         rows.append(row)
     table = pd.DataFrame(rows)

@@ -71,19 +71,19 @@ def compare_thresholds(
     rows = {}
     for name, threshold in thresholds.items():
         decided = decide(predictions, threshold)
-        positives = int(((decided["predicted"] == 1) & ~decided["correct"]).sum())
-        negatives = int(((decided["predicted"] == 0) & ~decided["correct"]).sum())
-        n, right = len(decided), int(decided["correct"].sum())
+        false_positives = int((decided["predicted"] > decided["code"]).sum())
+        false_negatives = int((decided["predicted"] < decided["code"]).sum())
+        cost = false_positive_cost * false_positives + false_negative_cost * false_negatives
         low, high = interval_of(decided)
         rows[name] = {
             "threshold": threshold,
-            "n": n,
-            "accuracy": right / n,
+            "n": len(decided),
+            "accuracy": decided["correct"].mean(),
             "low": low,
             "high": high,
-            "false_positives": positives,
-            "false_negatives": negatives,
-            "mean_cost": (false_positive_cost * positives + false_negative_cost * negatives) / n,
+            "false_positives": false_positives,
+            "false_negatives": false_negatives,
+            "mean_cost": cost / len(decided),
         }
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("threshold of")
 
@@ -99,7 +99,8 @@ def describe_threshold(
     costs = {"false_positive_cost": false_positive_cost, "false_negative_cost": false_negative_cost}
     points = {"usual": THRESHOLD, "chosen": threshold}
     cost = compare_thresholds(predictions, points, **costs)["mean_cost"]
-    called, (first, second) = decide(predictions, threshold)["predicted"].unique(), class_names
+    first, second = class_names
+    called = decide(predictions, threshold)["predicted"].unique()
     everything = f" (every test picture is called {class_names[called[0]]})" if len(called) == 1 else ""
     return (
         f"With {first} called {second} at a cost of {false_positive_cost:g}, the reverse at "

@@ -19,14 +19,12 @@ MEASURES = {
 
 def measure_classes(predictions: pd.DataFrame, class_names: list[str]) -> pd.DataFrame:
     """Returns one row per class: pictures, how often it was predicted, precision, recall and F1 of it."""
-    found = metrics.precision_recall_fscore_support(
+    precision, recall, f1, pictures = metrics.precision_recall_fscore_support(
         predictions["code"], predictions["predicted"], labels=[0, 1], zero_division=0
     )
-    precision, recall, f1, pictures = found
-    predicted = [int((predictions["predicted"] == code).sum()) for code in (0, 1)]
     columns = {
         "pictures": pictures,
-        "predicted": predicted,
+        "predicted": [int((predictions["predicted"] == code).sum()) for code in (0, 1)],
         "precision": precision,
         "recall": recall,
         "f1": f1,
@@ -71,19 +69,17 @@ def accuracy_by_slice(predictions: pd.DataFrame, measures: pd.DataFrame, bins: i
         bins: number of bins per measure.
     """
     table = predictions.merge(measures, on="image_name", validate="one_to_one")
-    rows, overall = [], predictions["correct"].mean()
+    overall = predictions["correct"].mean()
+    rows = []
     for measure in MEASURES:
-        rank = table[measure].rank(method="average") - 0.5  # ties share the mean rank
-        number = (rank / len(table) * bins).astype(int)
-        for _, chosen in table.groupby(number):
-            n, right = len(chosen), int(chosen["correct"].sum())
+        rank = table[measure].rank() - 0.5  # ties share the mean rank
+        for _, chosen in table.groupby((rank / len(table) * bins).astype(int)):
             low, high = interval_of(chosen)
-            values = {"smallest": chosen[measure].min(), "largest": chosen[measure].max()}
-            rows.append(
-                {"measure": measure, **values, "n": n, "accuracy": right / n, "low": low, "high": high}
-            )
-    table = pd.DataFrame(rows)
-    return table.assign(clearly_below=(table["high"] < overall) & (table["n"] >= ENOUGH))
+            row = {"measure": measure, "smallest": chosen[measure].min(), "largest": chosen[measure].max()}
+            row |= {"n": len(chosen), "accuracy": chosen["correct"].mean(), "low": low, "high": high}
+            rows.append(row)
+    slices = pd.DataFrame(rows)
+    return slices.assign(clearly_below=(slices["high"] < overall) & (slices["n"] >= ENOUGH))
 
 
 def describe_worst(slices: pd.DataFrame, accuracy: float) -> str:
