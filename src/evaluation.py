@@ -94,11 +94,11 @@ def accuracy_interval(correct: float, n: float) -> tuple[float, float]:
 
 def interval_of(table: pd.DataFrame) -> tuple[float, float]:
     """Returns the 95 % interval of the share of `correct`, adjusted for groups if a column `group` exists."""
-    n = worth(table)
+    n = independent_pictures(table)
     return accuracy_interval(table["correct"].mean() * n, n)
 
 
-def worth(table: pd.DataFrame) -> float:
+def independent_pictures(table: pd.DataFrame) -> float:
     """Returns `effective_number` of the pictures in a table; all of them without a column `group`."""
     return effective_number(table["correct"], table["group"]) if "group" in table else len(table)
 
@@ -141,8 +141,8 @@ def measure(predictions: pd.DataFrame) -> dict[str, float]:
     low, high = interval_of(predictions)
     grouped = {}
     if "group" in predictions:
-        number = effective_number(predictions["correct"], predictions["group"])
-        grouped = {"groups": predictions["group"].nunique(), "effective_n": number}
+        number = predictions["group"].nunique()
+        grouped = {"groups": number, "effective_n": independent_pictures(predictions)}
     return {
         "accuracy": float(predictions["correct"].mean()),
         "low": low,

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from scipy.optimize import minimize_scalar
 
-from src.evaluation import cross_entropy, decide, effective_number
+from src.evaluation import cross_entropy, decide, independent_pictures
 
 logger = logging.getLogger(__name__)
 
@@ -116,13 +116,10 @@ def log_loss_table(
 
 
 def count_independent(validation: pd.DataFrame) -> float:
-    """Returns how many independent pictures the validation pictures are worth: see `effective_number`.
-
-    They are all independent without a column group, or if a single group leaves nothing to compare.
-    """
-    if "group" not in validation or validation["group"].nunique() < 2:
+    """Returns `independent_pictures` of these; all, if a single group leaves none to compare."""
+    if "group" in validation and validation["group"].nunique() < 2:
         return float(len(validation))
-    return effective_number(decide(validation)["correct"], validation["group"])
+    return float(independent_pictures(decide(validation)))
 
 
 def _heat(probability: pd.Series, temperature: float) -> pd.Series:

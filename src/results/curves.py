@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 from sklearn import metrics
 
-from src.evaluation import interval_of, worth
+from src.evaluation import independent_pictures, interval_of
 
 
 def roc_table(predictions: pd.DataFrame) -> pd.DataFrame:
@@ -33,8 +33,8 @@ def calibration_table(predictions: pd.DataFrame, bins: int = 10) -> pd.DataFrame
     interval (low, high). Bins have equal width and are closed on the left, the last one on both sides; an
     empty bin has count 0 and NaN statistics.
     """
-    edges, index = np.linspace(0, 1, bins + 1), _bin_of(predictions["probability"], bins)
-    grouped = predictions.groupby(index)
+    edges = np.linspace(0, 1, bins + 1)
+    grouped = predictions.groupby(_bin_of(predictions["probability"], bins))
     table = pd.DataFrame({"bin_low": edges[:-1], "bin_high": edges[1:]})
     table["count"] = grouped.size().reindex(table.index, fill_value=0)
     table["mean_probability"] = grouped["probability"].mean().reindex(table.index)
@@ -63,14 +63,12 @@ def calibration_error_by_chance(
     count as the pictures that they are worth (`effective_number`).
     """
     probability = predictions["probability"].to_numpy()
-    index, random = _bin_of(predictions["probability"], bins).to_numpy(), np.random.default_rng(seed)
-    labels = random.random((draws, len(probability))) < probability
+    n, index = len(probability), _bin_of(probability, bins)
+    labels = np.random.default_rng(seed).random((draws, n)) < probability
     gaps = [np.abs(np.bincount(index, drawn - probability)).sum() for drawn in labels]
-    n = len(probability)
-    return float(np.mean(gaps) / n * (n / worth(predictions)) ** 0.5)
+    return float(np.mean(gaps) / n * (n / independent_pictures(predictions)) ** 0.5)
 
 
-def _bin_of(probability: pd.Series, bins: int) -> pd.Series:
+def _bin_of(probability: pd.Series | np.ndarray, bins: int) -> np.ndarray:
     """Returns the number of each probability's bin; a probability of exactly 1 belongs to the last one."""
-    index = pd.cut(probability, np.linspace(0, 1, bins + 1), right=False, labels=False)
-    return index.fillna(bins - 1).astype(int)
+    return np.digitize(probability, np.linspace(0, 1, bins + 1)[1:-1])
