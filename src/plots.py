@@ -17,8 +17,8 @@ from mpl_toolkits.axes_grid1 import make_axes_locatable
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#9A9A9A"
 LONGEST_LINE = 25  # characters above a picture in a grid
 # For letters that matplotlib's own font lacks: class names come from the user.
-OTHERS = ["Noto Sans CJK JP", "Noto Sans CJK SC", "Arial Unicode MS", "Microsoft YaHei"]
-plt.rcParams["font.family"] = ["DejaVu Sans", *sorted(set(OTHERS) & set(font_manager.get_font_names()))]
+FALLBACK_FONTS = ["Noto Sans CJK JP", "Noto Sans CJK SC", "Arial Unicode MS", "Microsoft YaHei"]
+plt.rcParams["font.family"] = ["DejaVu Sans", *sorted({*FALLBACK_FONTS} & {*font_manager.get_font_names()})]
 FONTS = [font_manager.get_font(font_manager.findfont(name)) for name in plt.rcParams["font.family"]]
 LETTERS = {ord("\n")}.union(*(font.get_charmap() for font in FONTS))
 
@@ -35,10 +35,9 @@ def make_axes(ax: Axes | None, width: float = 6.4, height: float = 4.8) -> Axes:
 def save_figure(drawn: Axes | Figure, path: Path) -> None:
     """Writes the figure that `drawn` is, or belongs to, to `path` atomically; creates its folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure = drawn if isinstance(drawn, Figure) else drawn.figure
     partial = path.with_name(f"{path.stem}.{os.getpid()}.partial{path.suffix}")
     try:
-        figure.savefig(partial, dpi=150, bbox_inches="tight")
+        drawn.figure.savefig(partial, dpi=150, bbox_inches="tight")
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
@@ -111,7 +110,8 @@ def plot_learning_curves(history: pd.DataFrame, monitor: str = "val_loss") -> Fi
 
     If the history contains the learning rate, it gets a third panel.
     """
-    epochs, rated = history.set_index("epoch"), "learning_rate" in history
+    epochs = history.set_index("epoch")
+    rated = "learning_rate" in history
     figure, panels = plt.subplots(1, 2 + rated, figsize=(11 + 4 * rated, 4.2), layout="constrained")
     watched = epochs[monitor].dropna()
     best = None if watched.empty else watched.idxmin() if monitor.endswith("loss") else watched.idxmax()
@@ -128,8 +128,8 @@ def plot_learning_curves(history: pd.DataFrame, monitor: str = "val_loss") -> Fi
         panels[2].set_ylim(0, 1.05 * epochs["learning_rate"].max() or None)
         panels[2].set(ylabel="learning rate at the epoch's end", title="Learning rate by epoch")
     for ax, metric in zip(panels[:2], ("loss", "accuracy"), strict=True):
-        for name, color, what in ((metric, BLUE, "training"), (f"val_{metric}", ORANGE, "validation")):
-            draw(ax, name, color, what)
+        draw(ax, metric, BLUE, "training")
+        draw(ax, f"val_{metric}", ORANGE, "validation")
         if best is not None:
             value = epochs[f"val_{metric}"][best]
             ax.axvline(best, color="0.5", linestyle="--", linewidth=1)
@@ -175,7 +175,7 @@ def plot_calibration(
     spread = [filled["observed"] - filled["low"], filled["high"] - filled["observed"]]
     bars = {"color": BLUE, "marker": "o", "capsize": 3, "label": "model, 95 % interval"}
     ax.plot([0, 1], [0, 1], color=GREY, linestyle="--", label="perfectly calibrated")
-    ax.errorbar(filled["mean_probability"], filled["observed"], np.clip(spread, 0, None), **bars)
+    ax.errorbar(filled["mean_probability"], filled["observed"], spread, **bars)
     ax.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), ylabel=f"share of pictures that are {positive}")
     ax.set_title("Calibration: expected error {:.3f},\nby chance alone {:.3f}".format(*errors))
     ax.legend(frameon=False)

@@ -18,10 +18,8 @@ def plot_class_balance(balance: pd.DataFrame, ax: Axes | None = None) -> Axes:
     ax.grid(visible=False, axis="x")
     ax.margins(y=0.12)
     ax.set(xlabel="split", ylabel="files", title=f"Class balance of {balance.to_numpy().sum():,} files")
-    outside = {"bbox_to_anchor": (1, 1), "loc": "upper left"}
-    ax.legend(
-        ax.containers, [label(name) for name in balance.columns], title="category", frameon=False, **outside
-    )
+    names = [label(name) for name in balance.columns]
+    ax.legend(ax.containers, names, title="category", frameon=False, bbox_to_anchor=(1, 1), loc="upper left")
     return ax
 
 

@@ -20,15 +20,10 @@ def plot_finalists(
     ax = make_axes(ax, 2.4 + 1.5 * len(finalists), 4.4)
     places = {trial: place for place, trial in enumerate(finalists["trial"])}
     if objective == "val_accuracy":
-        label = "in the search"
-        ax.scatter(places.values(), finalists["first_score"], marker="D", s=55, color=GREY, label=label)
-    ax.scatter(
-        trainings["trial"].map(places) + 0.12,
-        trainings["val_accuracy"],
-        color=BLUE,
-        alpha=0.8,
-        label="trained again",
-    )
+        diamonds = {"marker": "D", "s": 55, "color": GREY, "label": "in the search"}
+        ax.scatter(places.values(), finalists["first_score"], **diamonds)
+    dots = {"color": BLUE, "alpha": 0.8, "label": "trained again"}
+    ax.scatter(trainings["trial"].map(places) + 0.12, trainings["val_accuracy"], **dots)
     means = finalists["val_accuracy_mean"]
     across = [place + 0.12 for place in places.values()]
     ax.hlines(means, [x - 0.1 for x in across], [x + 0.1 for x in across], color=ORANGE, lw=2.5, label="mean")

@@ -25,25 +25,24 @@ def plot_class_maps(
     """
     columns = max(1, min(columns, len(pictures)))
     rows = max(1, -(-len(pictures) // columns))
-    figure, grid = plt.subplots(
-        2 * rows, columns, figsize=(max(4, 2.1 * columns), 4.7 * rows), squeeze=False, layout="constrained"
-    )
+    size = (max(4, 2.1 * columns), 4.7 * rows)
+    figure, grid = plt.subplots(2 * rows, columns, figsize=size, squeeze=False, layout="constrained")
     for ax in grid.flat:
         ax.axis("off")
+    if not pictures:
+        grid[0, 0].text(0.5, 0.5, "no pictures to show", ha="center", va="center")
+        return figure
     for number, (picture, heat, text) in enumerate(zip(pictures, maps, titles, strict=True)):
         row, column = divmod(number, columns)
-        plain, covered = grid[2 * row, column], grid[2 * row + 1, column]
+        plain, covered = grid[2 * row : 2 * row + 2, column]
         plain.imshow(picture)
         plain.set_title(title(text), fontsize=9)
         covered.imshow(picture)
         drawn = covered.imshow(heat, cmap="inferno", vmin=0, vmax=1, alpha=0.6)
-    if len(pictures):
-        bar = figure.colorbar(drawn, ax=grid, location="right", shrink=0.5, aspect=30)
-        bar.set_label("speaks for the predicted class")
-        bar.set_ticks([0, 1], labels=["not", "most"])
-        bar.solids.set_alpha(1)
-    else:
-        grid[0, 0].text(0.5, 0.5, "no pictures to show", ha="center", va="center")
+    bar = figure.colorbar(drawn, ax=grid, location="right", shrink=0.5, aspect=30)
+    bar.set_label("speaks for the predicted class")
+    bar.set_ticks([0, 1], labels=["not", "most"])
+    bar.solids.set_alpha(1)
     return figure
 
 
@@ -63,7 +62,7 @@ def plot_slices(slices: pd.DataFrame, accuracy: float, labels: dict[str, str]) -
         ax.axhline(accuracy, color=GREY, linestyle="--", linewidth=1.2)
         for chosen, colour in ((~below, BLUE), (below, ORANGE)):
             part = rows[chosen]
-            spread = np.clip([part["accuracy"] - part["low"], part["high"] - part["accuracy"]], 0, None)
+            spread = [part["accuracy"] - part["low"], part["high"] - part["accuracy"]]
             ax.errorbar(part.index, part["accuracy"], spread, color=colour, marker="o", capsize=3, ls="none")
         names = [f"{_range(row.smallest, row.largest)}\nn = {row.n:,}" for row in rows.itertuples()]
         ax.set_xticks(rows.index, names, fontsize=9)

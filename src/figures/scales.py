@@ -7,6 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
+UNUSED = -0.12  # height, below all values, of trials that had no such hyperparameter
 MOST_TICKS = 8  # a hyperparameter with at most this many values shows each of them
 
 
@@ -22,6 +23,12 @@ class Placed(NamedTuple):
     def gap(self) -> float:
         """Returns the smallest distance between two ticks, 1 if there are fewer than two."""
         return float(min(np.diff(self.ticks), default=1.0))
+
+    def heights(self, positions: pd.Series | list[float]) -> np.ndarray:
+        """Returns positions on a vertical axis: 0 the first tick, 1 the last; 0.5 if there is only one."""
+        low, high = (self.ticks[0], self.ticks[-1]) if self.ticks else (0.0, 0.0)
+        above = np.asarray(positions, dtype=float) - low
+        return above / (high - low) if high > low else above + 0.5
 
 
 def place_values(values: pd.Series, log: bool = False) -> Placed:
@@ -51,11 +58,11 @@ def shifts(length: int, width: float) -> np.ndarray:
     return np.random.default_rng(0).uniform(-width, width, length)
 
 
-def draw_scale(ax: Axes, x: float, heights: list[float], labels: list[str], unused: bool) -> None:
+def draw_scale(ax: Axes, x: float, heights: np.ndarray, labels: list[str], unused: bool) -> None:
     """Draws one vertical axis at x, with its labels at these heights (0 to 1)."""
     ax.plot([x, x], [0, 1], color="0.3", linewidth=1, zorder=4)
     if unused:
-        heights, labels = [*heights, -0.12], [*labels, "unused"]
+        heights, labels = [*heights, UNUSED], [*labels, "unused"]
     for height, label in zip(heights, labels, strict=True):
         box = {"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": 0.8}
         ax.plot([x - 0.03, x], [height, height], color="0.3", linewidth=1, zorder=4)

@@ -14,7 +14,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import ListedColormap, Normalize
 from matplotlib.figure import Figure
 
-from src.figures.scales import draw_scale, place_values, shifts, smooth
+from src.figures.scales import UNUSED, draw_scale, place_values, shifts, smooth
 from src.plots import BLUE, ORANGE, make_axes
 from src.searches.objectives import lower_is_better
 
@@ -32,12 +32,13 @@ def _best(trials: pd.DataFrame, objective: str):
     return scores.idxmin() if lower_is_better(objective) else scores.idxmax()
 
 
-def _say(ax: Axes, text: str) -> None:
+def say(ax: Axes, text: str) -> None:
+    """Writes a text in the middle of axes that have nothing to show."""
     ax.text(0.5, 0.5, text, transform=ax.transAxes, ha="center", va="center", color="0.4")
 
 
 def _count(ids: pd.Series) -> str:
-    number = len(ids.unique())
+    number = ids.nunique()
     return f"{number} trial{'s' * (number != 1)}"
 
 
@@ -52,7 +53,7 @@ def plot_objective_by_trial(trials: pd.DataFrame, objective: str, ax: Axes | Non
     stopped = trials[trials["score"].notna() & (trials["status"] != "completed")]
     missing = trials[trials["score"].isna()]
     if trials["score"].isna().all():
-        _say(ax, "no trial has finished with a score")
+        say(ax, "no trial has finished with a score")
         ax.set_yticks([])
     winner = ": none completed"
     if best is not None:
@@ -102,7 +103,7 @@ def plot_trial_curves(
     if shown:
         ax.legend(frameon=False)
     else:
-        _say(ax, "no epoch was recorded")
+        say(ax, "no epoch was recorded")
     ax.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
     ax.set(xlabel="epoch", ylabel=metric, title=f"{metric} of {_count(history['trial'])} by epoch")
     return ax
@@ -160,14 +161,9 @@ def plot_parallel_coordinates(
     heights = pd.DataFrame(index=trials.index)
     for i, name in enumerate(hyperparameters):
         placed = place_values(trials[name], name in log)
-        low, high = (placed.ticks[0], placed.ticks[-1]) if placed.ticks else (0, 0)
-        scaled = [
-            (place - low) / (high - low) if high > low else 0.5
-            for place in (*placed.positions, *placed.ticks)
-        ]
-        heights[i] = np.where(placed.positions.isna(), -0.12, scaled[: len(trials)])
+        heights[i] = np.where(placed.positions.isna(), UNUSED, placed.heights(placed.positions))
         heights[i] += shifts(len(trials), 0.012) if placed.discrete else 0
-        draw_scale(ax, i, scaled[len(trials) :], placed.labels, unused=trials[name].isna().any())
+        draw_scale(ax, i, placed.heights(placed.ticks), placed.labels, unused=trials[name].isna().any())
     scores, best = trials["score"], _best(trials, objective)
     low, high = (scores.min(), scores.max()) if scores.notna().any() else (0.0, 1.0)
     low, high = (low - 0.01, low + 0.01) if low == high else (low, high)
@@ -176,15 +172,13 @@ def plot_parallel_coordinates(
     shades = plt.get_cmap("viridis")(np.linspace(0, 0.9, 256))
     colours = ListedColormap(shades if lower_is_better(objective) else shades[::-1])
     order = scores.sort_values(ascending=not lower_is_better(objective), na_position="first").index
-    styles = trials["status"].map(lambda status: "-" if status == "completed" else "--")
     for row in order:
         style = {"color": "0.6", "linestyle": ":"}
         if not np.isnan(scores[row]):
-            style = {"color": colours(heights[last][row]), "linestyle": styles[row]}
-        width = 3.5 if row == best else 1.3
-        ax.plot(
-            *smooth(heights.loc[row].to_numpy()), linewidth=width, zorder=3 if row == best else 2, **style
-        )
+            dashes = "-" if trials["status"][row] == "completed" else "--"
+            style = {"color": colours(heights[last][row]), "linestyle": dashes}
+        style |= {"linewidth": 3.5, "zorder": 3} if row == best else {"linewidth": 1.3, "zorder": 2}
+        ax.plot(*smooth(heights.loc[row].to_numpy()), **style)
     bar = ax.inset_axes([last, 0, 0.18, 1], transform=ax.transData)
     ax.figure.colorbar(ScalarMappable(Normalize(low, high), colours), cax=bar)
     ax.set_xticks(

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
+from src.figures.search_plots import say
 from src.plots import BLUE, GREEN, GREY, ORANGE, make_axes
 
 COLOURS = {"completed": BLUE, "pruned": ORANGE, "failed": "black", "interrupted": GREEN, "running": GREY}
@@ -26,8 +27,7 @@ def plot_importances(
     )
     ax.set_title(f"Importance for {objective}, by fANOVA")
     if importances.empty:
-        text = "no importance: it needs 4 completed trials\nwith different scores and different values"
-        ax.text(0.5, 0.5, text, transform=ax.transAxes, ha="center", va="center", color="0.4")
+        say(ax, "no importance: it needs 4 completed trials\nwith different scores and different values")
         ax.set_yticks([])
         return ax
     rows, shares = np.arange(len(importances)), importances["importance"].astype(float)

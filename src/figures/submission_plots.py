@@ -15,7 +15,8 @@ def plot_probabilities(probability: pd.Series, class_names: list[str], ax: Axes 
         class_names: of code 0, of code 1.
         ax: axes to draw on.
     """
-    ax, class_names = make_axes(ax, 7, 4.2), [label(name) for name in class_names]
+    ax = make_axes(ax, 7, 4.2)
+    class_names = [label(name) for name in class_names]
     ax.hist(probability, bins=np.linspace(0, 1, 41), color=BLUE, edgecolor="white")
     ax.axvline(0.5, color=GREY, linestyle="--")
     above = int((probability > 0.5).sum())
