@@ -18,28 +18,26 @@ from src.runs import read_json
 logger = logging.getLogger(__name__)
 
 TABLES = ["features.csv", "trials.csv", "history.csv", "finalists.csv", "training_history.csv"]
-TABLES += ["averaging.csv", "predictions.csv"]
+TABLES += ["averaging.csv", "predictions.csv", "metrics.json"]
 TIMES = ["seconds", "validation_seconds", "started"]  # never the same twice
 
 
 def compare_runs(first: Path, second: Path) -> pd.DataFrame:
     """Returns one row per table of either run: whether it is the same in both, and the first difference."""
-    read = {name: [_read(run / name) for run in (first, second)] for name in TABLES}
-    read["metrics.json"] = [_read_values(run / "metrics.json") for run in (first, second)]
-    differences = {
-        name: _difference(*pair) for name, pair in read.items() if any(table is not None for table in pair)
-    }
-    rows = [(name, not difference, difference) for name, difference in differences.items()]
+    rows = []
+    for name in TABLES:
+        if (first / name).exists() or (second / name).exists():
+            difference = _difference(_read(first / name), _read(second / name))
+            rows.append((name, not difference, difference))
     return pd.DataFrame(rows, columns=["file", "same", "difference"])
 
 
-def _read_values(path: Path) -> pd.DataFrame | None:
-    return pd.DataFrame([read_json(path)]) if path.exists() else None
-
-
 def _read(path: Path) -> pd.DataFrame | None:
+    """Returns a table, or JSON values as one of a single row, without times; None if there is none."""
     if not path.exists():
         return None
+    if path.suffix == ".json":
+        return pd.DataFrame([read_json(path)])
     table = pd.read_csv(path, dtype=str, keep_default_na=False)
     return table.drop(columns=[name for name in TIMES if name in table])
 
@@ -59,13 +57,27 @@ def _difference(first: pd.DataFrame | None, second: pd.DataFrame | None) -> str:
 
 def changed_since(made_by: dict) -> list[str]:
     """Returns a sentence for each package version, and for the code, if changed since the run was made."""
-    sentences, now = [], package_versions()
-    for package, before in made_by["packages"].items():
-        if now.get(package) != before:
-            sentences.append(f"{package} was {before} and is {now.get(package, 'not installed')}")
+    now = package_versions()
+    sentences = [
+        f"{package} was {before} and is {now.get(package, 'not installed')}"
+        for package, before in made_by["packages"].items()
+        if now.get(package) != before
+    ]
     if made_by["code"] != code_version():
         sentences.append(f"the code was {made_by['code'] or 'unknown'} and is {code_version() or 'unknown'}")
     return sentences
+
+
+def _check_repetition(again: Path, wanted: dict[str, dict]) -> None:
+    """Raises ValueError if notebooks in a folder ran with other parameters, packages or code than wanted."""
+    made_by = read_json(again / "made_by.json") if (again / "made_by.json").exists() else {}
+    for step in made_by.keys() & wanted.keys():
+        asked, got = wanted[step], made_by[step]["parameters"]
+        differs = any(asked[name] != got[name] for name in asked.keys() & got.keys())  # others: newer or gone
+        if differs or changed_since(made_by[step]):
+            raise ValueError(
+                f"{again} was made by other settings or other code; delete it, then reproduce anew"
+            )
 
 
 def reproduce(run: Path) -> pd.DataFrame:
@@ -85,14 +97,7 @@ def reproduce(run: Path) -> pd.DataFrame:
         logger.warning("%s", sentence)
     again = run.with_name(f"{run.name}-again")
     wanted = {step: {**made_by[step]["parameters"], "run": again.name} for step in steps}
-    made_again = read_json(again / "made_by.json") if (again / "made_by.json").exists() else {}
-    for step in made_again.keys() & wanted.keys():
-        asked, got = wanted[step], made_again[step]["parameters"]
-        differs = any(asked[name] != got[name] for name in asked.keys() & got.keys())  # others: newer or gone
-        if differs or changed_since(made_again[step]):
-            raise ValueError(
-                f"{again} was made by other settings or other code; delete it, then reproduce anew"
-            )
+    _check_repetition(again, wanted)
     os.environ.pop("STORAGE_URL", None)  # or the original search there would count as the repetition
     with hold(again, wait=0):
         for step in steps:

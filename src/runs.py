@@ -119,8 +119,10 @@ def _replace_model(path: Path, about: dict[str, Any], write: Callable[[Path], ob
 
 def refuse_other_source(run: Path, data: str) -> None:
     """Raises RuntimeError if a run is complete and of other data, because its results would be replaced."""
-    complete = (run / "05_evaluation.ipynb").exists() and (run / "data.json").exists()
-    if complete and os.path.realpath(was := read_json(run / "data.json")["data"]) != os.path.realpath(data):
+    if not ((run / "05_evaluation.ipynb").exists() and (run / "data.json").exists()):
+        return
+    was = read_json(run / "data.json")["data"]
+    if os.path.realpath(was) != os.path.realpath(data):
         raise RuntimeError(
             f"{run} holds a whole run of other pictures ({was}): rename that folder or these pictures"
         )
@@ -142,12 +144,14 @@ def check_same_data(model_file: Path, run: Path, input_file: str = "") -> None:
         ValueError: the network was trained on other pictures, or takes pictures made in another way.
     """
     made = read_json(model_file.with_suffix(".json"))
-    trained, again = made.get("data_fingerprint"), "run the notebook again that saved it (04 or 06)"
-    if trained and trained != (now := read_json(run / "data.json")["fingerprint"]):
-        raise ValueError(
-            f"{model_file} was trained on other pictures, or another split of them ({trained}), than {run} "
-            f"has now ({now}): it may know those held back; {again}"
-        )
+    again = "run the notebook again that saved it (04 or 06)"
+    if trained := made.get("data_fingerprint"):
+        now = read_json(run / "data.json")["fingerprint"]
+        if trained != now:
+            raise ValueError(
+                f"{model_file} was trained on other pictures, or another split of them ({trained}), than "
+                f"{run} has now ({now}): it may know those held back; {again}"
+            )
     given = read_json(run / input_file) if input_file and (run / input_file).exists() else {}
     for name in ("image_size", "interpolation"):
         if name in given and given[name] != made.get(name, given[name]):
