@@ -85,12 +85,13 @@ def averaging_gains(trainings: pd.DataFrame, folder: Path, objective: str = "val
     tables = _read_validation(trainings, folder)
     winner = choose_members(trainings, "seeds", folder, objective)["folder"].tolist()
     helpful = select_helpful(trainings, folder)["folder"].tolist()
+    ways = {
+        "winner, one network": [[member] for member in winner],
+        "winner, all seeds averaged": [winner],
+        "helpful finalists averaged": [helpful],
+    }
     rows = []
-    for name, groups in (
-        ("winner, one network", [[member] for member in winner]),
-        ("winner, all seeds averaged", [winner]),
-        ("helpful finalists averaged", [helpful]),
-    ):
+    for name, groups in ways.items():
         row = {"prediction": name, "networks": len(groups[0])}
         for column, view in (("as_it_is", "probability"), ("with_mirror_view", "probability_with_mirror")):
             each = [_accuracy([tables[member] for member in group], view) for group in groups]

@@ -23,8 +23,10 @@ class Calibration(NamedTuple):
     clip: float  # probabilities stay this far from 0 and 1
 
     def apply(self, probability: pd.Series) -> pd.Series:
-        """Returns the calibrated probabilities; 0.5 stays 0.5."""
-        return _heat(probability, self.temperature).clip(self.clip, 1 - self.clip)
+        """Returns the sigmoid of the logit divided by the temperature, clipped; 0.5 stays 0.5."""
+        odds_against = 1 / probability.clip(1e-7, 1 - 1e-7) - 1
+        calibrated = 1 / (1 + odds_against ** (1 / self.temperature))
+        return calibrated.clip(self.clip, 1 - self.clip)
 
 
 def check_clip(clip: float) -> None:
@@ -88,13 +90,13 @@ def log_loss_table(
         clip: as given to `calibrate`.
         seed: of the random halves.
     """
-    known, group = np.unique(validation.get("group", np.arange(len(validation))), return_inverse=True)
-    if len(known) < 2:
+    groups, group_of = np.unique(validation.get("group", np.arange(len(validation))), return_inverse=True)
+    if len(groups) < 2:
         logger.warning(
             "all validation pictures belong to one group: held-out figures come from that same group"
         )
-        known = group = np.arange(len(validation))
-    second = (np.random.default_rng(seed).permutation(len(known)) % 2 == 1)[group]
+        groups = group_of = np.arange(len(validation))
+    second = (np.random.default_rng(seed).permutation(len(groups)) % 2 == 1)[group_of]
     halves = [validation[~second], validation[second]]
     worth = count_independent(validation) / 2  # of each half
     others = [calibrate(half, clip, worth) for half in reversed(halves)]  # for each half, fitted on the other
@@ -120,9 +122,3 @@ def count_independent(validation: pd.DataFrame) -> float:
     if "group" in validation and validation["group"].nunique() < 2:
         return float(len(validation))
     return float(independent_pictures(decide(validation)))
-
-
-def _heat(probability: pd.Series, temperature: float) -> pd.Series:
-    """Returns the sigmoid of the logit divided by the temperature."""
-    kept = probability.clip(1e-7, 1 - 1e-7)
-    return 1 / (1 + (1 / kept - 1) ** (1 / temperature))

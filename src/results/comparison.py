@@ -62,7 +62,8 @@ def note_result(run: Path, name: str, title: str, predictions: pd.DataFrame, fac
         predictions: on the test part.
         facts: from `measure_cost`, and as `loss` Keras's loss (including L2 penalties, as in the original).
     """
-    folder, test_part = run / "results", _test_part(load_features(run / "features.csv"))
+    folder = run / "results"
+    test_part = _test_part(load_features(run / "features.csv"))
     (folder / f"{name}.json").unlink(missing_ok=True)  # an earlier network's facts are not this one's
     write_table(predictions, folder / f"{name}.csv")
     write_json(folder / f"{name}.json", {"result": title, "test_part": test_part, **facts})
@@ -87,9 +88,10 @@ def collect_results(run: Path) -> pd.DataFrame:
     """
     if not any((run / "results").glob("*.json")):
         raise FileNotFoundError(f"{run / 'results'} holds no result; run notebook 05 first")
-    found, features = [], load_features(run / "features.csv")
+    features = load_features(run / "features.csv")
     test_part = _test_part(features)
     runs = [file.parent for file in sorted(run.parent.glob("*/features.csv"))]  # other folders may be there
+    found = []
     for file in [file for each in runs for file in sorted(each.glob("results/*.json"))]:
         facts = read_json(file)  # written after the table of the same name
         if facts.get("test_part") == test_part:
@@ -98,15 +100,19 @@ def collect_results(run: Path) -> pd.DataFrame:
     found.sort(key=lambda row: (row["accuracy"], row["run"], row["result"]))
     for below, above in zip(found[1:], found[:-1], strict=True):
         below["mcnemar_p"] = mcnemar(above["predictions"], below["predictions"])
-    first = [_published()] if describe_published(class_names(features)) else []
+    first = [_published()] if _are_cats_and_dogs(class_names(features)) else []
     return pd.DataFrame([*first, *found], columns=[*COLUMNS, *COST])
 
 
 def describe_published(names: list[str]) -> str:
     """Returns a sentence on the published experiment's accuracy; "" for classes other than cats and dogs."""
-    if {name.removesuffix("s") for name in names} != {"cat", "dog"}:  # either may be the positive class
+    if not _are_cats_and_dogs(names):
         return ""
     return f"The published experiment reached {config.PUBLISHED_TEST_ACCURACY} on other pictures. "
+
+
+def _are_cats_and_dogs(names: list[str]) -> bool:
+    return {name.removesuffix("s") for name in names} == {"cat", "dog"}  # either may be the positive class
 
 
 def mcnemar(first: pd.DataFrame, second: pd.DataFrame) -> float:
@@ -124,17 +130,17 @@ def mcnemar(first: pd.DataFrame, second: pd.DataFrame) -> float:
     Raises:
         ValueError: the two tables are of different pictures.
     """
-    right = [table.set_index("image_name")["correct"] for table in (first, second)]
-    if set(right[0].index) != set(right[1].index):
+    right, other = (table.set_index("image_name")["correct"] for table in (first, second))
+    if set(right.index) != set(other.index):
         raise ValueError("the two tables are of different pictures; compare networks on the same ones")
-    other = right[1].reindex(right[0].index)
+    other = other.reindex(right.index)
     if "group" in first:
-        differences = right[0].astype(int) - other.astype(int)
+        differences = right.astype(int) - other.astype(int)
         sums = differences.groupby(first["group"].to_numpy()).sum()
         sums = sums[sums != 0]  # the others have no sign
         drawn = {"permutation_type": "samples", "batch": 500, "rng": 0}
         return float(permutation_test((sums,), np.sum, **drawn).pvalue) if len(sums) > 1 else 1.0
-    only_first, only_second = int((right[0] & ~other).sum()), int((~right[0] & other).sum())
+    only_first, only_second = int((right & ~other).sum()), int((~right & other).sum())
     apart = only_first + only_second
     return float(binomtest(only_first, apart).pvalue) if apart else 1.0
 

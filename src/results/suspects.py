@@ -36,8 +36,8 @@ def suspected_labels(predictions: pd.DataFrame, class_names: list[str]) -> pd.Da
         raise ValueError(
             f"{len(codes)} pictures, all of code {sorted(set(codes.tolist()))}: give pictures of 0 and of 1"
         )
-    both = np.column_stack([1 - probability, probability])
-    issues = _find_issues(codes, both)
+    of_classes = np.column_stack([1 - probability, probability])
+    issues = _find_issues(codes, of_classes)
     rows = np.empty(0, int) if issues is None else issues
     found = predictions.iloc[rows]
     table = pd.DataFrame(
@@ -46,7 +46,7 @@ def suspected_labels(predictions: pd.DataFrame, class_names: list[str]) -> pd.Da
             "image_name": found["image_name"].to_numpy(),
             "label": [class_names[code] for code in codes[rows]],
             "suggested": [class_names[1 - code] for code in codes[rows]],
-            "probability": both[rows, 1 - codes[rows]],
+            "probability": of_classes[rows, 1 - codes[rows]],
         }
     )
     table.attrs["judged"] = 0 if issues is None else len(predictions)

@@ -33,7 +33,8 @@ def validation_predictions(run: Path, model_file: Path) -> pd.DataFrame:
     if not model_file.is_file():
         raise FileNotFoundError(f"{model_file} is missing; run notebook 04 first")
     check_same_data(model_file, run, "input.json")
-    fingerprint, kept = file_fingerprint(model_file), run / "validation_predictions.csv"
+    fingerprint = file_fingerprint(model_file)
+    kept = run / "validation_predictions.csv"
     table = _read(kept, fingerprint)
     if table is None:
         batches = load_batches(run, "validation").once()  # all pictures, even if epochs are shortened
