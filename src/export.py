@@ -103,11 +103,10 @@ def _write(saved: SavedModel, path: Path, kind: str) -> None:
 
 def _compare(saved: SavedModel, path: Path, kind: str) -> float | None:
     """Returns the largest distance between the probabilities of file and network, None without a runtime."""
-    random, size = np.random.default_rng(0), (saved.image_size, saved.image_size)
-    coarse = [
-        random.integers(0, 256, (side, side, 3), "uint8") for side in (1, 2, 4, 8, 16) for _ in range(8)
-    ]
-    pictures = preprocess(np.stack([cv2.resize(one, size, interpolation=cv2.INTER_LINEAR) for one in coarse]))
+    random = np.random.default_rng(0)
+    size = (saved.image_size, saved.image_size)
+    blots = [random.integers(0, 256, (side, side, 3), "uint8") for side in (1, 2, 4, 8, 16) for _ in range(8)]
+    pictures = preprocess(np.stack([cv2.resize(one, size, interpolation=cv2.INTER_LINEAR) for one in blots]))
     try:
         found = FORMATS[kind].run(path, pictures)
     except ImportError:

@@ -110,11 +110,11 @@ def _holds(path: Path, about: dict[str, Any]) -> bool:
 
 
 def _replace_model(path: Path, about: dict[str, Any], write: Callable[[Path], object]) -> None:
-    said = path.with_suffix(".json")
+    facts_file = path.with_suffix(".json")
     with replacing(path, f"{path.stem}.partial.keras") as unfinished:
         write(unfinished)
-        said.unlink(missing_ok=True)  # so that it never describes another model
-    write_json(said, about)
+        facts_file.unlink(missing_ok=True)  # so that it never describes another model
+    write_json(facts_file, about)
 
 
 def refuse_other_source(run: Path, data: str) -> None:

@@ -88,15 +88,15 @@ def plot_trial_curves(
 ) -> Axes:
     """Returns `metric` by epoch: every trial in grey, the one with the best `objective` in colour."""
     ax = make_axes(ax, 7, 4.4)
-    best = _best(trials, objective)
-    best, others = (None, "trials") if best is None else (trials["trial"][best], "other trials")
+    row = _best(trials, objective)
+    best = None if row is None else trials["trial"][row]
     executions = [column for column in ("trial", "execution") if column in history]
     shown = set()
-    for key, epochs in history.groupby(executions, sort=False):
-        trial = key[0]
-        label = f"best: trial {trial}" if trial == best else others
+    for (trial, *_), epochs in history.groupby(executions, sort=False):
+        label = "trials" if best is None else "other trials"
         style = {"color": "0.7", "linewidth": 1}
         if trial == best:
+            label = f"best: trial {trial}"
             style = {"color": ORANGE, "linewidth": 2.5, "zorder": 3}
         ax.plot(epochs["epoch"], epochs[metric], marker=".", label=None if label in shown else label, **style)
         shown.add(label)
