@@ -313,8 +313,10 @@ def test_split_refuses_one_class_and_names_that_come_twice():
     words = r"1 classes .*; left out: 30 both labels \(leave_out_duplicates = False keeps such copies"
     with pytest.raises(ValueError, match=words):
         split_features(table)
-    table.loc[copies, "reason"] = "zero bytes"
-    with pytest.raises(ValueError, match="; left out: 30 zero bytes$"):
+    table.loc[copies, "reason"] = "unreadable: No such file or directory"
+    table.loc[0, ["status", "reason"]] = ["left out", "a name that comes first"]
+    words = r"; left out: 30 unreadable, 1 a name .*, such as dog\.0\.jpg \(unreadable: No such file .*\)$"
+    with pytest.raises(ValueError, match=words):
         split_features(table)
     table = plain_table(30, 30)
     with pytest.raises(ValueError, match=r"cat\.0\.jpg.*twice"):

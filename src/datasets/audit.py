@@ -8,6 +8,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from src.datasets.listing import LEFT_OUT, USED, rows_in_test_folder
+from src.running.messages import one_line
 
 logger = logging.getLogger(__name__)
 
@@ -119,13 +120,16 @@ def audit_table(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def describe_left_out(table: pd.DataFrame) -> str:
-    """Returns a short summary of how many files were left out and why, "" if none were."""
-    counts = audit_table(table)
+    """Returns a short summary of how many files were left out and why, with an example; "" if none were."""
+    counts, rows = audit_table(table), left_out(table)
     if counts.empty:
         return ""
     words = ", ".join(f"{count:,} {reason}" for reason, count in counts.to_numpy()[:8])
+    first = rows[rows["reason"].str.startswith(counts["reason"].iloc[0])].iloc[0]
+    example = one_line(f"{first['image_name']} ({first['reason']})", 200)
     copies = {"both labels", "duplicate"} & set(counts["reason"])
-    return f"; left out: {words}" + " (leave_out_duplicates = False keeps such copies)" * bool(copies)
+    remedy = " (leave_out_duplicates = False keeps such copies)" * bool(copies)
+    return f"; left out: {words}{remedy}, such as {example}"
 
 
 def copies_across(table: pd.DataFrame) -> int:
