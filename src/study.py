@@ -13,7 +13,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from src.searches.attempts import Attempts
 from src.searches.callbacks import Deadline
-from src.searches.claims import FILES, INTERRUPTED, PLACE, REASON, VALUES, Claims
+from src.searches.claims import FILES, INTERRUPTED, PLACE, REASON, VALUES, Claims, is_interrupted, places
 from src.searches.objectives import lower_is_better
 from src.searches.samplers import PRUNERS, SAMPLERS, make_pruner
 from src.searches.search_folder import fetch_files, search_folder
@@ -25,7 +25,8 @@ from src.training import PictureTraining
 logger = logging.getLogger(__name__)
 
 WAIT = 0.5  # seconds between two checks of other processes' trials
-STATUS = {TrialState.COMPLETE: "completed", TrialState.PRUNED: "pruned", TrialState.RUNNING: "running"}
+STATUS = {TrialState.COMPLETE: "completed", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
+DIED = "stopped by the end of its process"
 
 
 @dataclass
@@ -103,29 +104,30 @@ class StudySearch:
 
     def records(self) -> list[TrialRecord]:
         """Returns the records of the trials, ordered by number."""
-        return [self._record(trial) for trial in self.claims.trials()]
+        silent = self.claims.silent_trials()
+        return [self._record(trial, is_interrupted(trial, silent)) for trial in self.claims.trials()]
 
     def _report(self, number: int, seconds_left: float) -> None:
         records, attempts = self.records(), self.attempts
         mine = next(record for record in records if record.number == number)
-        log_trial(mine, records, attempts.objective, self.claims.max_trials, seconds_left)
+        if mine.status != "running":  # by the process that took it over
+            log_trial(mine, records, attempts.objective, self.claims.max_trials, seconds_left)
         attempts.clear(records)
         give_up(records)
 
     def _is_over(self) -> bool:
-        if len(self.claims.trials()) < self.claims.max_trials or self.claims.interrupted():
-            return False
         # Beyond those there may be one left that was interrupted when more had been asked for.
-        asked = self.claims.trials()[: self.claims.max_trials]
-        return all(trial.state is not TrialState.RUNNING for trial in asked)
+        asked = places(self.claims.study.get_trials(deepcopy=False))[: self.claims.max_trials]
+        left = [t for t in asked if t.state is TrialState.RUNNING or INTERRUPTED in t.user_attrs]
+        return len(asked) == self.claims.max_trials and not left
 
     def _ended(self) -> int:
         return sum(trial.status in ENDED for trial in self.records())
 
-    def _record(self, trial: FrozenTrial) -> TrialRecord:
+    def _record(self, trial: FrozenTrial, was_cut: bool) -> TrialRecord:
         place, attributes = trial.user_attrs[PLACE], trial.user_attrs
-        reason = attributes.get(REASON, attributes.get(INTERRUPTED, ""))
-        status = STATUS.get(trial.state, "interrupted" if INTERRUPTED in attributes else "failed")
+        reason = attributes.get(INTERRUPTED, DIED) if was_cut else attributes.get(REASON, "")
+        status = "interrupted" if was_cut else STATUS.get(trial.state, "running")
         score = trial.value if status == "completed" else math.nan
         if status in ("pruned", "interrupted"):
             score = self.attempts.best(trial.intermediate_values.values())

@@ -386,16 +386,36 @@ def test_more_trials_are_added_to_a_finished_search(tmp_path, whole):
     assert len(search(tmp_path, max_trials=3).records()) == TRIALS  # nothing is trained, nothing is lost
 
 
-def test_a_trial_beyond_those_asked_for_is_not_waited_for(tmp_path, monkeypatch):
-    """It runs elsewhere, or was cut short while more had been asked for."""
+@pytest.mark.parametrize(("lives", "status"), [(True, "running"), (False, "interrupted")])
+def test_a_trial_beyond_those_asked_for_is_not_waited_for(lives, status, tmp_path, monkeypatch):
+    """It runs elsewhere, or its process died while more had been asked for: the table says which."""
     found = search(tmp_path, max_trials=2)
     found.claims.max_trials = 3
     with monkeypatch.context() as elsewhere:
         elsewhere.setattr(os, "getpid", os.getppid)
-        found.claims.take()
+        found.claims.take().report(0.6, 1)
     monkeypatch.setattr("src.study.time.sleep", lambda seconds: pytest.fail("waits"))
-    statuses = [record.status for record in search(tmp_path, max_trials=2).records()]
-    assert statuses == ["completed", "completed", "running"]
+    monkeypatch.setattr(claims, "is_alive", lambda *process: lives)
+    *_, last = search(tmp_path, max_trials=2).records()
+    assert (last.number, last.status) == (3, status)
+    assert lives or (last.score, last.reason) == (0.6, "stopped by the end of its process")
+
+
+def test_a_trial_that_another_process_has_just_begun_is_waited_for_beside_one_too_many(tmp_path, monkeypatch):
+    """For a moment it has no place: the third trial, asked for at the time, is not in its stead."""
+    found = search(tmp_path, max_trials=1)
+    found.claims.max_trials = 3
+    attributes = {PROCESS: [machine(), os.getppid(), "begun"]}
+    begun = optuna.create_trial(state=optuna.trial.TrialState.RUNNING, user_attrs=attributes)
+    found.claims.study.add_trial(begun)
+
+    def wait(seconds):
+        raise TimeoutError
+
+    monkeypatch.setattr("src.study.time.sleep", wait)
+    for asked in (3, 2):
+        with pytest.raises(TimeoutError):
+            search(tmp_path, max_trials=asked)
 
 
 def test_the_time_limit_holds_where_trials_beyond_those_asked_for_have_ended(tmp_path, monkeypatch, caplog):
@@ -817,6 +837,23 @@ def test_a_trial_that_another_process_took_over_ends_quietly(tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
         search(tmp_path, Training(take_over), max_trials=1)
     assert "trial 1 was silent for so long that another process took it" in caplog.text
+
+
+def test_a_trial_that_another_process_trains_now_has_no_line_of_its_end(tmp_path, monkeypatch, caplog):
+    def take_over(values, epoch):
+        if epoch == 2:
+            claim = make_study(Training(), tmp_path, {"space_name": "pretended"}, epochs=6, seed=5).claims
+            with monkeypatch.context() as elsewhere:
+                elsewhere.setattr(os, "getpid", os.getppid)
+                claim._add(claim.trials()[0])
+
+    def wait(seconds):
+        raise TimeoutError
+
+    monkeypatch.setattr("src.study.time.sleep", wait)
+    with caplog.at_level(logging.INFO), pytest.raises(TimeoutError):
+        search(tmp_path, Training(take_over), max_trials=1)
+    assert "another process took it" in caplog.text and "trial 1 of 1: running" not in caplog.text
 
 
 def test_ctrl_c_ends_the_search_even_in_a_trial_that_another_process_took_over(tmp_path):

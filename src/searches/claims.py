@@ -75,14 +75,13 @@ class Claims:
     def interrupted(self) -> list[FrozenTrial]:
         """Returns the trials that were cut short and that no process is training, in order of place."""
         taken = places(self.study.get_trials(deepcopy=False))[: self.max_trials]
-        silent = self._silent_trials()
+        silent = self.silent_trials()
         return [trial for trial in taken if is_interrupted(trial, silent)]
 
     def has_one_free(self) -> bool:
         """Returns whether a trial is unclaimed or interrupted."""
-        return len(places(self.study.get_trials(deepcopy=False))) < self.max_trials or bool(
-            self.interrupted()
-        )
+        taken = places(self.study.get_trials(deepcopy=False))
+        return len(taken) < self.max_trials or bool(self.interrupted())
 
     def take(self) -> optuna.Trial | None:
         """Returns the next trial to train, interrupted ones first; None if all are taken."""
@@ -123,7 +122,8 @@ class Claims:
                 self.study.tell(overtaken.number, state=TrialState.FAIL, skip_if_finished=True)
         return trial
 
-    def _silent_trials(self) -> list[int]:
+    def silent_trials(self) -> list[int]:
+        """Returns the ids of the running trials whose process has sent no heartbeat for too long."""
         # Optuna's own fail_stale_trials would also fail live trials of this machine after it has slept.
         study_id = self.storage.get_study_id_from_name(self.study.study_name)
         return self.storage._get_stale_trial_ids(study_id)
@@ -134,7 +134,7 @@ def is_interrupted(trial: FrozenTrial, silent: list[int]) -> bool:
 
     Args:
         trial: any trial.
-        silent: ids of the running trials whose process has sent no heartbeat for too long.
+        silent: see `Claims.silent_trials`.
     """
     if trial.state is not TrialState.RUNNING:
         return INTERRUPTED in trial.user_attrs
