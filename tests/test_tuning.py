@@ -139,10 +139,12 @@ def test_a_killed_search_goes_on_to_the_same_end(tuner, max_trials, epochs, tmp_
 
 def test_a_finished_search_trains_nothing_more_and_more_trials_are_added_to_it(finished, copied):
     pd.testing.assert_frame_equal(tables(finished)[0], tables(run_search(copied))[0])
-    run_search(copied, max_trials=5, minutes=1e-9)
+    last = run_search(copied, max_trials=5, minutes=1e-9).records()[-1]
+    (last.folder / "record.json").unlink()  # as a kill would have left it
     fewer = tables(run_search(copied))[0]
-    pd.testing.assert_frame_equal(fewer.head(4), tables(finished)[0])
+    pd.testing.assert_frame_equal(fewer.head(4)[VALUES], tables(finished)[0][VALUES])
     assert fewer["status"].tolist()[4:] == ["interrupted"], "four are asked for, and four are there"
+    assert fewer["reason"].tolist()[4:] == ["stopped by Ctrl-C, an error or a kill"]
     more = tables(run_search(copied, max_trials=5))[0]
     pd.testing.assert_frame_equal(more.head(4)[VALUES], tables(finished)[0][VALUES])
     assert more["status"].tolist()[4:] == ["completed"]
@@ -298,6 +300,19 @@ def test_a_grid_goes_on_where_it_was_stopped_in_a_trial_or_between_two(tmp_path)
     resumed, whole = (tables(run_search(tmp_path / name, "grid"))[0] for name in ("cut", "whole"))
     assert len(whole) == 4
     pd.testing.assert_frame_equal(resumed[VALUES], whole[VALUES])
+
+
+@pytest.mark.parametrize("tuner", ["random", "grid"])
+def test_a_search_that_has_tried_all_values_says_that_it_ends(tuner, tmp_path, monkeypatch, caplog):
+    def build_one_of_two(hp):
+        return build(fixed({"trouble": "none", "units": hp.Choice("units", [2, 4]), "rate": 0.1}))
+
+    monkeypatch.setattr(Training, "fit", lambda *arguments, **settings: 0.5)
+    training = Training(Space(build_one_of_two, as_settled, ()), {}, serve, epochs=1)
+    with caplog.at_level(logging.INFO):
+        for asked in (2, 3):
+            make_tuner(tuner, training, tmp_path, {}, max_trials=asked, epochs=1).run_for()
+            assert ("the search is over after 2 trials: it found no values" in caplog.text) == (asked == 3)
 
 
 def test_bayesian_proposes_the_same_after_a_stop_to_the_last_digit(tmp_path, monkeypatch):
@@ -493,7 +508,7 @@ def test_a_disk_that_is_full_when_a_trial_begins_costs_none_in_the_same_notebook
 
     training = Training(Space(build, as_settled, ()), {}, serve, epochs=1)
     search = make_search("random", training, tmp_path, {}, max_trials=2)
-    with monkeypatch.context() as full, pytest.raises(OSError):
+    with monkeypatch.context() as full, pytest.raises(OSError, match="the disk of .* is full; free some"):
         full.setattr(keras_tuner.Oracle, "save", save)
         search.run_for()
     search.run_for()

@@ -71,12 +71,17 @@ class RecordedSearch:
                     self.search(epochs=self.epochs, verbose=0)
         except CutByDeadline as cut:
             self._report(cut.args[0])
+        except OSError as error:
+            if is_full(error):
+                raise full_disk(Path(self.project_dir)) from error
+            raise
         finally:
             self.oracle.max_trials = asked
-        if self.deadline.passed and (not asked or len(self.oracle.end_order) < asked):
-            logger.info(
-                "the search stopped after %g minutes with %d trials done", minutes, len(self.oracle.end_order)
-            )
+        done = len(self.oracle.end_order)
+        if self.deadline.passed and (not asked or done < asked):
+            logger.info("the search stopped after %g minutes with %d trials done", minutes, done)
+        elif asked and done < asked:
+            logger.info("the search is over after %d trials: it found no values that it had not tried", done)
 
     def _read_state(self) -> None:
         restore_state(Path(self.project_dir))
@@ -113,8 +118,7 @@ class RecordedSearch:
                 return within_memory(training, train)
         except Exception as error:
             if is_full(error) or isinstance(error, OSError | StalePictures):
-                told = full_disk(Path(self.project_dir)) if is_full(error) else error
-                raise NoFaultOfTheTrial(str(told)) from error
+                raise NoFaultOfTheTrial(str(error)) from error
             raise
         finally:
             self.hypermodel = training
@@ -160,17 +164,18 @@ class RecordedSearch:
     def _record(self, trial) -> TrialRecord:
         folder, objective = Path(self.get_trial_dir(trial.trial_id)), self.oracle.objective
         kept, score, reason = read_record(folder), math.nan, ""
-        status = {"COMPLETED": "completed", "RUNNING": "running"}.get(trial.status, "failed")
+        status = {"COMPLETED": "completed", "RUNNING": "interrupted"}.get(trial.status, "failed")
         if status == "completed":
             score, reason = trial.score, kept.get("note", "")
         elif status == "failed":  # even if the deadline passed in the same epoch
             reason = reason_of(trial.message or "")
-        elif kept:  # its training ended, which did not end the trial
-            status, history = "interrupted", read_history(folder)
-            if len(history):
+        else:
+            if len(history := read_history(folder)):
                 score = history.groupby("execution")[objective.name].agg(objective.direction).mean()
-            by = f"max_minutes after epoch {at}" if (at := kept["stopped_at"]) else "Ctrl-C or an error"
-            reason = f"stopped by {by}"
+            at = kept.get("stopped_at")
+            reason = (
+                f"stopped by max_minutes after epoch {at}" if at else "stopped by Ctrl-C, an error or a kill"
+            )
         values = {k: v for k, v in trial.hyperparameters.values.items() if not k.startswith("tuner/")}
         return TrialRecord(int(trial.trial_id) + 1, values, status, score, reason, folder)
 
