@@ -86,7 +86,6 @@ def drop_optimizer(weights: Path) -> None:
     check_space(weights.parent, weights.stat().st_size, weights.name)  # HDF5 would end the process
     with replacing(weights, f"{os.getpid()}.partial.weights.h5") as partial:
         with h5py.File(weights) as old, h5py.File(partial, "w") as new:
-            new.attrs.update(old.attrs)
             for name in old:
                 if name != "optimizer":
                     old.copy(name, new)
