@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
 import time
 import traceback
 from contextlib import nullcontext
@@ -603,6 +604,7 @@ def test_places_follow_the_order_of_creation_whatever_came_in_between():
         (frozen(0, process=os.getppid(), started=[PARENT]), False),
         (frozen(0, process=os.getppid(), started=[PARENT + 3]), False),  # the clock was put right
         (frozen(0, process=os.getppid(), started=[PARENT - 900]), True),  # its number is another one's now
+        (frozen(0, process=os.getppid(), started=[PARENT + 900]), True),
         (frozen(0, process=2**22 + 1), True),  # beyond the largest process number
         (frozen(0, process=os.getpid()), True),  # between two trials
         (frozen(0, host="another"), False),
@@ -620,11 +622,40 @@ def test_only_a_trial_that_nobody_trains_is_taken_again(trial, wanted):
     assert is_interrupted(trial, silent=[101]) is wanted
 
 
+def test_a_process_that_has_ended_is_dead_though_nobody_has_asked_how_it_ended():
+    child = subprocess.Popen([sys.executable, "-c", ""])
+    while psutil.Process(child.pid).status() != psutil.STATUS_ZOMBIE:
+        time.sleep(0.01)
+    assert not claims.is_alive(child.pid)
+    child.wait()
+
+
+def test_heartbeats_outlast_an_outage_and_end_with_the_training(monkeypatch):
+    """They tell the other machines that a trial is being trained."""
+    beats, third = [], threading.Event()
+
+    def record_heartbeat(trial_id):
+        beats.append(trial_id)
+        if len(beats) == 1:
+            raise optuna.exceptions.StorageInternalError
+        if len(beats) == 3:
+            third.set()
+
+    monkeypatch.setattr(claims, "BEAT", 0.01)
+    of_storage, of_trial = SimpleNamespace(record_heartbeat=record_heartbeat), SimpleNamespace(_trial_id=7)
+    with claims.heartbeat(of_storage, of_trial):
+        assert third.wait(10) and set(beats) == {7}
+    count = len(beats)
+    time.sleep(0.05)
+    assert len(beats) == count
+
+
 def test_two_processes_that_take_the_same_interrupted_trial_do_not_both_get_it(tmp_path):
     found = search(tmp_path, max_trials=1, minutes=1e-9)
     cut = optuna_trials(found)[0]
     first, second = found.claims._add(cut), found.claims._add(cut)  # both saw it interrupted
     assert first.user_attrs[PLACE] == 0 and first.user_attrs[VALUES] == cut.user_attrs[VALUES]
+    assert first.params == cut.params, "or it would be drawn anew, from what the others have found meanwhile"
     with found.claims.storage.engine.connect() as database:
         heartbeats = database.exec_driver_sql("SELECT trial_id FROM trial_heartbeats").scalars().all()
     assert first._trial_id in heartbeats, "or another machine would wait for ever if it died at once"

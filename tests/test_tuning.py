@@ -379,9 +379,13 @@ def test_a_damaged_state_file_is_named_and_the_finished_trials_stay(file, damage
     pd.testing.assert_frame_equal(tables(found)[0], tables(finished)[0])
 
 
-def test_a_damaged_state_file_without_a_copy_is_named(finished, copied):
+@pytest.mark.parametrize("copy", ["missing", "cut short"])
+def test_a_damaged_state_file_without_a_good_copy_is_named(copy, finished, copied):
     project = copied / Path(finished.project_dir).name
     shutil.rmtree(project / "last_good")
+    if copy == "cut short":
+        (project / "last_good").mkdir()
+        (project / "last_good" / "oracle.json").write_text("{")
     (project / "oracle.json").write_text("")
     with pytest.raises(ValueError, match=r"oracle\.json is not whole; delete .* and run the search again"):
         run_search(copied)
