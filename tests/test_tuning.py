@@ -261,12 +261,15 @@ def test_a_trial_that_ctrl_c_stopped_is_an_interrupted_row(tuner, epochs, tmp_pa
         return fit(self, hp, model, callbacks=watching, **settings)
 
     monkeypatch.setattr(Training, "fit", fit)
-    search = make_search(tuner, Training(Space(build, as_settled, ()), {}, serve, epochs=3), tmp_path, {})
+    training = Training(Space(build, as_settled, ()), {}, serve, epochs=3)
+    search = make_search(tuner, training, tmp_path, {}, objective="val_loss")
     with pytest.raises(KeyboardInterrupt):
         search.run_for()
-    table = tables(search)[0]
+    table, history = tables(search, "val_loss")
     assert table["status"].tolist() == ["interrupted"] and "stopped by" in table["reason"][0]
-    assert table["epochs"].tolist() == [epochs] and table["score"].notna().tolist() == [epochs > 0]
+    best = history["val_loss"].min() if epochs else np.nan
+    assert table["epochs"].tolist() == [epochs]
+    assert table["score"].tolist() == pytest.approx([best], nan_ok=True)
 
 
 @pytest.mark.parametrize("tuner", ["optuna", "random"])
@@ -280,6 +283,26 @@ def test_each_trial_is_trained_by_a_seed_of_its_own(tuner, tmp_path, monkeypatch
     monkeypatch.setattr(Training, "fit", noting)
     run_search(tmp_path, tuner, max_trials=2, epochs=1)
     assert len(drawn) == len(set(drawn)) == 2
+
+
+@pytest.mark.parametrize("tuner", ["optuna", "random"])
+def test_a_trials_network_is_released_before_the_next_one_is_trained(tuner, tmp_path, monkeypatch):
+    trained, fit = [], Training.fit
+
+    def noting(self, hp, model, *arguments, **settings):
+        trained.append(model)
+        return fit(self, hp, model, *arguments, **settings)
+
+    def release(model):
+        assert model is trained[-1]
+        released.append(model)
+
+    released = []
+    monkeypatch.setattr(Training, "fit", noting)
+    for module in ("attempts", "recorded_search"):
+        monkeypatch.setattr(f"src.searches.{module}.release", release)
+    run_search(tmp_path, tuner, max_trials=2, epochs=1)
+    assert len(released) == 2
 
 
 def test_the_time_limit_holds_inside_a_trial_and_a_later_run_goes_on(tmp_path, monkeypatch):
@@ -423,6 +446,12 @@ def test_a_kill_in_the_middle_of_the_first_trials_state_leaves_it_to_be_begun_an
         killed.setattr(keras_tuner.Oracle, "save", save)
         run_search(tmp_path)
     assert tables(run_search(tmp_path, max_trials=1))[0]["status"].tolist() == ["completed"]
+
+
+def test_a_kill_while_the_file_of_the_running_trial_is_written_costs_no_search(finished, tmp_path):
+    (run_search(tmp_path, max_trials=1, minutes=1e-9).records()[0].folder / "trial.json").write_text("{")
+    table = tables(run_search(tmp_path, max_trials=1))[0]
+    pd.testing.assert_frame_equal(table[VALUES], tables(finished)[0][VALUES].head(1))
 
 
 def test_a_deleted_trial_folder_is_named_and_its_score_stays(finished, copied, caplog):
