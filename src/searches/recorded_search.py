@@ -92,7 +92,6 @@ class RecordedSearch:
             self.oracle.trials = dict(sorted(self.oracle.trials.items(), key=lambda item: int(item[0])))
         else:
             # KerasTuner first writes its state after the first trial; an earlier kill would lose it.
-            self.oracle.save()
             self.save()
         keep_state(Path(self.project_dir))
         if isinstance(self.oracle, keras_tuner.oracles.GridSearchOracle):
