@@ -336,6 +336,7 @@ def test_a_search_that_has_tried_all_values_says_that_it_ends(tuner, tmp_path, m
         for asked in (2, 3):
             make_tuner(tuner, training, tmp_path, {}, max_trials=asked, epochs=1).run_for()
             assert ("the search is over after 2 trials: it found no values" in caplog.text) == (asked == 3)
+    assert "trial 2 of 2: val_accuracy 0.5000, best so far 0.5000" in caplog.text
 
 
 def test_bayesian_proposes_the_same_after_a_stop_to_the_last_digit(tmp_path, monkeypatch):
@@ -385,6 +386,14 @@ def test_weights_that_a_kill_left_are_cleared_when_the_search_is_taken_up_again(
         file.write_bytes(b"half")
     run_search(copied)
     assert [file.parent.name for file in project.glob("trial_*/*.weights.h5")] == [best]
+
+
+def test_weights_of_the_best_trial_that_a_kill_left_half_written_are_cleared(tmp_path):
+    """Without the optimizer's state they are written anew, beside the whole ones."""
+    best = run_search(tmp_path, max_trials=1, epochs=1).records()[0].folder
+    (best / "9.partial.weights.h5").write_bytes(b"half")
+    run_search(tmp_path, max_trials=1, epochs=1)
+    assert [file.name for file in best.glob("*.weights.h5")] == ["checkpoint.weights.h5"]
 
 
 @pytest.mark.parametrize("file", ["oracle.json", "tuner0.json", "trial_1/trial.json"])
