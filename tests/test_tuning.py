@@ -160,6 +160,26 @@ def test_another_search_is_told_apart_and_the_old_trials_stay(finished, copied, 
 
 
 @pytest.mark.parametrize(
+    "changed",
+    [
+        *({"name": "bayesian"}, {"objective": "val_loss"}, {"epochs": 5}, {"executions": 2}, {"seed": 6}),
+        *({"patience": 4}, {"settings": {"data": "y"}}),
+    ],
+)
+def test_what_a_trial_may_come_out_differently_by_is_another_search(changed, tmp_path):
+    def folder(**asked) -> str:
+        training = Training(
+            Space(build, as_settled, ()), {}, serve, epochs=1, patience=asked.pop("patience", 3)
+        )
+        asked = {"name": "random", "settings": {"data": "x"}, **asked}
+        return make_tuner(training=training, folder=tmp_path, **asked).project_name
+
+    first = folder()
+    assert folder(**changed) != first
+    assert folder(max_trials=3, keep_models=2) == first
+
+
+@pytest.mark.parametrize(
     ("trouble", "word"), [("big units", "no room for this model"), ("nan", "the loss was nan")]
 )
 def test_a_failing_trial_is_a_row_with_its_reason_and_the_search_goes_on(
