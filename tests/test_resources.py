@@ -21,6 +21,7 @@ from src.features import extract_features
 from src.finalists import train_finalists
 from src.generators import PictureBatches
 from src.images.cache import build_cache, extract_and_cache
+from src.images.cache_writer import CacheWriter
 from src.images.pictures import read_picture
 from src.model import build_cnn
 from src.networks.ensemble import save_weights
@@ -213,6 +214,11 @@ def test_a_disk_that_fills_up_under_a_cache_leaves_no_half_of_one(small_disk, tm
     monkeypatch.setattr("src.images.cache.read_picture", read_and_fill)
     with pytest.raises(OSError) as caught:
         build_cache(folder, table, small_disk / "caches", 64)
+    assert is_full(caught.value)
+    (small_disk / "filler").unlink()
+    assert not list((small_disk / "caches").iterdir())
+    with pytest.raises(OSError) as caught, CacheWriter(small_disk / "caches", 64, "area"):
+        fill(small_disk)  # before even the header is written
     assert is_full(caught.value)
     (small_disk / "filler").unlink()
     assert not list((small_disk / "caches").iterdir())

@@ -52,8 +52,10 @@ class CacheWriter:
 
     def __exit__(self, *error: object) -> None:
         """Closes the temporary file and deletes it unless it was finished."""
-        self._file.close()
-        self._partial.unlink(missing_ok=True)
+        try:
+            self._file.close()  # writes the header, for which a full disk has no room
+        finally:
+            self._partial.unlink(missing_ok=True)
 
     def write(self, row: int, picture: np.ndarray) -> None:
         """Writes a picture (RGB, uint8, any size), resized, to a row."""
